@@ -1,0 +1,1 @@
+"""The `mulu` command: the only code that prints or exits."""

@@ -1,0 +1,1 @@
+"""Ordering of transactions among validators. Knows nothing of directory or licenses."""

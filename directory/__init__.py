@@ -1,0 +1,1 @@
+"""The directory chain: responsibilities, instruments of law, matters, systems, data resources, entrustments."""

@@ -1,0 +1,1 @@
+"""What an auditor needs to verify everything: encoding, hashes, trees, blocks, state, log, store, verifier."""

@@ -1,0 +1,102 @@
+"""Canonical MessagePack: one value, one encoding.
+
+Profile: nil, bool, integers in -2^63 … 2^64-1, UTF-8 strings, byte strings, arrays, maps with string keys in
+ascending byte order; shortest forms; no floats, no extension types, no duplicate keys, no trailing bytes.
+Common libraries accept non-minimal integers, duplicate keys and NaN, so decoding encodes again and compares.
+Arrays decode to tuples. Decoded maps are plain dicts that nobody may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgpack
+
+from ledger.errors import DecodeError
+from ledger.limits import MAX_NESTING_DEPTH
+
+Value: TypeAlias = "None | bool | int | str | bytes | Sequence[Value] | Mapping[str, Value]"
+
+MAX_DECODE_BYTES: Final = 8 * 1024 * 1024
+"""The largest message of any protocol of ours: a peer frame."""
+
+_SCALARS: Final = frozenset({type(None), bool, int, str, bytes})
+_packb = msgpack.packb
+_unpackb = msgpack.unpackb
+
+
+def encode(value: Value) -> bytes:
+    """Return the canonical encoding of `value`.
+
+    Raises:
+        TypeError: a part of the value is none of the types above.
+        OverflowError: an integer is outside -2^63 … 2^64-1.
+        ValueError: nesting is deeper than `MAX_NESTING_DEPTH`, or a string is not well-formed Unicode.
+    """
+    if type(value) in _SCALARS:
+        encoded: bytes = _packb(value)
+        return encoded
+    encoded = _packb(_ordered(value, MAX_NESTING_DEPTH))
+    return encoded
+
+
+def _ordered(value: Value, depth: int) -> Value:
+    """Return `value` with every map's keys in ascending byte order; refuse types outside the profile."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if depth == 0:
+        raise ValueError(f"nested deeper than {MAX_NESTING_DEPTH} levels")
+    if kind is tuple or kind is list:
+        for item in value:  # type: ignore[union-attr]  # narrowed by the exact type above
+            if type(item) not in _SCALARS:
+                return [_ordered(item, depth - 1) for item in value]  # type: ignore[union-attr]
+        return value
+    if kind is dict:
+        result = {}
+        # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
+        for key in sorted(value):  # type: ignore[arg-type]
+            if type(key) is not str:
+                raise TypeError(f"map key of type {type(key).__name__}, expected str")
+            result[key] = _ordered(value[key], depth - 1)  # type: ignore[index,call-overload]
+        return result
+    raise TypeError(f"cannot encode {kind.__name__}")
+
+
+def _refuse_extension(code: int, data: bytes) -> None:
+    raise DecodeError(f"extension type {code} is not part of the profile")
+
+
+def decode(data: bytes, *, max_bytes: int = MAX_DECODE_BYTES) -> Value:
+    """Decode one canonical value; arrays become tuples, maps dicts.
+
+    Raises:
+        DecodeError: `data` is longer than `max_bytes`, malformed, not canonical, too deep, or has trailing bytes.
+    """
+    if len(data) > max_bytes:
+        raise DecodeError(f"{len(data)} bytes, at most {max_bytes} allowed")
+    try:
+        value: Value = _unpackb(
+            data, raw=False, use_list=False, strict_map_key=True, ext_hook=_refuse_extension
+        )
+        canonical = encode(value)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"not canonical MessagePack: {error}") from None
+    if canonical != data:
+        raise DecodeError("not the canonical encoding of its value")
+    return value
+
+
+def decode_array(data: bytes, length: int, *, max_bytes: int = MAX_DECODE_BYTES) -> tuple[Value, ...]:
+    """Decode an array of exactly `length` items.
+
+    Raises:
+        DecodeError: as `decode`, or the value is not an array of that length.
+    """
+    value = decode(data, max_bytes=max_bytes)
+    if not isinstance(value, tuple) or len(value) != length:
+        raise DecodeError(f"expected an array of {length} items")
+    return value

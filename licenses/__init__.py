@@ -1,0 +1,1 @@
+"""E-licenses: types, issuers, licenses, consent and use, credentials, wallet, verification."""

@@ -1,0 +1,1 @@
+"""The process: configuration, keys, peers, mempool, runner, sync, HTTP API, index."""
