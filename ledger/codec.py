@@ -90,7 +90,9 @@ def decode(data: bytes, *, max_bytes: int = MAX_DECODE_BYTES) -> Value:
     return value
 
 
-def decode_array(data: bytes, length: int, *, max_bytes: int = MAX_DECODE_BYTES) -> tuple[Value, ...]:
+def decode_array(
+    data: bytes, length: int, *, max_bytes: int = MAX_DECODE_BYTES
+) -> tuple[Value, ...]:
     """Decode an array of exactly `length` items.
 
     Raises:

@@ -50,7 +50,9 @@ class PublicKey:
         """
         match = _KEY.fullmatch(text)
         if match is None:
-            raise InvalidKey(f"not a public key: {text[:80]!r}; expected ed25519:<64 hex> or p256:<66 hex>")
+            raise InvalidKey(
+                f"not a public key: {text[:80]!r}; expected ed25519:<64 hex> or p256:<66 hex>"
+            )
         key = PublicKey(match[1], bytes.fromhex(match[2]))
         key.check()
         return key
@@ -108,7 +110,9 @@ def _verify_ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
 def _verify_p256(key: bytes, message: bytes, signature: bytes) -> bool:
     r = int.from_bytes(signature[:32], "big")
     s = int.from_bytes(signature[32:], "big")
-    if not (0 < r < _P256_ORDER and 0 < s <= _P256_ORDER // 2):  # low s only: one signature, one encoding
+    if not (
+        0 < r < _P256_ORDER and 0 < s <= _P256_ORDER // 2
+    ):  # low s only: one signature, one encoding
         return False
     try:
         point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key)
@@ -133,7 +137,11 @@ class Suite:
     def verify(self, key: PublicKey, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (64 bytes) of `message` by `key` is good. Never raises on bad input."""
         verifier = self.verifiers.get(key.algorithm)
-        return verifier is not None and len(signature) == SIGNATURE_BYTES and verifier(key.data, message, signature)
+        return (
+            verifier is not None
+            and len(signature) == SIGNATURE_BYTES
+            and verifier(key.data, message, signature)
+        )
 
 
 def _sha256(data: bytes) -> bytes:

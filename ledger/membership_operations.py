@@ -1,0 +1,595 @@
+"""Operations on organisations, keys, certificate authorities and validators.
+
+Rules. A registrar of the competent authority registers the organisations of its division; an authority is registered
+by the one above it. Keys are enrolled by a registrar of their own organisation or of the authority above it, and prove
+that their owner holds them. Validators and their keys change only by governors whose validators are more than two thirds
+of the set, never to fewer than four, and never so that one controller has a third or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import Field
+
+from ledger.codec import encode
+from ledger.errors import InvalidOperation
+from ledger.fields import (
+    Bytes64,
+    Certificate,
+    Division,
+    KeyText,
+    Name,
+    SealingKeyText,
+    Slug,
+    TimeMs,
+    Uscc,
+)
+from ledger.limits import MAX_VALIDATORS, MIN_VALIDATORS
+from ledger.membership import (
+    LEVELS,
+    NATIONAL_DIVISION,
+    ROLES,
+    CertificateAuthority,
+    EnrolledKey,
+    Organisation,
+    authority_key,
+    authority_of,
+    authority_of_division,
+    certificate_authority,
+    certificate_authority_names,
+    enrolled_key,
+    is_authority,
+    organisation,
+    save_certificate_authority,
+    save_enrolled_key,
+    save_organisation,
+    save_wanted_validators,
+    validator_fault,
+    validator_fault_key,
+    wanted_validators,
+)
+from ledger.operations import Body, Context, Event, OperationType
+from ledger.state import State, state_key
+from ledger.suite import PublicKey, Signer, signed_bytes
+from ledger.validators import Validator
+
+ENROLMENT_KIND: Final = "enrolment"
+PROPOSAL_LIFETIME_MS: Final = 30 * 24 * 3_600_000
+"""A proposed change of validators that nobody completes in 30 days is void: keys it names may be stale."""
+
+MAX_CERTIFICATE_AUTHORITIES: Final = 64
+"""Two per jurisdiction during a rotation, for the largest validator set, and some room."""
+
+_AUTHORITY_ROLES: Final = frozenset({"approver", "governor"})
+"""Roles that mean something only in a competent authority."""
+
+Roles = Annotated[tuple[str, ...], Field(min_length=1, max_length=len(ROLES))]
+
+
+class RegisterOrganisation(Body):
+    uscc: Uscc
+    name: Name
+    level: Literal["national", "municipal", "district"]
+    division: Division
+    parent: Uscc
+    authority: bool = False
+    sealing_key: SealingKeyText | None = None
+
+
+class AmendOrganisation(Body):
+    uscc: Uscc
+    name: Name | None = None
+    sealing_key: SealingKeyText | None = None
+
+
+class DissolveOrganisation(Body):
+    uscc: Uscc
+    successor: Uscc | None = None
+
+
+class EnrolKey(Body):
+    key: KeyText
+    organisation: Uscc
+    roles: Roles
+    possession: Bytes64
+
+
+class SetKeyRoles(Body):
+    key: KeyText
+    roles: Roles
+
+
+class RevokeKey(Body):
+    key: KeyText
+    compromised_since_ms: TimeMs | None = None
+
+
+class RegisterCertificateAuthority(Body):
+    name: Slug
+    certificate: Certificate
+
+
+class RevokeCertificateAuthority(Body):
+    name: Slug
+
+
+class ProposeValidator(Body):
+    """A change of one validator: `admit` a new one, `replace` the keys of one, `remove` one (then without keys)."""
+
+    action: Literal["admit", "replace", "remove"]
+    name: Slug
+    consensus_key: KeyText | None = None
+    log_key: KeyText | None = None
+    witness_key: KeyText | None = None
+
+
+class ApproveValidator(Body):
+    proposal: Annotated[str, Field(pattern=r"^[0-9a-f]{64}-[0-9]{1,3}$")]
+
+
+def enrolment_bytes(chain_id: str, key: str, uscc: str, roles: Sequence[str]) -> bytes:
+    """Return what a key signs to prove that its owner asked for this enrolment."""
+    return signed_bytes(ENROLMENT_KIND, encode((chain_id, key, uscc, tuple(roles))))
+
+
+def enrol_key_body(signer: Signer, chain_id: str, uscc: str, roles: Sequence[str]) -> EnrolKey:
+    """Return the body that enrols `signer`'s key, with its proof of possession."""
+    key = str(signer.public_key)
+    ordered = tuple(sorted(roles))
+    possession = signer.sign(enrolment_bytes(chain_id, key, uscc, ordered))
+    return EnrolKey(key=key, organisation=uscc, roles=ordered, possession=possession)
+
+
+def register_organisation(
+    state: State, body: RegisterOrganisation, context: Context
+) -> list[Event]:
+    if organisation(state, body.uscc) is not None:
+        raise InvalidOperation("ledger.organisation.exists", f"{body.uscc} is registered already")
+    parent = organisation(state, body.parent)
+    if parent is None or not parent.active:
+        raise InvalidOperation(
+            "ledger.organisation.parent_unknown", f"parent {body.parent} is not registered"
+        )
+    if (body.level == "national") != (body.division == NATIONAL_DIVISION):
+        raise InvalidOperation(
+            "ledger.organisation.level", f"level {body.level} in division {body.division}"
+        )
+    record = Organisation(
+        uscc=body.uscc,
+        name=body.name,
+        level=body.level,
+        division=body.division,
+        parent=body.parent,
+        authority=body.authority,
+        sealing_key=body.sealing_key or "",
+        status="active",
+        successor="",
+    )
+    if body.authority:
+        if not parent.authority or LEVELS.index(parent.level) > LEVELS.index(body.level):
+            raise InvalidOperation(
+                "ledger.organisation.parent_unfit",
+                "an authority's parent is an authority of its level or above",
+            )
+        if authority_of_division(state, body.division) is not None:
+            raise InvalidOperation(
+                "ledger.organisation.authority_exists",
+                f"division {body.division} has its authority",
+            )
+    _require_authority_over(state, record, context)
+    save_organisation(state, record)
+    if body.authority:
+        state.set(authority_key(body.division), body.uscc)
+    return [_organisation_event("ledger.organisation.register", record)]
+
+
+def amend_organisation(state: State, body: AmendOrganisation, context: Context) -> list[Event]:
+    record = _active_organisation(state, body.uscc)
+    if body.name is None and body.sealing_key is None:
+        raise InvalidOperation(
+            "ledger.organisation.nothing_to_amend", "name neither a new name nor a sealing key"
+        )
+    # An organisation replaces its own sealing key; its name is its authority's to change.
+    if body.name is not None or context.organisation != body.uscc:
+        _require_authority_over(state, record, context)
+    record = replace(
+        record,
+        name=body.name or record.name,
+        sealing_key=body.sealing_key or record.sealing_key,
+    )
+    save_organisation(state, record)
+    return [_organisation_event("ledger.organisation.amend", record)]
+
+
+def dissolve_organisation(
+    state: State, body: DissolveOrganisation, context: Context
+) -> list[Event]:
+    record = _active_organisation(state, body.uscc)
+    if record.authority:
+        raise InvalidOperation(
+            "ledger.organisation.is_authority", "a competent authority cannot be dissolved"
+        )
+    if body.successor is not None:
+        successor = organisation(state, body.successor)
+        if successor is None or not successor.active or successor.uscc == record.uscc:
+            raise InvalidOperation(
+                "ledger.organisation.successor_unknown", f"{body.successor} cannot succeed"
+            )
+    _require_authority_over(state, record, context)
+    record = replace(record, status="dissolved", successor=body.successor or "")
+    save_organisation(state, record)
+    return [_organisation_event("ledger.organisation.dissolve", record)]
+
+
+def enrol_key(state: State, body: EnrolKey, context: Context) -> list[Event]:
+    record = _active_organisation(state, body.organisation)
+    if enrolled_key(state, body.key) is not None:
+        raise InvalidOperation(
+            "ledger.key.exists", "the key is or was enrolled; keys are never enrolled twice"
+        )
+    _check_roles(record, body.roles)
+    message = enrolment_bytes(context.chain_id, body.key, body.organisation, body.roles)
+    if not context.suite.verify(PublicKey.parse(body.key), message, body.possession):
+        raise InvalidOperation("ledger.key.not_possessed", "the key did not sign this enrolment")
+    _require_own_or_authority(state, record, context)
+    save_enrolled_key(
+        state,
+        body.key,
+        EnrolledKey(body.organisation, body.roles, "active", context.time_ms, None, None),
+    )
+    return [_key_event("ledger.key.enrol", body.key, body.organisation)]
+
+
+def set_key_roles(state: State, body: SetKeyRoles, context: Context) -> list[Event]:
+    found = _active_key(state, body.key)
+    record = _active_organisation(state, found.organisation)
+    _check_roles(record, body.roles)
+    _require_own_or_authority(state, record, context)
+    save_enrolled_key(state, body.key, replace(found, roles=body.roles))
+    return [_key_event("ledger.key.set_roles", body.key, found.organisation)]
+
+
+def revoke_key(state: State, body: RevokeKey, context: Context) -> list[Event]:
+    found = _active_key(state, body.key)
+    if body.compromised_since_ms is not None and body.compromised_since_ms > context.time_ms:
+        raise InvalidOperation("ledger.key.future", "compromised_since lies in the future")
+    if body.key != str(context.signer):
+        record = organisation(state, found.organisation)
+        assert record is not None, "keys are enrolled for registered organisations only"
+        if "registrar" not in context.roles:
+            raise InvalidOperation(
+                "ledger.key.not_registrar", "only a registrar revokes another's key"
+            )
+        _require_own_or_authority(state, record, context)
+    save_enrolled_key(
+        state,
+        body.key,
+        replace(
+            found,
+            status="revoked",
+            revoked_ms=context.time_ms,
+            compromised_since_ms=body.compromised_since_ms,
+        ),
+    )
+    return [_key_event("ledger.key.revoke", body.key, found.organisation)]
+
+
+def register_certificate_authority(
+    state: State, body: RegisterCertificateAuthority, context: Context
+) -> list[Event]:
+    if certificate_authority(state, body.name) is not None:
+        raise InvalidOperation(
+            "ledger.certificate_authority.exists", f"{body.name} is registered already"
+        )
+    if len(certificate_authority_names(state)) >= MAX_CERTIFICATE_AUTHORITIES:
+        raise InvalidOperation(
+            "ledger.certificate_authority.too_many", "the list of authorities is full"
+        )
+    save_certificate_authority(
+        state, CertificateAuthority(body.name, context.organisation, body.certificate, "active")
+    )
+    return [Event("ledger.certificate_authority.register", {"organisation": context.organisation})]
+
+
+def revoke_certificate_authority(
+    state: State, body: RevokeCertificateAuthority, context: Context
+) -> list[Event]:
+    found = certificate_authority(state, body.name)
+    if found is None or found.status != "active":
+        raise InvalidOperation(
+            "ledger.certificate_authority.unknown", f"{body.name} is not registered"
+        )
+    if found.controller != context.organisation:
+        raise InvalidOperation("ledger.certificate_authority.foreign", f"{body.name} is another's")
+    save_certificate_authority(state, replace(found, status="revoked"))
+    return [Event("ledger.certificate_authority.revoke", {"organisation": context.organisation})]
+
+
+def propose_validator(state: State, body: ProposeValidator, context: Context) -> list[Event]:
+    if not is_authority(state, context.organisation):
+        raise InvalidOperation(
+            "ledger.validator.not_authority", "only an authority controls validators"
+        )
+    change = (
+        body.action,
+        body.name,
+        context.organisation,
+        body.consensus_key or "",
+        body.log_key or "",
+        body.witness_key or "",
+    )
+    _changed_set(state, change)
+    identifier = f"{context.transaction_id.hex()}-{context.operation_index}"
+    return _count_approval(
+        state, identifier, change, context.time_ms + PROPOSAL_LIFETIME_MS, (context.organisation,)
+    )
+
+
+def approve_validator(state: State, body: ApproveValidator, context: Context) -> list[Event]:
+    found = cast("dict[str, Any] | None", state.get(_proposal_key(body.proposal)))
+    if found is None:
+        raise InvalidOperation(
+            "ledger.validator.proposal_unknown", f"no open proposal {body.proposal}"
+        )
+    if context.time_ms > found["expires_ms"]:
+        raise InvalidOperation("ledger.validator.proposal_expired", "the proposal has expired")
+    if context.organisation in found["approvals"]:
+        raise InvalidOperation(
+            "ledger.validator.approved_already", "this organisation has approved already"
+        )
+    approvals = tuple(sorted((*found["approvals"], context.organisation)))
+    return _count_approval(state, body.proposal, found["change"], found["expires_ms"], approvals)
+
+
+Change = tuple[str, str, str, str, str, str]
+"""action, validator name, controller, consensus key, log key, witness key ("" where the action has none)."""
+
+
+def _count_approval(
+    state: State, identifier: str, change: Change, expires_ms: int, approvals: tuple[str, ...]
+) -> list[Event]:
+    current = wanted_validators(state)
+    votes = sum(validator.controller in approvals for validator in current)
+    event = {"validator": change[1], "proposal": identifier}
+    if 3 * votes > 2 * len(current):
+        save_wanted_validators(state, _changed_set(state, change))
+        if change[0] != "admit" and validator_fault(state, change[1]) is not None:
+            state.delete(validator_fault_key(change[1]))
+        state.delete(_proposal_key(identifier))
+        return [Event("ledger.validator.change", event)]
+    state.set(
+        _proposal_key(identifier),
+        {"change": change, "expires_ms": expires_ms, "approvals": approvals},
+    )
+    return [Event("ledger.validator.propose", event)]
+
+
+def _changed_set(state: State, change: Change) -> tuple[Validator, ...]:
+    """Return the wanted set after `change`; refuse a set that breaks the rules on size, keys and controllers."""
+    action, name, controller, consensus_key, log_key, witness_key = change
+    current = wanted_validators(state)
+    target = next((validator for validator in current if validator.name == name), None)
+    if (action == "admit") != (target is None):
+        raise InvalidOperation(
+            "ledger.validator.name", f"{name} is {'not ' if target is None else ''}a validator"
+        )
+    others = tuple(validator for validator in current if validator.name != name)
+    keys = (consensus_key, log_key, witness_key)
+    if action == "remove":
+        if any(keys):
+            raise InvalidOperation("ledger.validator.keys", "a removal names no keys")
+        changed = others
+    else:
+        if any(not key.startswith("ed25519:") for key in keys) or len(set(keys)) != 3:
+            raise InvalidOperation(
+                "ledger.validator.keys", "a validator has three different ed25519 keys"
+            )
+        in_use = {key for validator in others for key in validator.to_texts()[2:]}
+        if in_use.intersection(keys):
+            raise InvalidOperation("ledger.validator.keys", "a key is another validator's")
+        if target is not None and target.controller != controller:
+            raise InvalidOperation(
+                "ledger.validator.controller", f"{name} is controlled by another authority"
+            )
+        changed = (*others, Validator.from_texts(name, controller, *keys))
+    _check_set(changed)
+    return changed
+
+
+def _check_set(validators: Sequence[Validator]) -> None:
+    if not MIN_VALIDATORS <= len(validators) <= MAX_VALIDATORS:
+        raise InvalidOperation(
+            "ledger.validator.count",
+            f"{len(validators)} validators; there must be {MIN_VALIDATORS} to {MAX_VALIDATORS}",
+        )
+    for controller in sorted({validator.controller for validator in validators}):
+        share = sum(validator.controller == controller for validator in validators)
+        if 3 * share >= len(validators):
+            raise InvalidOperation(
+                "ledger.validator.concentration",
+                f"{controller} would control {share} of {len(validators)}",
+            )
+
+
+def _proposal_key(identifier: str) -> str:
+    return state_key("ledger", "validator_proposal", identifier)
+
+
+def _active_organisation(state: State, uscc: str) -> Organisation:
+    found = organisation(state, uscc)
+    if found is None:
+        raise InvalidOperation("ledger.organisation.unknown", f"{uscc} is not registered")
+    if not found.active:
+        raise InvalidOperation("ledger.organisation.dissolved", f"{uscc} is dissolved")
+    return found
+
+
+def _active_key(state: State, key: str) -> EnrolledKey:
+    found = enrolled_key(state, key)
+    if found is None:
+        raise InvalidOperation("ledger.key.unknown", f"{key} is not enrolled")
+    if not found.active:
+        raise InvalidOperation("ledger.key.revoked", f"{key} is revoked already")
+    return found
+
+
+def _check_roles(record: Organisation, roles: Sequence[str]) -> None:
+    if tuple(sorted(set(roles))) != tuple(roles):
+        raise InvalidOperation("ledger.key.roles", "roles are listed once each, in ascending order")
+    unknown = sorted(set(roles) - ROLES)
+    if unknown:
+        raise InvalidOperation("ledger.key.roles", f"unknown roles: {', '.join(unknown)}")
+    if not record.authority and _AUTHORITY_ROLES.intersection(roles):
+        raise InvalidOperation(
+            "ledger.key.roles", "only a competent authority has approvers and governors"
+        )
+
+
+def _require_authority_over(state: State, record: Organisation, context: Context) -> None:
+    above = authority_of(state, record)
+    if above is None or above.uscc != context.organisation:
+        raise InvalidOperation(
+            "ledger.organisation.not_competent",
+            f"{context.organisation} is not the competent authority over {record.uscc}",
+        )
+
+
+def _require_own_or_authority(state: State, record: Organisation, context: Context) -> None:
+    if context.organisation != record.uscc:
+        _require_authority_over(state, record, context)
+
+
+def _organisation_event(kind: str, record: Organisation) -> Event:
+    return Event(kind, {"organisation": record.uscc, "division": record.division})
+
+
+def _key_event(kind: str, key: str, uscc: str) -> Event:
+    return Event(kind, {"organisation": uscc, "key": key})
+
+
+_REGISTRAR: Final = frozenset({"registrar"})
+_GOVERNOR: Final = frozenset({"governor"})
+_OVER: Final = ("ledger.organisation.not_competent",)
+_ACTIVE: Final = ("ledger.organisation.unknown", "ledger.organisation.dissolved")
+_SET: Final = (
+    "ledger.validator.name",
+    "ledger.validator.keys",
+    "ledger.validator.controller",
+    "ledger.validator.count",
+    "ledger.validator.concentration",
+)
+
+OPERATIONS: Final[tuple[OperationType, ...]] = (
+    OperationType(
+        "ledger.organisation.register",
+        "Register an organisation in the signer's division, or the authority of a division below.",
+        RegisterOrganisation,
+        register_organisation,
+        _REGISTRAR,
+        (
+            "ledger.organisation.exists",
+            "ledger.organisation.parent_unknown",
+            "ledger.organisation.parent_unfit",
+            "ledger.organisation.level",
+            "ledger.organisation.authority_exists",
+            *_OVER,
+        ),
+    ),
+    OperationType(
+        "ledger.organisation.amend",
+        "Change an organisation's name (its authority) or sealing key (itself or its authority).",
+        AmendOrganisation,
+        amend_organisation,
+        _REGISTRAR,
+        (*_ACTIVE, "ledger.organisation.nothing_to_amend", *_OVER),
+    ),
+    OperationType(
+        "ledger.organisation.dissolve",
+        "Dissolve an organisation and name its successor.",
+        DissolveOrganisation,
+        dissolve_organisation,
+        _REGISTRAR,
+        (
+            *_ACTIVE,
+            "ledger.organisation.is_authority",
+            "ledger.organisation.successor_unknown",
+            *_OVER,
+        ),
+    ),
+    OperationType(
+        "ledger.key.enrol",
+        "Enrol a key with roles for an organisation; the key signs its own enrolment.",
+        EnrolKey,
+        enrol_key,
+        _REGISTRAR,
+        (
+            *_ACTIVE,
+            "ledger.key.exists",
+            "ledger.key.roles",
+            "ledger.key.not_possessed",
+            *_OVER,
+        ),
+    ),
+    OperationType(
+        "ledger.key.set_roles",
+        "Replace the roles of a key.",
+        SetKeyRoles,
+        set_key_roles,
+        _REGISTRAR,
+        (*_ACTIVE, "ledger.key.unknown", "ledger.key.revoked", "ledger.key.roles", *_OVER),
+    ),
+    OperationType(
+        "ledger.key.revoke",
+        "Revoke a key: one's own, or as a registrar one of the organisation or below; say since when it was compromised.",
+        RevokeKey,
+        revoke_key,
+        frozenset(),
+        (
+            "ledger.key.unknown",
+            "ledger.key.revoked",
+            "ledger.key.future",
+            "ledger.key.not_registrar",
+            *_OVER,
+        ),
+    ),
+    OperationType(
+        "ledger.certificate_authority.register",
+        "Register a CA for the nodes of the signer's organisation.",
+        RegisterCertificateAuthority,
+        register_certificate_authority,
+        _GOVERNOR,
+        ("ledger.certificate_authority.exists", "ledger.certificate_authority.too_many"),
+    ),
+    OperationType(
+        "ledger.certificate_authority.revoke",
+        "Revoke a CA of the signer's organisation: its nodes' links are cut.",
+        RevokeCertificateAuthority,
+        revoke_certificate_authority,
+        _GOVERNOR,
+        ("ledger.certificate_authority.unknown", "ledger.certificate_authority.foreign"),
+    ),
+    OperationType(
+        "ledger.validator.propose",
+        "Propose to admit, re-key or remove a validator; counts as the proposer's approval.",
+        ProposeValidator,
+        propose_validator,
+        _GOVERNOR,
+        ("ledger.validator.not_authority", *_SET),
+    ),
+    OperationType(
+        "ledger.validator.approve",
+        "Approve a proposal; once the approvers' validators are more than two thirds, it takes effect two heights on.",
+        ApproveValidator,
+        approve_validator,
+        _GOVERNOR,
+        (
+            "ledger.validator.proposal_unknown",
+            "ledger.validator.proposal_expired",
+            "ledger.validator.approved_already",
+            *_SET,
+        ),
+    ),
+)
