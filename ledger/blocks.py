@@ -16,7 +16,7 @@ from ledger.codec import Value, decode_array, encode
 from ledger.commits import Commit, commit_hash
 from ledger.errors import DecodeError
 from ledger.evidence import DuplicateVoteEvidence, evidence_hash
-from ledger.fields import fields, hash_field, integer, items, short_text
+from ledger.decoding import fields, hash_field, integer, items, short_text
 from ledger.limits import MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES
 from ledger.suite import Suite
 

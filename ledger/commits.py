@@ -13,7 +13,15 @@ from typing import Final
 
 from ledger.codec import Value, decode_array, encode
 from ledger.errors import InvalidSignature
-from ledger.fields import MAX_ROUND, fields, hash_field, integer, items, short_text, signature_field
+from ledger.decoding import (
+    MAX_ROUND,
+    fields,
+    hash_field,
+    integer,
+    items,
+    short_text,
+    signature_field,
+)
 from ledger.limits import MAX_VALIDATORS
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from ledger.codec import Value, decode, encode
 from ledger.errors import DecodeError
-from ledger.fields import fields, hash_field, integer, short_text
+from ledger.decoding import fields, hash_field, integer, short_text
 from ledger.limits import MAX_ENTRY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
 
 VERSION: Final = 1

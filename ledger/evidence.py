@@ -12,7 +12,7 @@ from typing import Final
 
 from ledger.codec import Value, decode_array, encode
 from ledger.errors import DecodeError, InvalidSignature
-from ledger.fields import fields
+from ledger.decoding import fields
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 from ledger.votes import SignedVote

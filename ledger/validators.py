@@ -13,7 +13,7 @@ from typing import Final
 
 from ledger.codec import Value, decode, encode
 from ledger.errors import DecodeError
-from ledger.fields import fields, items, public_key, short_text
+from ledger.decoding import fields, items, public_key, short_text
 from ledger.limits import MAX_VALIDATORS
 from ledger.suite import PublicKey, Suite
 
@@ -30,8 +30,8 @@ class Validator:
     log_key: PublicKey
     witness_key: PublicKey
 
-    def to_value(self) -> Value:
-        """Return `[name, controller, consensus key, log key, witness key]`."""
+    def to_texts(self) -> tuple[str, str, str, str, str]:
+        """Return `(name, controller, consensus key, log key, witness key)`, as state and genesis hold it."""
         return (
             self.name,
             self.controller,
@@ -41,8 +41,25 @@ class Validator:
         )
 
     @staticmethod
+    def from_texts(
+        name: str, controller: str, consensus_key: str, log_key: str, witness_key: str
+    ) -> Validator:
+        """Read what `to_texts` returned.
+
+        Raises:
+            InvalidKey: a key is malformed or one that no enrolment may accept.
+        """
+        return Validator(
+            name,
+            controller,
+            PublicKey.parse(consensus_key),
+            PublicKey.parse(log_key),
+            PublicKey.parse(witness_key),
+        )
+
+    @staticmethod
     def from_value(value: Value) -> Validator:
-        """Read what `to_value` returned.
+        """Read what `to_texts` returned, decoded from bytes that nobody has checked.
 
         Raises:
             DecodeError: not a validator.
@@ -134,7 +151,7 @@ class ValidatorSet:
 
     def to_value(self) -> Value:
         """Return the value that is encoded: an array of validators, sorted by name."""
-        return tuple(validator.to_value() for validator in self.validators)
+        return tuple(validator.to_texts() for validator in self.validators)
 
     @staticmethod
     def from_value(value: Value) -> ValidatorSet:

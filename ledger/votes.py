@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from ledger.codec import Value, decode_array, encode
-from ledger.fields import MAX_ROUND, fields, hash_field, integer, short_text, signature_field
+from ledger.decoding import MAX_ROUND, fields, hash_field, integer, short_text, signature_field
 from ledger.suite import PublicKey, Signer, Suite, signed_bytes
 
 KIND: Final = "vote"
