@@ -1,0 +1,126 @@
+"""Access tokens: short-lived JWTs that an enrolled key signs for itself.
+
+Claims: `iss` the key (`<algorithm>:<hex>`), `aud` the chain id, `iat`, `exp` at most 300 s later. Algorithm
+`Ed25519` (RFC 9864) for Ed25519 keys, `ES256` for P-256 keys; the algorithm must be that of the key in `iss`.
+The token says who asks; what they may do comes from the ledger at each request.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey
+
+from ledger.errors import InvalidKey
+from ledger.suite import PublicKey, Signer
+from node.errors import InvalidToken
+
+MAX_LIFETIME_S: Final = 300
+"""A stolen token is worth little; a client signs a new one when it needs one."""
+
+CLOCK_LEEWAY_S: Final = 30
+"""How far the clocks of client and node may differ."""
+
+MAX_TOKEN_CHARACTERS: Final = 2_048
+"""A token of ours has some 350 characters; a longer one is not parsed."""
+
+_ALGORITHMS: Final = {"ed25519": "Ed25519", "p256": "ES256"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A verified token: the key that signed it, and the claims beside the standard ones."""
+
+    key: PublicKey
+    claims: dict[str, Any]
+
+
+def make_token(
+    signer: Signer,
+    chain_id: str,
+    now_s: int,
+    *,
+    lifetime_s: int = MAX_LIFETIME_S,
+    claims: dict[str, Any] | None = None,
+) -> str:
+    """Return a compact JWT signed by `signer` for the nodes of `chain_id`, valid from `now_s` on."""
+    header = {"alg": _ALGORITHMS[signer.public_key.algorithm], "typ": "JWT"}
+    payload = {
+        **(claims or {}),
+        "iss": str(signer.public_key),
+        "aud": chain_id,
+        "iat": now_s,
+        "exp": now_s + min(lifetime_s, MAX_LIFETIME_S),
+    }
+    signing_input = f"{_segment(header)}.{_segment(payload)}"
+    signature = signer.sign(signing_input.encode("ascii"))
+    return f"{signing_input}.{_base64url(signature)}"
+
+
+def verify_token(token: str, chain_id: str, now_s: int) -> Token:
+    """Verify form, signature, audience and times; whether the ledger knows the key is the caller's question.
+
+    Raises:
+        InvalidToken: with the reason.
+    """
+    if len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
+        raise InvalidToken("the token is too long")
+    key = _issuer(token)
+    try:
+        decoded = jwt.decode(token, _jwk(key), algorithms=[_ALGORITHMS[key.algorithm]])
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise InvalidToken(
+            f"the token's signature or form is wrong ({type(error).__name__})"
+        ) from None
+    _check_claims(decoded.claims, chain_id, now_s)
+    return Token(key, decoded.claims)
+
+
+def _check_claims(claims: dict[str, Any], chain_id: str, now_s: int) -> None:
+    issued, expires = claims.get("iat"), claims.get("exp")
+    if claims.get("aud") != chain_id:
+        raise InvalidToken("the token is for another chain")
+    if type(issued) is not int or type(expires) is not int:
+        raise InvalidToken("the token lacks iat or exp")
+    if not issued <= expires <= issued + MAX_LIFETIME_S:
+        raise InvalidToken(f"a token lives at most {MAX_LIFETIME_S} seconds")
+    if issued > now_s + CLOCK_LEEWAY_S:
+        raise InvalidToken("the token was issued in the future; check the clocks")
+    if expires < now_s - CLOCK_LEEWAY_S:
+        raise InvalidToken("the token has expired")
+
+
+def _issuer(token: str) -> PublicKey:
+    """Return the key that the token claims to be signed by; nothing is verified yet."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise InvalidToken("not a compact JWT")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return PublicKey.parse(claims["iss"])
+    except (ValueError, KeyError, TypeError, InvalidKey, RecursionError):
+        raise InvalidToken("the token's issuer is not a public key") from None
+
+
+def _jwk(key: PublicKey) -> OKPKey | ECKey:
+    if key.algorithm == "ed25519":
+        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.data)})
+    numbers = ec.EllipticCurvePublicKey.from_encoded_point(
+        ec.SECP256R1(), key.data
+    ).public_numbers()
+    x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
+    return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": _base64url(x), "y": _base64url(y)})
+
+
+def _segment(value: dict[str, Any]) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -1,0 +1,36 @@
+"""Errors of the node layer."""
+
+from __future__ import annotations
+
+from ledger.errors import LedgerError
+
+
+class InvalidConfiguration(LedgerError):
+    """The configuration or the home directory is not usable; the text names file and field."""
+
+
+class InvalidCertificate(LedgerError):
+    """A certificate does not chain to a known CA, names somebody else, or is expired."""
+
+
+class InvalidPeerMessage(LedgerError):
+    """A peer sent what no correct node sends: the link is dropped."""
+
+
+class InvalidToken(LedgerError):
+    """A token is malformed, expired, for another chain, or not signed by a key that the ledger knows."""
+
+
+class NodeUnreachable(LedgerError):
+    """No answer from a node: not started, wrong address, or the network is down."""
+
+
+class ApiProblem(LedgerError):
+    """A node's refusal (RFC 9457). `code` is stable, `status` the HTTP status, `detail` for people."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str) -> None:
+        super().__init__(f"{title}: {detail}" if detail else title)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
