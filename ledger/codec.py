@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # the package ships no types
 
 from ledger.errors import DecodeError
 from ledger.limits import MAX_NESTING_DEPTH
@@ -56,7 +56,7 @@ def _ordered(value: Value, depth: int) -> Value:
     if kind is dict:
         result = {}
         # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
-        for key in sorted(value):  # type: ignore[arg-type]
+        for key in sorted(value):  # type: ignore[type-var]
             if type(key) is not str:
                 raise TypeError(f"map key of type {type(key).__name__}, expected str")
             result[key] = _ordered(value[key], depth - 1)  # type: ignore[index,call-overload]

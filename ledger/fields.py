@@ -1,75 +1,114 @@
-"""Checks of decoded fields: what a decoder asks of each part of an array before it builds a structure.
+"""Field types that operation bodies share: bytes are hex in JSON, and texts are bounded.
 
-Every function returns its value with the type established, or raises `DecodeError` naming the field.
+Validation is by ASCII classes and code points only: Unicode tables differ between Python versions,
+and validators must agree. Control characters are refused in every text, so that no terminal or log
+is fooled by one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final
 
-from ledger.codec import Value
-from ledger.errors import DecodeError, InvalidKey
-from ledger.suite import HASH_BYTES, SIGNATURE_BYTES, PublicKey
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-MAX_HEIGHT: Final = 2**63 - 1
-"""Heights, times and log indexes fit a signed 64-bit integer everywhere, also in SQL."""
+from ledger.errors import InvalidKey
+from ledger.suite import PublicKey
+from ledger.uscc import uscc_problem
 
-MAX_ROUND: Final = 2**31 - 1
-"""As CometBFT: a round is a positive 32-bit integer."""
+MAX_TIME_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: beyond it dates cannot be shown."""
 
 
-def integer(value: Value, name: str, minimum: int = 0, maximum: int = MAX_HEIGHT) -> int:
-    """Return an integer within bounds (a bool is none)."""
-    if type(value) is not int or not minimum <= value <= maximum:
-        raise DecodeError(f"{name}: expected an integer from {minimum} to {maximum}")
+def from_hex(value: Any, info: ValidationInfo) -> Any:
+    """Turn a hex string into bytes where the input is JSON; leave anything else to the type's check."""
+    if info.mode == "json" and isinstance(value, str):
+        try:
+            return bytes.fromhex(value)
+        except ValueError:
+            raise ValueError("not hexadecimal") from None
     return value
 
 
-def byte_string(value: Value, name: str, length: int) -> bytes:
-    """Return a byte string of exactly `length` bytes."""
-    if type(value) is not bytes or len(value) != length:
-        raise DecodeError(f"{name}: expected {length} bytes")
+def _check_text(value: str) -> str:
+    if any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" for c in value):
+        raise ValueError("holds a control character")
+    if not value.strip(" \n\t"):
+        raise ValueError("is blank")
     return value
 
 
-def hash_field(value: Value, name: str) -> bytes:
-    """Return a hash of the suite: 32 bytes."""
-    return byte_string(value, name, HASH_BYTES)
+def _check_line(value: str) -> str:
+    if "\n" in value or "\t" in value:
+        raise ValueError("is more than one line")
+    return _check_text(value)
 
 
-def signature_field(value: Value, name: str = "signature") -> bytes:
-    """Return a signature: 64 bytes."""
-    return byte_string(value, name, SIGNATURE_BYTES)
-
-
-def short_text(value: Value, name: str, max_bytes: int = 64) -> str:
-    """Return a string of 1 to `max_bytes` printable ASCII characters without spaces: a name or an id."""
-    if type(value) is not str or not 1 <= len(value) <= max_bytes:
-        raise DecodeError(f"{name}: expected 1 to {max_bytes} characters")
-    if not all("!" <= character <= "~" for character in value):
-        raise DecodeError(f"{name}: expected printable ASCII without spaces")
+def _check_uscc(value: str) -> str:
+    problem = uscc_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
     return value
 
 
-def items(value: Value, name: str, maximum: int, length: int | None = None) -> tuple[Value, ...]:
-    """Return an array of at most `maximum` items, or of exactly `length`."""
-    if type(value) is not tuple or (length is not None and len(value) != length):
-        raise DecodeError(f"{name}: expected an array" + (f" of {length}" if length else ""))
-    if len(value) > maximum:
-        raise DecodeError(f"{name}: {len(value)} items, at most {maximum}")
-    return value
-
-
-def fields(value: Value, name: str, length: int) -> tuple[Value, ...]:
-    """Return an array of exactly `length` items: a structure."""
-    return items(value, name, length, length)
-
-
-def public_key(value: Value, name: str) -> PublicKey:
-    """Return a well-formed public key; low-order and non-canonical ones are refused."""
-    if type(value) is not str:
-        raise DecodeError(f"{name}: expected a public key")
+def _check_key(value: str) -> str:
     try:
-        return PublicKey.parse(value)
+        PublicKey.parse(value)
     except InvalidKey as error:
-        raise DecodeError(f"{name}: {error}") from None
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _hex_bytes(minimum: int, maximum: int) -> tuple[Any, ...]:
+    return (
+        Field(min_length=minimum, max_length=maximum),
+        BeforeValidator(from_hex),
+        PlainSerializer(lambda value: value.hex(), return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string", "pattern": f"^([0-9a-f]{{2}}){{{minimum},{maximum}}}$"}),
+    )
+
+
+Bytes16 = Annotated[bytes, *_hex_bytes(16, 16)]
+Bytes32 = Annotated[bytes, *_hex_bytes(32, 32)]
+Bytes64 = Annotated[bytes, *_hex_bytes(64, 64)]
+
+Certificate = Annotated[bytes, *_hex_bytes(1, 8_192)]
+"""A DER certificate."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_line)]
+"""A name or title on one line, at most 200 characters."""
+
+Text = Annotated[str, Field(min_length=1, max_length=8_000), AfterValidator(_check_text)]
+"""Running text, at most 8,000 characters."""
+
+Slug = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""An identifier of lower-case ASCII letters, digits, dot, hyphen, underscore."""
+
+Uscc = Annotated[
+    str,
+    AfterValidator(_check_uscc),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-HJ-NPQRTUWXY]{18}$"}),
+]
+"""A unified social credit code (GB 32100) with good check characters."""
+
+Division = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+"""A division code (GB/T 2260), or 000000 for the national level."""
+
+TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
+"""Milliseconds since the Unix epoch."""
+
+KeyText = Annotated[
+    str,
+    AfterValidator(_check_key),
+    WithJsonSchema({"type": "string", "pattern": "^(ed25519|p256):[0-9a-f]{64,66}$"}),
+]
+"""A public key, `<algorithm>:<hex>`, of full order and canonical."""
+
+SealingKeyText = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""An X25519 public key in hex."""
