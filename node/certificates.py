@@ -1,0 +1,227 @@
+"""X.509 for links between nodes: one certificate authority a jurisdiction, one certificate a node.
+
+A node's certificate names its node id as common name and as DNS name. Authorities sign with path length 0 and may
+issue nothing but nodes' certificates. Keys are ECDSA P-256, which every TLS 1.3 stack has.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from node.errors import InvalidCertificate
+
+AUTHORITY_LIFETIME_DAYS: Final = 3_650
+NODE_LIFETIME_DAYS: Final = 825
+"""Longest lifetime that common TLS stacks accept for a leaf certificate."""
+
+EXPIRY_WARNING_DAYS: Final = 42
+"""A node warns this long before a certificate expires: time for a signed renewal by people."""
+
+_BACKDATED: Final = datetime.timedelta(hours=1)
+"""A certificate is valid a little before its issue, so that a slow clock does not refuse it."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate and its private key, both PEM. The key is unencrypted: store it with mode 0600."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    @property
+    def certificate_der(self) -> bytes:
+        return x509.load_pem_x509_certificate(self.certificate_pem).public_bytes(Encoding.DER)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedAuthority:
+    """A certificate authority that links may chain to. `controller` is the USCC of the authority that runs it."""
+
+    name: str
+    controller: str
+    certificate: bytes
+    """DER."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who a certificate says is at the other end, and under which authority."""
+
+    name: str
+    authority: str
+    controller: str
+    expires_ms: int
+
+
+def create_certificate_authority(
+    name: str, *, now: datetime.datetime, lifetime_days: int = AUTHORITY_LIFETIME_DAYS
+) -> IssuedCertificate:
+    """Create a certificate authority's key and self-signed certificate. `now` is an aware UTC time."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(name)
+    builder = (
+        _builder(subject, subject, key, now, lifetime_days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificate_sign=True), critical=True)
+    )
+    return _issued(builder.sign(key, hashes.SHA256()), key)
+
+
+def issue_node_certificate(
+    authority: IssuedCertificate,
+    node: str,
+    *,
+    hosts: Sequence[str] = ("127.0.0.1", "localhost"),
+    now: datetime.datetime,
+    lifetime_days: int = NODE_LIFETIME_DAYS,
+) -> IssuedCertificate:
+    """Issue the certificate of `node` under `authority`, with a new key. `hosts` are DNS names or IP addresses."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
+    issuer_key = load_pem_private_key(authority.key_pem, password=None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = x509.SubjectAlternativeName([_general_name(host) for host in (node, *hosts)])
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = (
+        _builder(_name(node), issuer.subject, key, now, lifetime_days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(certificate_sign=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        .add_extension(names, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+    )
+    return _issued(builder.sign(issuer_key, hashes.SHA256()), key)
+
+
+def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> NodeIdentity:
+    """Return whom a peer's certificate (DER) names, after finding the authority that issued it.
+
+    TLS has verified chain and validity already; this binds the node's name to one authority.
+
+    Raises:
+        InvalidCertificate: malformed, without exactly one name, or issued by none of `authorities`.
+    """
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        raise InvalidCertificate("the certificate cannot be read") from None
+    if len(names) != 1 or not isinstance(names[0].value, str):
+        raise InvalidCertificate("the certificate does not name exactly one node")
+    for authority in authorities:
+        if _issued_by(parsed, authority):
+            expires_ms = int(parsed.not_valid_after_utc.timestamp() * 1000)
+            return NodeIdentity(names[0].value, authority.name, authority.controller, expires_ms)
+    raise InvalidCertificate("the certificate was issued by none of the known authorities")
+
+
+def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bool:
+    try:
+        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority.certificate))
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:
+    """Return the authorities' certificates as one PEM text, for a TLS context."""
+    return "".join(
+        x509.load_der_x509_certificate(authority.certificate)
+        .public_bytes(Encoding.PEM)
+        .decode("ascii")
+        for authority in authorities
+    )
+
+
+def expires_at(certificate_pem: bytes) -> datetime.datetime:
+    """Return when a certificate stops being valid (aware UTC).
+
+    Raises:
+        InvalidCertificate: it cannot be read.
+    """
+    try:
+        return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+    except ValueError:
+        raise InvalidCertificate("the certificate cannot be read") from None
+
+
+def certificate_der(certificate_pem: bytes) -> bytes:
+    """Return a PEM certificate as DER.
+
+    Raises:
+        InvalidCertificate: it cannot be read.
+    """
+    try:
+        return x509.load_pem_x509_certificate(certificate_pem).public_bytes(Encoding.DER)
+    except ValueError:
+        raise InvalidCertificate("the certificate cannot be read") from None
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime.datetime,
+    lifetime_days: int,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + datetime.timedelta(days=lifetime_days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> IssuedCertificate:
+    return IssuedCertificate(
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _key_usage(*, certificate_sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not certificate_sign,
+        key_cert_sign=certificate_sign,
+        crl_sign=certificate_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,197 @@
+"""A node's home directory: where everything lies, how it is created and read.
+
+    config.toml  genesis.json  policy.txt
+    keys/        consensus.key log.key witness.key (validators), tls.pem tls.crt,
+                 last-sign and checkpoint-guard (what was signed last; never restore them from a backup)
+    data/        ledger/ (LevelDB), head (marker), index.sqlite
+
+`keys/` and what is in it is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ledger.keyfile import load_key, save_key
+
+from ledger.suite import Signer
+from node.certificates import IssuedCertificate
+from node.config import NodeConfig, format_config, load_config
+from node.errors import InvalidConfiguration
+
+MAX_GENESIS_BYTES: Final = 64 * 1024 * 1024
+"""Genesis may enrol many keys, but it is read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside a home directory."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def genesis(self) -> Path:
+        return self.root / "genesis.json"
+
+    @property
+    def policy(self) -> Path:
+        return self.root / "policy.txt"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def consensus_key(self) -> Path:
+        return self.keys / "consensus.key"
+
+    @property
+    def log_key(self) -> Path:
+        return self.keys / "log.key"
+
+    @property
+    def witness_key(self) -> Path:
+        return self.keys / "witness.key"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.keys / "tls.pem"
+
+    @property
+    def tls_certificate(self) -> Path:
+        return self.keys / "tls.crt"
+
+    @property
+    def last_sign(self) -> Path:
+        return self.keys / "last-sign"
+
+    @property
+    def checkpoint_guard(self) -> Path:
+        return self.keys / "checkpoint-guard"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def ledger(self) -> Path:
+        return self.data / "ledger"
+
+    @property
+    def index(self) -> Path:
+        return self.data / "index.sqlite"
+
+    @property
+    def process_id(self) -> Path:
+        return self.root / "node.pid"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorSigners:
+    """A validator's three keys."""
+
+    consensus: Signer
+    log: Signer
+    witness: Signer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedHome:
+    """What a node reads from its home when it starts. `signers` is None on a query node."""
+
+    home: Home
+    config: NodeConfig
+    genesis: bytes
+    signers: ValidatorSigners | None
+
+
+def create_node_home(
+    directory: Path,
+    config: NodeConfig,
+    genesis: bytes,
+    policy: str,
+    tls: IssuedCertificate,
+    signers: ValidatorSigners | None,
+    *,
+    passphrase: bytes = b"",
+) -> Home:
+    """Lay out a new home directory and return its paths.
+
+    Raises:
+        InvalidConfiguration: the directory holds something already, or a validator lacks its signers.
+    """
+    home = Home(directory)
+    if directory.exists() and any(directory.iterdir()):
+        raise InvalidConfiguration(f"{directory} is not empty; choose another directory")
+    if (config.role == "validator") != (signers is not None):
+        raise InvalidConfiguration("a validator needs its three keys, a query node has none")
+    directory.mkdir(parents=True, exist_ok=True)
+    home.data.mkdir()
+    home.keys.mkdir(mode=0o700)
+    replace_file(home.config, format_config(config).encode())
+    replace_file(home.genesis, genesis)
+    replace_file(home.policy, policy.encode())
+    replace_file(home.tls_certificate, tls.certificate_pem)
+    replace_file(home.tls_key, tls.key_pem)
+    if signers is not None:
+        save_key(home.consensus_key, signers.consensus, passphrase)
+        save_key(home.log_key, signers.log, passphrase)
+        save_key(home.witness_key, signers.witness, passphrase)
+    return home
+
+
+def open_home(directory: Path, passphrase: bytes = b"") -> OpenedHome:
+    """Read configuration, genesis and keys of a home.
+
+    Raises:
+        InvalidConfiguration: a file is missing, unreadable or wrong.
+    """
+    home = Home(directory)
+    config = load_config(home.config)
+    try:
+        if home.genesis.stat().st_size > MAX_GENESIS_BYTES:
+            raise InvalidConfiguration(f"{home.genesis} is larger than {MAX_GENESIS_BYTES} bytes")
+        genesis = home.genesis.read_bytes()
+    except OSError as error:
+        raise InvalidConfiguration(f"cannot read {home.genesis}: {error.strerror}") from None
+    signers = None
+    if config.role == "validator":
+        signers = ValidatorSigners(
+            load_key(home.consensus_key, passphrase),
+            load_key(home.log_key, passphrase),
+            load_key(home.witness_key, passphrase),
+        )
+    home.data.mkdir(exist_ok=True)
+    return OpenedHome(home, config, genesis, signers)
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file atomically and durably: new file, fsync, rename, fsync of the directory.
+
+    Raises:
+        OSError: the file cannot be written; the old one is untouched.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
