@@ -56,7 +56,7 @@ def _ordered(value: Value, depth: int) -> Value:
     if kind is dict:
         result = {}
         # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
-        for key in sorted(value):  # type: ignore[type-var]
+        for key in sorted(value):  # type: ignore[arg-type,type-var]  # a dict, by the line above
             if type(key) is not str:
                 raise TypeError(f"map key of type {type(key).__name__}, expected str")
             result[key] = _ordered(value[key], depth - 1)  # type: ignore[index,call-overload]
