@@ -1,0 +1,70 @@
+# Every target sets up .venv itself; on a fresh Debian or Ubuntu, as root, also Python.
+#
+#   make demo ARGS="--exit --json"    the whole story on one machine
+#   make test                         all tests
+#   make lint                         ruff, mypy, layers, generated documents
+#   make sim                          consensus under faults, from seeds
+#   make bench ARGS="directory"       transactions per second on this machine
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format sim bench docs wheel lock clean
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+# The environment is the lock, exactly: hashes are required. Its stamp is newer than what it was made from.
+$(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
+	@python="$$(bash .ci/python)"; \
+	echo "Setting up $(VENV) with $$python …"; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED) ## Run the demonstration: four jurisdictions record, prove and verify.
+	@$(BIN)/mulu demo $(ARGS)
+
+test: $(INSTALLED) ## Run all tests.
+	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+lint: $(INSTALLED) ## Check style, types, layers and generated documents.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python docs/generate.py --check
+
+format: $(INSTALLED) ## Format the code.
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format .
+
+sim: $(INSTALLED) ## Run consensus under simulated faults.
+	@$(BIN)/python -m pytest -q -n 2 tests/consensus $(ARGS)
+
+bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|authorisation|batch [--seconds N]".
+	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)
+
+docs: $(INSTALLED) ## Generate docs/OPERATIONS.md.
+	@$(BIN)/python docs/generate.py
+
+wheel: $(INSTALLED) ## Build the wheel into dist/.
+	@rm -rf build dist
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@ls dist
+
+lock: $(INSTALLED) ## Resolve the dependencies again and write the lock.
+	@$(LOCK) pyproject.toml -o requirements.txt
+	@$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## Remove what was built, not the environment.
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
