@@ -1,9 +1,11 @@
-"""Blocks: a header, transactions, evidence and the commit of the block before. The id is the hash of the header.
+"""Blocks: a header, transactions, evidence and the commit of the block before. The id is the hash
+of the header.
 
-`header = [version, chain_id, height, time, last_block_id, last_commit_hash, transactions_root, validators_hash,
-next_validators_hash, app_hash, evidence_hash, proposer]`. The first block's `last_block_id` is the genesis hash.
-`transactions_root` is the RFC 6962 root over the transactions' bytes; `app_hash` is the root of the log after the
-block before. A header names everything else in the block, so the id names the block.
+`header = [version, chain_id, height, time, last_block_id, last_commit_hash, transactions_root,
+validators_hash, next_validators_hash, app_hash, evidence_hash, proposer]`. The first block's
+`last_block_id` is the genesis hash. `transactions_root` is the RFC 6962 root over the transactions'
+bytes; `app_hash` is the root of the log after the block before. A header names everything else in
+the block, so the id names the block.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger import merkle
 from ledger.codec import Value, decode_array, encode
 from ledger.commits import Commit, commit_hash
+from ledger.decoding import fields, hash_field, integer, items, short_text
 from ledger.errors import DecodeError
 from ledger.evidence import DuplicateVoteEvidence, evidence_hash
-from ledger.decoding import fields, hash_field, integer, items, short_text
 from ledger.limits import MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES
 from ledger.suite import Suite
 
@@ -24,7 +27,8 @@ KIND: Final = "block"
 VERSION: Final = 1
 
 MAX_BLOCK_TRANSACTIONS: Final = 20_000
-"""A transaction of one operation has some 250 bytes: more would not fit a block, and indexes stay small."""
+"""A transaction of one operation has some 250 bytes: more would not fit a block, and indexes stay
+small."""
 
 MAX_BLOCK_EVIDENCE: Final = 16
 """More double voters than any set of 22 may hold; the rest waits for the next block."""
@@ -109,7 +113,8 @@ class Header:
 class Block:
     """A block's body with its header: `[header, transactions, evidence, last_commit or nil]`.
 
-    `transactions` are encodings; a block of the wrong transactions is decodable, and refused by validation.
+    `transactions` are encodings; a block of the wrong transactions is decodable, and refused by
+    validation.
     """
 
     header: Header
@@ -158,7 +163,8 @@ class Block:
         return self.header.id(suite)
 
     def check_body(self, suite: Suite) -> None:
-        """Check that the body is the one that the header names: transactions, evidence and last commit.
+        """Check that the body is the one that the header names: transactions, evidence and last
+        commit.
 
         Raises:
             DecodeError: a root or hash differs.
@@ -174,14 +180,4 @@ class Block:
 
 def transactions_root(suite: Suite, transactions: Sequence[bytes]) -> bytes:
     """Return the RFC 6962 root over transactions' bytes; of none, the hash of the empty string."""
-    digest = suite.digest
-    level = [digest(b"\x00" + raw) for raw in transactions]
-    if not level:
-        return digest(b"")
-    # Pairing from the left and carrying an odd last node up unchanged is RFC 6962's largest-power-of-two split.
-    while len(level) > 1:
-        paired = [digest(b"\x01" + a + b) for a, b in zip(level[::2], level[1::2], strict=False)]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
-    return level[0]
+    return merkle.root(suite, [merkle.leaf_hash(suite, raw) for raw in transactions])

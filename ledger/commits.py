@@ -1,7 +1,8 @@
 """Commits: the precommits of more than two thirds of a validator set for one block, in one round.
 
-`[height, round, block_id, [[validator name, signature], …]]`, sorted by name. A commit holds precommits for its
-block only; every one of its signatures must be good, not merely enough of them, so that nothing alien rides along.
+`[height, round, block_id, [[validator name, signature], …]]`, sorted by name. A commit holds
+precommits for its block only; every one of its signatures must be good, not merely enough of them,
+so that nothing alien rides along.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from itertools import pairwise
 from typing import Final
 
 from ledger.codec import Value, decode_array, encode
-from ledger.errors import InvalidSignature
 from ledger.decoding import (
     MAX_ROUND,
     fields,
@@ -22,6 +22,7 @@ from ledger.decoding import (
     short_text,
     signature_field,
 )
+from ledger.errors import InvalidSignature
 from ledger.limits import MAX_VALIDATORS
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet
@@ -122,7 +123,8 @@ def verify_commit(suite: Suite, chain_id: str, validators: ValidatorSet, commit:
     """Check that more than two thirds of `validators` decided `commit.block_id` at its height.
 
     Raises:
-        InvalidSignature: names out of order or twice, a signer outside the set, a bad signature, or no quorum.
+        InvalidSignature: names out of order or twice, a signer outside the set, a bad signature, or
+        no quorum.
     """
     names = [name for name, _ in commit.signatures]
     if any(a >= b for a, b in pairwise(names)):

@@ -1,6 +1,8 @@
-"""Checks of decoded fields: what a decoder asks of each part of an array before it builds a structure.
+"""Checks of decoded fields: what a decoder asks of each part of an array before it builds a
+structure.
 
-Every function returns its value with the type established, or raises `DecodeError` naming the field.
+Every function returns its value with the type established, or raises `DecodeError` naming the
+field.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def signature_field(value: Value, name: str = "signature") -> bytes:
 
 
 def short_text(value: Value, name: str, max_bytes: int = 64) -> str:
-    """Return a string of 1 to `max_bytes` printable ASCII characters without spaces: a name or an id."""
+    """Return a string of 1 to `max_bytes` printable ASCII characters without spaces: a name or an
+    id.
+    """
     if type(value) is not str or not 1 <= len(value) <= max_bytes:
         raise DecodeError(f"{name}: expected 1 to {max_bytes} characters")
     if not all("!" <= character <= "~" for character in value):

@@ -1,10 +1,10 @@
-"""Log entries: the four kinds of thing that the log holds. Everything committed is one of them, for ever.
+"""Log entries: the four kinds of thing that the log holds. Everything committed is one of them.
 
     ["genesis", version, genesis_hash, state_root, validators_hash]                     index 0
     ["transaction", height, index, code, operation_index or nil, transaction bytes]     code "" = took effect
     ["evidence", height, index, kind, validator, evidence_height]
-    ["block", version, height, time, block_id, proposer, validators_hash, next_validators_hash, state_root,
-     transaction_count]
+    ["block", version, height, time, block_id, proposer, validators_hash, next_validators_hash,
+     state_root, transaction_count]
 
 A block's entries stand in this order: transactions, evidence, the block entry last.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger.codec import Value, decode, encode
-from ledger.errors import DecodeError
 from ledger.decoding import fields, hash_field, integer, short_text
+from ledger.errors import DecodeError
 from ledger.limits import MAX_ENTRY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
 
 VERSION: Final = 1
@@ -45,7 +45,7 @@ class GenesisEntry:
 class TransactionEntry:
     """A transaction with its outcome. `code` "" means it took effect; otherwise nothing of it did.
 
-    `operation_index` names the operation that failed. `index` counts the block's transactions from 0.
+    `operation_index` names the operation that failed; `index` counts a block's transactions from 0.
     """
 
     height: int
@@ -96,8 +96,8 @@ class EvidenceEntry:
 class BlockEntry:
     """A block's last entry: it binds the state after the block and the validators to the log.
 
-    `validators_hash` is of the set that decided this block and cosigns its checkpoint, `next_validators_hash` of
-    the set that decides the next one.
+    `validators_hash` is of the set that decided this block and cosigns its checkpoint,
+    `next_validators_hash` of the set that decides the next one.
     """
 
     height: int

@@ -1,8 +1,9 @@
-"""Evidence of double voting: two votes by one validator for one step of one round that name different blocks.
+"""Evidence of double voting: two votes by one validator for one step of one round that name
+different blocks.
 
-Pure: whether evidence is good follows from the two votes and the validator set of their height, so every node
-judges alike. `[kind, vote_a, vote_b]`; the votes stand in the order of their encodings, so that one fault has one
-encoding.
+Pure: whether evidence is good follows from the two votes and the validator set of their height, so
+every node judges alike. `[kind, vote_a, vote_b]`; the votes stand in the order of their encodings,
+so that one fault has one encoding.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.codec import Value, decode_array, encode
-from ledger.errors import DecodeError, InvalidSignature
 from ledger.decoding import fields
+from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 from ledger.votes import SignedVote

@@ -1,20 +1,22 @@
-"""Validators and their sets. Every validator has power one; quorum is more than two thirds: `3 * votes > 2 * n`.
+"""Validators and their sets. Every validator has power one; quorum is more than two thirds: `3 *
+votes > 2 * n`.
 
-A set's hash covers what a verifier checks signatures with, and nothing else: `[[name, consensus key, log key,
-witness key], …]` sorted by name. The controller, the authority above a jurisdiction, is known to the state only.
+A set's hash covers what a verifier checks signatures with, and nothing else: `[[name, consensus
+key, log key, witness key], …]` sorted by name. The controller, the authority above a jurisdiction,
+is known to the state only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from ledger.codec import Value, decode, encode
-from ledger.errors import DecodeError
 from ledger.decoding import fields, items, public_key, short_text
-from ledger.limits import MAX_VALIDATORS
+from ledger.errors import DecodeError
+from ledger.limits import MAX_VALIDATORS, MIN_VALIDATORS
 from ledger.suite import PublicKey, Suite
 
 KIND: Final = "validators"
@@ -31,7 +33,9 @@ class Validator:
     witness_key: PublicKey
 
     def to_texts(self) -> tuple[str, str, str, str, str]:
-        """Return `(name, controller, consensus key, log key, witness key)`, as state and genesis hold it."""
+        """Return `(name, controller, consensus key, log key, witness key)`, as state and genesis
+        hold it.
+        """
         return (
             self.name,
             self.controller,
@@ -77,6 +81,20 @@ class Validator:
 def is_quorum(votes: int, n: int) -> bool:
     """Tell whether `votes` of `n` validators are more than two thirds."""
     return 3 * votes > 2 * n
+
+
+def distribution_problem(validators: Sequence[Validator]) -> str | None:
+    """Say why a set could not run a chain, or None: its size, or one controller with a third or
+    more.
+    """
+    n = len(validators)
+    if not MIN_VALIDATORS <= n <= MAX_VALIDATORS:
+        return f"{n} validators; there must be {MIN_VALIDATORS} to {MAX_VALIDATORS}"
+    for controller in sorted({validator.controller for validator in validators}):
+        share = sum(validator.controller == controller for validator in validators)
+        if 3 * share >= n:
+            return f"{controller} would control {share} of {n} validators, a third or more"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Votes: what validators sign in a round (arXiv 1807.04938, Algorithm 1: PREVOTE and PRECOMMIT messages).
+"""Votes: what validators sign in a round (arXiv 1807.04938, Algorithm 1: PREVOTE and PRECOMMIT
+messages).
 
-`[chain_id, height, round, type, block_id or nil, validator]`, signed as kind `vote`. A vote carries no time, so
-that the same vote is the same bytes however often it is made.
+`[chain_id, height, round, type, block_id or nil, validator]`, signed as kind `vote`. A vote carries
+no time, so that the same vote is the same bytes however often it is made.
 """
 
 from __future__ import annotations
