@@ -1,0 +1,139 @@
+"""The canonical profile: one value, one encoding, and nothing else decodes."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.codec import Value, decode, decode_array, encode
+from ledger.errors import DecodeError
+from ledger.limits import MAX_NESTING_DEPTH
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(st.characters(codec="utf-8"))
+    | st.binary()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner).map(tuple) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@given(values)
+def test_every_value_decodes_to_itself(value: Value) -> None:
+    assert decode(encode(value)) == value
+
+
+@given(values)
+def test_the_order_in_which_a_map_was_built_does_not_matter(value: Value) -> None:
+    def reversed_maps(part: Value) -> Value:
+        if isinstance(part, dict):
+            return {key: reversed_maps(part[key]) for key in reversed(list(part))}
+        if isinstance(part, tuple):
+            return tuple(reversed_maps(item) for item in part)
+        return part
+
+    assert encode(reversed_maps(value)) == encode(value)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_decodes_is_the_only_encoding_of_its_value(data: bytes) -> None:
+    try:
+        value = decode(data)
+    except DecodeError:
+        return
+    assert encode(value) == data
+
+
+@given(values, st.data())
+def test_a_changed_byte_decodes_to_another_value_or_not_at_all(
+    value: Value, draw: st.DataObject
+) -> None:
+    encoded = bytearray(encode(value))
+    position = draw.draw(st.integers(0, len(encoded) - 1))
+    encoded[position] ^= draw.draw(st.integers(1, 255))
+    try:
+        changed = decode(bytes(encoded))
+    except DecodeError:
+        return
+    assert encode(changed) != encode(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xc1", id="the code that is never used"),
+        pytest.param(b"\xcc\x01", id="an integer in two bytes that fits one"),
+        pytest.param(b"\xd3" + bytes(7) + b"\x01", id="a signed 64-bit one"),
+        pytest.param(b"\xd9\x01a", id="a short string in the long form"),
+        pytest.param(b"\xc4\x00\x00", id="a trailing byte"),
+        pytest.param(b"\xdc\x00\x01\x01", id="a short array in the long form"),
+        pytest.param(b"\xcb" + bytes(8), id="a float"),
+        pytest.param(b"\xca\x7f\xc0\x00\x00", id="not a number"),
+        pytest.param(b"\xd4\x05\x00", id="an extension"),
+        pytest.param(b"\xd6\xff" + bytes(4), id="a timestamp"),
+        pytest.param(b"\x82\xa1a\x01\xa1a\x02", id="a key twice"),
+        pytest.param(b"\x82\xa1b\x01\xa1a\x02", id="keys out of order"),
+        pytest.param(b"\x81\x01\x02", id="an integer as key"),
+        pytest.param(b"\x81\xc4\x01a\x02", id="bytes as key"),
+        pytest.param(b"\xa1\xff", id="a string that is not UTF-8"),
+        pytest.param(b"\xa3\xed\xa0\x80", id="a surrogate"),
+        pytest.param(
+            b"\xdd\xff\xff\xff\xff", id="an array that claims four thousand million items"
+        ),
+        pytest.param(b"\xc6\xff\xff\xff\xff", id="bytes that claim four gigabytes"),
+        pytest.param(b"\x91" * (MAX_NESTING_DEPTH + 1) + b"\xc0", id="one level too deep"),
+        pytest.param(b"\x91" * 100_000 + b"\xc0", id="a hundred thousand levels"),
+        pytest.param(b"\x81\xa1a" * 2_000 + b"\xc0", id="two thousand maps"),
+    ],
+)
+def test_what_is_outside_the_profile_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode(data)
+
+
+def test_the_deepest_allowed_nesting_goes_both_ways() -> None:
+    value: Value = None
+    for _ in range(MAX_NESTING_DEPTH):
+        value = (value,)
+    assert decode(encode(value)) == value
+    with pytest.raises(ValueError, match="deeper"):
+        encode((value,))
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan"), {1: 2}, {"a": {2.0}}, object(), (1.0,)])
+def test_what_the_profile_lacks_cannot_be_encoded(value: object) -> None:
+    with pytest.raises(TypeError):
+        encode(value)  # type: ignore[arg-type]  # the point of the test
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, (2**64,)])
+def test_an_integer_out_of_range_cannot_be_encoded(value: Value) -> None:
+    with pytest.raises(OverflowError):
+        encode(value)
+
+
+def test_a_message_over_its_bound_is_refused_unread() -> None:
+    with pytest.raises(DecodeError, match="at most 10"):
+        decode(encode(b"x" * 11), max_bytes=10)
+
+
+def test_an_array_of_another_length_is_refused() -> None:
+    assert decode_array(encode((1, 2)), 2) == (1, 2)
+    for other in (encode((1,)), encode((1, 2, 3)), encode("ab"), encode({"a": 1, "b": 2})):
+        with pytest.raises(DecodeError):
+            decode_array(other, 2)
+
+
+@given(values)
+def test_other_msgpack_readers_read_the_same_value(value: Value) -> None:
+    assert msgpack.unpackb(encode(value), use_list=False) == value
