@@ -1,8 +1,10 @@
-"""Checkpoints (c2sp.org/tlog-checkpoint): a log's origin, size and root as the text of a signed note.
+"""Checkpoints (c2sp.org/tlog-checkpoint): a log's origin, size and root as the text of a signed
+note.
 
-The origin is the chain id. Nothing goes into extension lines: a checkpoint of ours has exactly three lines, and others
-are refused. A *log signature* (type 0x01, key name = origin) is one validator's word; *cosignatures* (type 0x04, key
-name = the validator's, time = block time) by a quorum are the network's: see `ledger.policy`.
+The origin is the chain id. Nothing goes into extension lines: a checkpoint of ours has exactly
+three lines, and others are refused. A *log signature* (type 0x01, key name = origin) is one
+validator's word; *cosignatures* (type 0x04, key name = the validator's, time = block time) by a
+quorum are the network's: see `ledger.policy`.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
-    """A checkpoint with signature lines, none of them verified: see `ledger.policy.Policy.check`."""
+    """A checkpoint with signature lines, none of them verified: see
+    `ledger.policy.Policy.check`.
+    """
 
     checkpoint: Checkpoint
     signatures: tuple[NoteSignature, ...]
@@ -120,6 +124,10 @@ def sign_checkpoint(suite: Suite, signer: Signer, checkpoint: Checkpoint) -> Not
     return sign_note(suite, signer, checkpoint.origin, checkpoint.text)
 
 
-def cosign(suite: Suite, signer: Signer, name: str, checkpoint: Checkpoint, time_s: int) -> NoteSignature:
-    """Return the cosignature of the witness key called `name` at `time_s` (the block's time, in whole seconds)."""
+def cosign(
+    suite: Suite, signer: Signer, name: str, checkpoint: Checkpoint, time_s: int
+) -> NoteSignature:
+    """Return the cosignature of the witness key called `name` at `time_s` (the block's time, in
+    whole seconds).
+    """
     return cosign_note(suite, signer, name, checkpoint.text, time_s)

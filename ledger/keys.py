@@ -1,9 +1,10 @@
 """Private keys in memory: signing keys (Ed25519, P-256) and sealing keys (X25519).
 
-Other code sees a private key only as a `Signer`. A key is its 32-byte secret: an Ed25519 seed (RFC 8032, section
-5.1.5), a P-256 scalar, an X25519 scalar. Secrets never appear in `repr`. Ed25519 is PyNaCl's; P-256 signatures are
-deterministic (RFC 6979), raw r ‖ s with low s. A sealing key is generated on its own, never derived from a signing
-key: the two are replaced at different times and for different reasons.
+Other code sees a private key only as a `Signer`. A key is its 32-byte secret: an Ed25519 seed (RFC
+8032, section 5.1.5), a P-256 scalar, an X25519 scalar. Secrets never appear in `repr`. Ed25519 is
+PyNaCl's; P-256 signatures are deterministic (RFC 6979), raw r ‖ s with low s. A sealing key is
+generated on its own, never derived from a signing key: the two are replaced at different times and
+for different reasons.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 
 @dataclass(frozen=True, slots=True)
 class SoftwareSigner:
-    """A `Signer` whose private key lies in this process's memory. `secret` is for key files only."""
+    """A `Signer` whose private key lies in this process's memory. `secret` is for key files
+    only.
+    """
 
     public_key: PublicKey
     secret: bytes = field(repr=False)
@@ -87,7 +90,9 @@ def _p256_signer(key: ec.EllipticCurvePrivateKey) -> SoftwareSigner:
 
 @dataclass(frozen=True, slots=True)
 class SealingKey:
-    """An organisation's or wallet's X25519 key, to which disclosures are sealed (libsodium's sealed boxes)."""
+    """An organisation's or wallet's X25519 key, to which disclosures are sealed (libsodium's sealed
+    boxes).
+    """
 
     public_key: bytes
     secret: bytes = field(repr=False)
@@ -121,7 +126,8 @@ class SealingKey:
 
 
 def seal(public_key: bytes, message: bytes) -> bytes:
-    """Encrypt `message` so that only the holder of the X25519 key can read it; the sender stays anonymous.
+    """Encrypt `message` so that only the holder of the X25519 key can read it; the sender stays
+    anonymous.
 
     Raises:
         InvalidKey: not a usable X25519 key.

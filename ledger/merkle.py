@@ -1,12 +1,14 @@
-"""RFC 6962 Merkle trees over the suite's digest: roots, inclusion and consistency proofs, a compact frontier.
+"""RFC 6962 Merkle trees over the suite's digest: roots, inclusion and consistency proofs, a compact
+frontier.
 
-Leaf hash `digest(0x00 ‖ entry)`, node hash `digest(0x01 ‖ left ‖ right)`, empty tree `digest("")` (section 2.1). A
-proof is described once, as the ranges of leaves whose hashes make it up (`inclusion_ranges`,
-`consistency_ranges`); how a range is hashed – from leaf hashes here, from tiles in `ledger.tiles` – is another matter.
-Verification follows RFC 9162, sections 2.1.3.2 and 2.1.4.2, which describe the same proofs.
+Leaf hash `digest(0x00 ‖ entry)`, node hash `digest(0x01 ‖ left ‖ right)`, empty tree `digest("")`
+(section 2.1). A proof is described once, as the ranges of leaves whose hashes make it up
+(`inclusion_ranges`, `consistency_ranges`); how a range is hashed – from leaf hashes here, from
+tiles in `ledger.tiles` – is another matter. Verification follows RFC 9162, sections 2.1.3.2 and
+2.1.4.2, which describe the same proofs.
 
-Rules: an odd leaf is never duplicated but moves up; a proof must have exactly the length that index and size
-imply; every hash in it has exactly 32 bytes.
+Rules: an odd leaf is never duplicated but moves up; a proof must have exactly the length that index
+    and size imply; every hash in it has exactly 32 bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ MAX_TREE_SIZE: Final = 2**63 - 1
 """Readers in other languages hold sizes in a signed 64-bit integer."""
 
 MAX_PROOF_HASHES: Final = 64
-"""A tree of at most 2^63 leaves is at most 63 levels high; a consistency proof may hold one hash more."""
+"""A tree of at most 2^63 leaves is at most 63 levels high; a consistency proof may hold one hash
+more.
+"""
 
 _LEAF: Final = b"\x00"
 _NODE: Final = b"\x01"
@@ -40,7 +44,9 @@ def node_hash(suite: Suite, left: bytes, right: bytes) -> bytes:
 
 
 def root(suite: Suite, leaf_hashes: Sequence[bytes]) -> bytes:
-    """Return the Merkle tree hash of these leaf hashes, `digest("")` for none (RFC 6962, section 2.1)."""
+    """Return the Merkle tree hash of these leaf hashes, `digest("")` for none (RFC 6962, section
+    2.1).
+    """
     if not leaf_hashes:
         return suite.digest(b"")
     digest = suite.digest
@@ -55,12 +61,15 @@ def root(suite: Suite, leaf_hashes: Sequence[bytes]) -> bytes:
 
 
 def split_point(size: int) -> int:
-    """Return the largest power of two smaller than `size`, which is at least 2 (RFC 6962, section 2.1)."""
+    """Return the largest power of two smaller than `size`, which is at least 2 (RFC 6962, section
+    2.1).
+    """
     return 1 << ((size - 1).bit_length() - 1)
 
 
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
-    """Return the leaf ranges [start, end) whose hashes prove leaf `index` in a tree of `size`, leaf's sibling first.
+    """Return the leaf ranges [start, end) whose hashes prove leaf `index` in a tree of `size`,
+    leaf's sibling first.
 
     This is PATH(m, D[n]) of RFC 6962, section 2.1.1, unrolled.
 
@@ -84,7 +93,8 @@ def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
 
 
 def consistency_ranges(old_size: int, new_size: int) -> list[tuple[int, int]]:
-    """Return the leaf ranges whose hashes prove that a tree of `new_size` extends one of `old_size`.
+    """Return the leaf ranges whose hashes prove that a tree of `new_size` extends one of
+    `old_size`.
 
     This is PROOF(m, D[n]) of RFC 6962, section 2.1.2, unrolled; empty if the sizes are equal.
 
@@ -103,7 +113,9 @@ def consistency_ranges(old_size: int, new_size: int) -> list[tuple[int, int]]:
         else:
             ranges.append((start, middle))
             start = middle
-    if start > 0:  # the old tree is not itself a node that the verifier knows: SUBPROOF with b = false
+    if (
+        start > 0
+    ):  # the old tree is not itself a node that the verifier knows: SUBPROOF with b = false
         ranges.append((start, end))
     ranges.reverse()
     return ranges
@@ -119,8 +131,11 @@ def inclusion_proof(suite: Suite, leaf_hashes: Sequence[bytes], index: int) -> t
     return tuple(root(suite, leaf_hashes[start:end]) for start, end in ranges)
 
 
-def consistency_proof(suite: Suite, leaf_hashes: Sequence[bytes], old_size: int) -> tuple[bytes, ...]:
-    """Return the proof that this tree extends its first `old_size` leaves (RFC 6962, section 2.1.2).
+def consistency_proof(
+    suite: Suite, leaf_hashes: Sequence[bytes], old_size: int
+) -> tuple[bytes, ...]:
+    """Return the proof that this tree extends its first `old_size` leaves (RFC 6962, section
+    2.1.2).
 
     Raises:
         ValueError: not 0 < old_size <= number of leaves.
@@ -132,7 +147,8 @@ def consistency_proof(suite: Suite, leaf_hashes: Sequence[bytes], old_size: int)
 def verify_inclusion(
     suite: Suite, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:
-    """Verify that the leaf stands at `index` in the tree of `size` with this root (RFC 9162, section 2.1.3.2).
+    """Verify that the leaf stands at `index` in the tree of `size` with this root (RFC 9162,
+    section 2.1.3.2).
 
     Raises:
         InvalidProof: index or size out of range, wrong length of proof, or another root.
@@ -161,11 +177,18 @@ def verify_inclusion(
 
 
 def verify_consistency(
-    suite: Suite, old_size: int, new_size: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
+    suite: Suite,
+    old_size: int,
+    new_size: int,
+    proof: Sequence[bytes],
+    old_root: bytes,
+    new_root: bytes,
 ) -> None:
-    """Verify that the tree of `new_size` extends the tree of `old_size` (RFC 9162, section 2.1.4.2).
+    """Verify that the tree of `new_size` extends the tree of `old_size` (RFC 9162, section
+    2.1.4.2).
 
-    Every tree extends the empty one: for `old_size` 0 the proof is empty and the old root that of the empty tree.
+    Every tree extends the empty one: for `old_size` 0 the proof is empty and the old root that of
+    the empty tree.
 
     Raises:
         InvalidProof: sizes out of order, wrong length of proof, or another root.
@@ -219,10 +242,11 @@ def _check_hashes(*hashes: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The right edge of a tree: the roots of its perfect subtrees, largest first, one for each 1 bit of `size`.
+    """The right edge of a tree: the roots of its perfect subtrees, largest first, one for each 1
+    bit of `size`.
 
-    It is all that appending needs, so a block of m entries costs m leaf hashes and about m node hashes, whatever the
-    size of the log.
+    It is all that appending needs, so a block of m entries costs m leaf hashes and about m node
+    hashes, whatever the size of the log.
     """
 
     size: int = 0
@@ -230,7 +254,9 @@ class Frontier:
 
     def __post_init__(self) -> None:
         if not 0 <= self.size <= MAX_TREE_SIZE or len(self.hashes) != self.size.bit_count():
-            raise ValueError(f"a frontier of size {self.size} cannot have {len(self.hashes)} hashes")
+            raise ValueError(
+                f"a frontier of size {self.size} cannot have {len(self.hashes)} hashes"
+            )
 
     def append(self, suite: Suite, leaf_hash: bytes) -> Frontier:
         """Return the frontier with one more leaf."""

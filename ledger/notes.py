@@ -1,9 +1,9 @@
 """Signed notes (c2sp.org/signed-note): verifier keys, signature lines, parsing and verification.
 
-Two key types are spoken: 0x01, an Ed25519 signature of the text, and 0x04, a timestamped cosignature
-(c2sp.org/tlog-cosignature, Ed25519). Parsing is strict: what is accepted is, byte for byte, what `SignedNote.encode`
-writes. Signatures by unknown keys are ignored, as the specification demands, but they are counted; a bad signature by
-a known key rejects the whole note.
+Two key types are spoken: 0x01, an Ed25519 signature of the text, and 0x04, a timestamped
+cosignature (c2sp.org/tlog-cosignature, Ed25519). Parsing is strict: what is accepted is, byte for
+byte, what `SignedNote.encode` writes. Signatures by unknown keys are ignored, as the specification
+demands, but they are counted; a bad signature by a known key rejects the whole note.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ MAX_TIMESTAMP_S: Final = 2**63 - 1
 _DASH: Final = "\u2014 "
 # Unicode's White_Space property, written out: it is stable, but Python's tables are not ours to rely on.
 _SPACES: Final = frozenset(
-    "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+    "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    + "".join(map(chr, range(0x2000, 0x200B)))
 )
 
 
@@ -50,7 +51,8 @@ def check_key_name(name: str) -> None:
     """Refuse a key name that no note may carry.
 
     Raises:
-        InvalidKey: empty, too long, or with a space, a control character, a plus sign or ill-formed Unicode.
+        InvalidKey: empty, too long, or with a space, a control character, a plus sign or ill-formed
+            Unicode.
     """
     try:
         length = len(name.encode())
@@ -59,7 +61,9 @@ def check_key_name(name: str) -> None:
     if not 1 <= length <= MAX_KEY_NAME_BYTES:
         raise InvalidKey(f"a key name has 1 to {MAX_KEY_NAME_BYTES} bytes")
     if "+" in name or any(character in _SPACES or character < " " for character in name):
-        raise InvalidKey(f"a key name has no spaces, control characters or plus signs: {name[:80]!r}")
+        raise InvalidKey(
+            f"a key name has no spaces, control characters or plus signs: {name[:80]!r}"
+        )
 
 
 def encode_base64(data: bytes) -> str:
@@ -119,7 +123,9 @@ class VerifierKey:
             data = decode_base64(encoded)
             key_type = KeyType(data[0])
         except (DecodeError, IndexError, ValueError):
-            raise InvalidKey(f"verifier key of {name[:80]!r} is malformed or of an unknown type") from None
+            raise InvalidKey(
+                f"verifier key of {name[:80]!r} is malformed or of an unknown type"
+            ) from None
         key = VerifierKey.create(suite, name, key_type, PublicKey("ed25519", data[1:]))
         if key.key_id.hex() != key_id:
             raise InvalidKey(f"verifier key of {name[:80]!r} has a wrong key id")
@@ -137,7 +143,9 @@ class VerifierKey:
             return False
         time_s = int.from_bytes(signature[:TIMESTAMP_BYTES], "big")
         message = cosigned_message(text, time_s) if time_s <= MAX_TIMESTAMP_S else None
-        return message is not None and suite.verify(self.public_key, message, signature[TIMESTAMP_BYTES:])
+        return message is not None and suite.verify(
+            self.public_key, message, signature[TIMESTAMP_BYTES:]
+        )
 
 
 def _key_id(suite: Suite, name: str, key_type: KeyType, public_key: PublicKey) -> bytes:
@@ -146,13 +154,17 @@ def _key_id(suite: Suite, name: str, key_type: KeyType, public_key: PublicKey) -
 
 
 def cosigned_message(text: bytes, time_s: int) -> bytes:
-    """Return what a cosigner signs at `time_s` for a note's text (tlog-cosignature, "Ed25519 signed message")."""
+    """Return what a cosigner signs at `time_s` for a note's text (tlog-cosignature, "Ed25519 signed
+    message").
+    """
     return b"cosignature/v1\ntime %d\n%s" % (time_s, text)
 
 
 @dataclass(frozen=True, slots=True)
 class NoteSignature:
-    """One signature line. `signature` is what follows the key id: 64 bytes, or a timestamp and 64 bytes."""
+    """One signature line. `signature` is what follows the key id: 64 bytes, or a timestamp and 64
+    bytes.
+    """
 
     name: str
     key_id: bytes
@@ -160,7 +172,9 @@ class NoteSignature:
 
     @property
     def time_s(self) -> int | None:
-        """The time of a cosignature, in seconds since the epoch; None for a line of another shape. Not verified."""
+        """The time of a cosignature, in seconds since the epoch; None for a line of another shape.
+        Not verified.
+        """
         if len(self.signature) != TIMESTAMP_BYTES + SIGNATURE_BYTES:
             return None
         return int.from_bytes(self.signature[:TIMESTAMP_BYTES], "big")
@@ -236,7 +250,9 @@ class VerifiedSignature:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNote:
-    """A note of which at least one known key's signature verified. `unknown` counts lines by keys unknown to us."""
+    """A note of which at least one known key's signature verified. `unknown` counts lines by keys
+    unknown to us.
+    """
 
     text: str
     verified: tuple[VerifiedSignature, ...]
@@ -263,14 +279,18 @@ def verify_signatures(suite: Suite, note: SignedNote, keys: Iterable[VerifierKey
     return OpenedNote(note.text, tuple(verified), len(note.signatures) - len(verified))
 
 
-def verify_signature(suite: Suite, text: bytes, signature: NoteSignature, key: VerifierKey) -> VerifiedSignature:
+def verify_signature(
+    suite: Suite, text: bytes, signature: NoteSignature, key: VerifierKey
+) -> VerifiedSignature:
     """Verify one signature by a known key over a note's text.
 
     Raises:
         InvalidProof: it is not this key's signature.
     """
     if (signature.name, signature.key_id) != (key.name, key.key_id):
-        raise InvalidProof(f"signature line of {signature.name[:80]!r} names another key than {key.name!r}")
+        raise InvalidProof(
+            f"signature line of {signature.name[:80]!r} names another key than {key.name!r}"
+        )
     if not key.verify(suite, text, signature.signature):
         raise InvalidProof(f"bad signature by {key.name!r}")
     return VerifiedSignature(
@@ -302,7 +322,8 @@ def sign_note(suite: Suite, signer: Signer, name: str, text: str) -> NoteSignatu
 
 
 def cosign_note(suite: Suite, signer: Signer, name: str, text: str, time_s: int) -> NoteSignature:
-    """Cosign a checkpoint's text with a key of type 0x04 at `time_s` (tlog-cosignature, "Ed25519 signed message").
+    """Cosign a checkpoint's text with a key of type 0x04 at `time_s` (tlog-cosignature, "Ed25519
+    signed message").
 
     Raises:
         ValueError: the text does not end in a newline, or the time is out of range.

@@ -1,8 +1,10 @@
-"""The log as tiles (c2sp.org/tlog-tiles): coordinates and paths, appending, roots and proofs, entry bundles.
+"""The log as tiles (c2sp.org/tlog-tiles): coordinates and paths, appending, roots and proofs, entry
+bundles.
 
-A tile of level l and index n holds up to 256 hashes of perfect subtrees of 256^l leaves; a full tile's own root is one
-hash of the level above. Tiles are stored under `(level, index)`; the right-edge tile of a level grows in place, and a
-reader of a smaller tree takes the prefix that its size implies: hashes in tiles never change.
+A tile of level l and index n holds up to 256 hashes of perfect subtrees of 256^l leaves; a full
+tile's own root is one hash of the level above. Tiles are stored under `(level, index)`; the
+right-edge tile of a level grows in place, and a reader of a smaller tree takes the prefix that its
+size implies: hashes in tiles never change.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ MAX_LEVEL: Final = 63
 """tlog-tiles: `<L>` is a decimal integer between 0 and 63."""
 
 TileReader: TypeAlias = Callable[[int, int], bytes]
-"""(level, index) to the stored tile: concatenated 32-byte hashes, at most 256, possibly more than a given size needs."""
+"""(level, index) to the stored tile: concatenated 32-byte hashes, at most 256, possibly more than a
+given size needs.
+"""
 
 _PATH: Final = re.compile(
     r"tile/(?P<level>entries|[0-9]{1,2})/(?P<index>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?",
@@ -33,7 +37,9 @@ _PATH: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tile's coordinates: `level` None means the bundle of entries under the level-0 tile of that index."""
+    """A tile's coordinates: `level` None means the bundle of entries under the level-0 tile of that
+    index.
+    """
 
     level: int | None
     index: int
@@ -79,7 +85,9 @@ class Tile:
 
 
 def tile_width(size: int, level: int, index: int) -> int:
-    """Return how many hashes tile (level, index) has in a log of `size`: 0 … 256 (tlog-tiles, "Partial Tiles")."""
+    """Return how many hashes tile (level, index) has in a log of `size`: 0 … 256 (tlog-tiles,
+    "Partial Tiles").
+    """
     hashes = size >> (TILE_HEIGHT * level)
     return max(0, min(TILE_WIDTH, hashes - index * TILE_WIDTH))
 
@@ -96,7 +104,8 @@ def tiles_of(size: int) -> Iterator[Tile]:
 def append_tiles(
     suite: Suite, size: int, leaf_hashes: Sequence[bytes], read: TileReader
 ) -> dict[tuple[int, int], bytes]:
-    """Return the tiles that change when `leaf_hashes` are appended to a log of `size`, by (level, index).
+    """Return the tiles that change when `leaf_hashes` are appended to a log of `size`, by (level,
+    index).
 
     At most one stored tile is read per level. Each completed tile costs 255 node hashes, once.
 
@@ -129,7 +138,9 @@ def root_from_tiles(suite: Suite, read: TileReader, size: int) -> bytes:
     return _TileTree(suite, read).range_hash(0, size)
 
 
-def inclusion_proof_from_tiles(suite: Suite, read: TileReader, index: int, size: int) -> tuple[bytes, ...]:
+def inclusion_proof_from_tiles(
+    suite: Suite, read: TileReader, index: int, size: int
+) -> tuple[bytes, ...]:
     """Return the proof that entry `index` is in the log of `size` (RFC 6962, section 2.1.1).
 
     Raises:
@@ -143,7 +154,8 @@ def inclusion_proof_from_tiles(suite: Suite, read: TileReader, index: int, size:
 def consistency_proof_from_tiles(
     suite: Suite, read: TileReader, old_size: int, new_size: int
 ) -> tuple[bytes, ...]:
-    """Return the proof that the log of `new_size` extends that of `old_size` (RFC 6962, section 2.1.2).
+    """Return the proof that the log of `new_size` extends that of `old_size` (RFC 6962, section
+    2.1.2).
 
     Raises:
         ValueError: not 0 < old_size <= new_size.
@@ -161,14 +173,16 @@ def frontier_from_tiles(suite: Suite, read: TileReader, size: int) -> merkle.Fro
         StorageError: a tile is missing or too short.
     """
     tree = _TileTree(suite, read)
-    return merkle.Frontier(size, tuple(tree.node(height, index) for height, index in _perfect(0, size)))
+    return merkle.Frontier(
+        size, tuple(tree.node(height, index) for height, index in _perfect(0, size))
+    )
 
 
 def _perfect(start: int, end: int) -> Iterator[tuple[int, int]]:
     """Split [start, end) into perfect subtrees (height, index), largest first.
 
-    Ranges of RFC 6962 proofs start at a multiple of the power of two that is at least their length, so each piece is
-    aligned.
+    Ranges of RFC 6962 proofs start at a multiple of the power of two that is at least their length,
+    so each piece is aligned.
     """
     while start < end:
         height = (end - start).bit_length() - 1
@@ -177,7 +191,9 @@ def _perfect(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 class _TileTree:
-    """Hashes of any node, from tiles; each tile is read and hashed up once in the life of the object."""
+    """Hashes of any node, from tiles; each tile is read and hashed up once in the life of the
+    object.
+    """
 
     __slots__ = ("_levels", "_read", "_suite")
 
@@ -197,7 +213,9 @@ class _TileTree:
         return computed
 
     def node(self, height: int, index: int) -> bytes:
-        """Return the root of the perfect subtree over leaves [index * 2^height, (index + 1) * 2^height)."""
+        """Return the root of the perfect subtree over leaves [index * 2^height, (index + 1) *
+        2^height).
+        """
         level, above = divmod(height, TILE_HEIGHT)
         tile_index, position = divmod(index, TILE_WIDTH >> above)
         levels = self._tile_levels(level, tile_index)
@@ -214,7 +232,9 @@ class _TileTree:
         levels = [_hashes(self._read(level, index))]
         for _ in range(TILE_HEIGHT - 1):
             below = levels[-1]
-            levels.append([digest(b"\x01" + below[i] + below[i + 1]) for i in range(0, len(below) - 1, 2)])
+            levels.append(
+                [digest(b"\x01" + below[i] + below[i + 1]) for i in range(0, len(below) - 1, 2)]
+            )
         self._levels[level, index] = levels
         return levels
 
@@ -225,7 +245,9 @@ def _read_prefix(read: TileReader, level: int, index: int, width: int) -> bytes:
         return b""
     content = read(level, index)
     if len(content) < width * HASH_BYTES:
-        raise StorageError(f"tile {level}/{index} has {len(content)} bytes, needs {width * HASH_BYTES}")
+        raise StorageError(
+            f"tile {level}/{index} has {len(content)} bytes, needs {width * HASH_BYTES}"
+        )
     return content[: width * HASH_BYTES]
 
 
@@ -236,7 +258,8 @@ def _hashes(content: bytes) -> list[bytes]:
 
 
 def encode_entries(entries: Iterable[bytes]) -> bytes:
-    """Return an entry bundle: each entry with its length as a big-endian uint16 (tlog-tiles, "Log entries").
+    """Return an entry bundle: each entry with its length as a big-endian uint16 (tlog-tiles, "Log
+    entries").
 
     Raises:
         ValueError: an entry is longer than 65,535 bytes.
