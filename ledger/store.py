@@ -1,0 +1,445 @@
+"""The LevelDB store of a data directory; the only module that imports plyvel.
+
+    <directory>/db/     the LevelDB database
+    <directory>/head    the head marker: the newest height that a batch committed
+
+Every batch is one atomic, synced write. After a write or sync has failed nothing is known about the disk: the
+store refuses all further writes, and the process must stop and open it anew (never a second fsync: the kernel
+may have dropped the pages that the first one could not write).
+
+LevelDB alone can lose the newest batches without an error: a log cut short looks like a crash. So the head marker
+is written after each batch that commits a height, and a database whose head is behind its marker is refused.
+All other damage shows as a failed checksum, when opening or when reading: `DamagedStoreError`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import plyvel
+
+from ledger import keyspace
+from ledger.database import Batch, Head
+from ledger.errors import DamagedStoreError, DecodeError, StorageError
+
+WRITE_BUFFER_BYTES: Final = 64 * 1024 * 1024
+"""A block's batch must fit many times over, or writers wait for compaction."""
+
+BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
+"""Holds the hot blocks of tables; the tree's decoded pages have their own cache."""
+
+TABLE_BYTES: Final = 16 * 1024 * 1024
+"""Large enough that ten million keys stay within LevelDB's 1,000 open tables."""
+
+BLOOM_FILTER_BITS: Final = 10
+"""One per cent false positives: most look-ups of absent transaction ids read no table."""
+
+_DATABASE: Final = "db"
+_MARKER: Final = "head"
+
+
+class _PlyvelReader(Protocol):
+    """What plyvel's database and its snapshots have in common."""
+
+    def get(self, key: bytes, *, verify_checksums: bool) -> bytes | None: ...
+
+    def iterator(self, **options: Any) -> Any: ...
+
+
+def _storage_error(what: str, error: Exception) -> StorageError:
+    """Translate an error of plyvel or the system."""
+    if isinstance(error, plyvel.CorruptionError):
+        return DamagedStoreError(f"{what}: {_text(error)}")
+    return StorageError(f"{what}: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    # plyvel passes LevelDB's message on as bytes
+    argument = error.args[0] if error.args else ""
+    return argument.decode("utf-8", "replace") if isinstance(argument, bytes) else str(error)
+
+
+_FAILURES: Final = (plyvel.Error, OSError, RuntimeError)
+"""plyvel's own errors; the system's; RuntimeError is plyvel's word for a closed database."""
+
+
+def _get(source: _PlyvelReader, key: bytes) -> bytes | None:
+    try:
+        return source.get(key, verify_checksums=True)
+    except _FAILURES as error:
+        raise _storage_error("cannot read the database", error) from error
+
+
+def _iterate(
+    source: _PlyvelReader, prefix: bytes, start: bytes | None, stop: bytes | None, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    end = keyspace.prefix_end(prefix)
+    first = prefix if start is None else max(start, prefix)
+    last = end if stop is None else stop if end is None else min(stop, end)
+    if last is not None and first >= last:
+        return
+    try:
+        with source.iterator(
+            start=first, stop=last, reverse=reverse, verify_checksums=True, fill_cache=False
+        ) as rows:
+            yield from rows
+    except _FAILURES as error:
+        raise _storage_error("cannot read the database", error) from error
+
+
+class StoreSnapshot:
+    """The store as it was when `Store.snapshot` was called."""
+
+    __slots__ = ("_snapshot",)
+
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        return _get(self._snapshot, key)
+
+    def iterate(
+        self,
+        prefix: bytes,
+        *,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return _iterate(self._snapshot, prefix, start, stop, reverse)
+
+    def close(self) -> None:
+        """Let LevelDB drop what only this snapshot held. Reading afterwards raises `StorageError`."""
+        self._snapshot.close()
+
+
+class Store:
+    """An open database. One process at a time; threads may read while one writes."""
+
+    def __init__(self, database: Any, marker: _HeadMarker, head: Head | None) -> None:
+        """Use `Store.open`."""
+        self._database = database
+        self._marker = marker
+        self._head = head
+        self._failure: str | None = None
+        self._writing = threading.Lock()
+
+    @staticmethod
+    def open(directory: Path) -> Store:
+        """Open the store in `directory`, which is created when it does not exist.
+
+        Raises:
+            DamagedStoreError: the database is damaged, partly missing, or behind its head marker; try `recover`.
+            StorageError: it cannot be opened, for instance because another process has it open.
+        """
+        path = directory / _DATABASE
+        fresh = not (path.exists() or (directory / _MARKER).exists())
+        if fresh:
+            _create(directory)
+        # A database is created only in a new directory: in an old one, its absence is damage.
+        return _open(directory, _open_database(path, create=fresh or _is_empty(path)))
+
+    @staticmethod
+    def recover(directory: Path) -> Store:
+        """Open a damaged store leniently, having copied it to `<directory>/damaged-<n>` first.
+
+        What opens again may still lack rows. The caller verifies roots and hash chain before using it (`fsck`), then
+        closes it and calls `open`; where that fails, it calls `set_aside` and synchronises anew.
+
+        Raises:
+            DamagedStoreError: it does not open even so, or is behind its head marker.
+            StorageError: it cannot be copied or opened.
+        """
+        path = directory / _DATABASE
+        try:
+            shutil.copytree(path, _free_directory(directory) / _DATABASE)
+        except (OSError, shutil.Error) as error:
+            raise StorageError(f"cannot copy {path}: {error}") from error
+        try:
+            database = _open_database(path, lenient=True)
+        except DamagedStoreError:
+            _repair(path)
+            database = _open_database(path, lenient=True)
+        return _open(directory, database)
+
+    @staticmethod
+    def set_aside(directory: Path) -> Path:
+        """Move a closed store, its marker included, to `<directory>/damaged-<n>`; return that directory.
+
+        Raises:
+            StorageError: it cannot be moved.
+        """
+        try:
+            aside = _free_directory(directory)
+            aside.mkdir()
+            # The marker goes first: a database without one is refused, a marker without a database forgotten.
+            for name in (_MARKER, _DATABASE):
+                if (directory / name).exists():
+                    (directory / name).rename(aside / name)
+            _sync_directory(directory)
+        except OSError as error:
+            raise StorageError(f"cannot move the store in {directory}: {error}") from error
+        return aside
+
+    def head(self) -> Head | None:
+        return self._head
+
+    def get(self, key: bytes) -> bytes | None:
+        return _get(self._database, key)
+
+    def iterate(
+        self,
+        prefix: bytes,
+        *,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return _iterate(self._database, prefix, start, stop, reverse)
+
+    def write(self, batch: Batch, head: Head | None = None) -> None:
+        with self._writing:
+            if self._failure is not None:
+                raise StorageError(f"the store stopped after a failed write: {self._failure}")
+            try:
+                self._write(batch, head)
+            except _FAILURES as error:
+                self._failure = _text(error)
+                raise _storage_error("cannot write the database", error) from error
+
+    def _write(self, batch: Batch, head: Head | None) -> None:
+        if head is not None and self._head is not None and head.height < self._head.height:
+            raise ValueError(f"height {head.height} after {self._head.height}")
+        # transaction=True: without it plyvel writes what it has even when the block raises
+        with self._database.write_batch(transaction=True, sync=True) as rows:
+            for key, value in batch.changes.items():
+                if value is None:
+                    rows.delete(key)
+                else:
+                    rows.put(key, value)
+            if head is not None:
+                rows.put(keyspace.HEAD, head.encode())
+        if head is not None:
+            self._marker.write(head)
+            self._head = head
+
+    def snapshot(self) -> StoreSnapshot:
+        try:
+            return StoreSnapshot(self._database.snapshot())
+        except _FAILURES as error:
+            raise _storage_error("cannot read the database", error) from error
+
+    def verify_checksums(self) -> int:
+        """Read every row with its checksum; return their number.
+
+        Raises:
+            DamagedStoreError: one does not verify.
+            StorageError: one cannot be read.
+        """
+        return sum(1 for _ in self.iterate(b""))
+
+    def close(self) -> None:
+        """Close the database. What is read or written afterwards raises `StorageError`."""
+        with self._writing:
+            self._database.close()
+            self._marker.close()
+
+
+def _create(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / _DATABASE).mkdir()
+        _sync_directory(directory)
+    except OSError as error:
+        raise StorageError(f"cannot create {directory}: {error.strerror}") from error
+
+
+def _is_empty(path: Path) -> bool:
+    """Tell whether a crash left nothing but the directory that `_create` made."""
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -> Any:
+    try:
+        return plyvel.DB(
+            str(path),
+            create_if_missing=create,
+            paranoid_checks=not lenient,
+            write_buffer_size=WRITE_BUFFER_BYTES,
+            lru_cache_size=BLOCK_CACHE_BYTES,
+            max_file_size=TABLE_BYTES,
+            bloom_filter_bits=BLOOM_FILTER_BITS,
+        )
+    except _FAILURES as error:
+        raise _opening_error(path, error) from error
+
+
+def _repair(path: Path) -> None:
+    """Let LevelDB rebuild its manifest from whatever tables and logs can be read."""
+    try:
+        plyvel.repair_db(str(path), max_file_size=TABLE_BYTES, bloom_filter_bits=BLOOM_FILTER_BITS)
+    except _FAILURES as error:
+        raise _opening_error(path, error) from error
+
+
+def _free_directory(directory: Path) -> Path:
+    """Return the first of `damaged-1`, `damaged-2`… that does not exist."""
+    return next(
+        path
+        for path in (directory / f"damaged-{n}" for n in itertools.count(1))
+        if not path.exists()
+    )
+
+
+def _opening_error(path: Path, error: Exception) -> StorageError:
+    text = _text(error)
+    if "/LOCK: " in text:
+        return StorageError(f"{path} is open already, here or in another process ({text})")
+    if isinstance(error, OSError) and "No such file" not in text:
+        return StorageError(f"cannot open {path}: {text}")
+    # a checksum, a missing file that others name, or a directory that holds no database
+    return DamagedStoreError(f"cannot open {path}: {text}")
+
+
+def _open(directory: Path, database: Any) -> Store:
+    """Compare the database's head with its marker, and bring the marker forward where a crash came between."""
+    marker: _HeadMarker | None = None
+    try:
+        head = _head_of(database)
+        marker = _HeadMarker.open(directory / _MARKER, create=head is None)
+        marked = marker.read()
+        if marked is not None and _is_behind(head, marked):
+            raise DamagedStoreError(
+                f"{directory}: the database ends at {_describe(head)}, but {_describe(marked)} was committed"
+            )
+        if head is not None and head != marked:
+            marker.write(head)
+        return Store(database, marker, head)
+    except BaseException as error:
+        database.close()
+        if marker is not None:
+            marker.close()
+        if isinstance(error, OSError):
+            raise StorageError(f"cannot use {directory / _MARKER}: {error.strerror}") from error
+        raise
+
+
+def _head_of(database: Any) -> Head | None:
+    encoded = _get(database, keyspace.HEAD)
+    try:
+        return None if encoded is None else Head.decode(encoded)
+    except DecodeError as error:
+        raise DamagedStoreError(f"the database's head is not readable: {error}") from error
+
+
+def _is_behind(head: Head | None, marked: Head) -> bool:
+    """Tell whether the database lacks, or contradicts, the commit that the marker names."""
+    return (
+        head is None
+        or head.height < marked.height
+        or (head.height == marked.height and head.app_hash != marked.app_hash)
+    )
+
+
+def _describe(head: Head | None) -> str:
+    return "nothing" if head is None else f"height {head.height} ({head.app_hash.hex()[:16]})"
+
+
+class _HeadMarker:
+    """A head in a file of two slots, written in turn and in place, so that a torn write leaves the other.
+
+    A slot is height (u64), application hash (32 bytes) and CRC-32 of both, big-endian, in a sector of its own.
+    """
+
+    _RECORD: Final = struct.Struct(">Q32s")
+    _CHECK: Final = struct.Struct(">I")
+    _SLOT_BYTES: Final = 4096
+
+    __slots__ = ("_descriptor", "_next_slot")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._next_slot = 0
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool) -> _HeadMarker:
+        """Open the marker; `create` it where the database has no head yet.
+
+        Raises:
+            DamagedStoreError: it is missing, or has not the size of a marker.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except FileNotFoundError:
+            raise DamagedStoreError(f"the head marker {path} is missing") from None
+        marker = cls(descriptor)
+        try:
+            if os.fstat(descriptor).st_size != 2 * cls._SLOT_BYTES:
+                if not create:
+                    raise DamagedStoreError(f"the head marker {path} has not the size of one")
+                os.pwrite(descriptor, bytes(2 * cls._SLOT_BYTES), 0)
+                os.fsync(descriptor)
+                _sync_directory(path.parent)
+        except BaseException:
+            marker.close()
+            raise
+        return marker
+
+    def read(self) -> Head | None:
+        """Return the newer of the two slots, or None before the first commit.
+
+        Raises:
+            DamagedStoreError: both slots were written, and neither can be read.
+        """
+        slots = [
+            os.pread(
+                self._descriptor, self._RECORD.size + self._CHECK.size, slot * self._SLOT_BYTES
+            )
+            for slot in (0, 1)
+        ]
+        heads = [self._decode(slot) for slot in slots]
+        written = [head for head in heads if head is not None]
+        if not written:
+            if any(any(slot) for slot in slots[1:]):
+                raise DamagedStoreError("neither slot of the head marker can be read")
+            return None
+        newest = max(written, key=lambda head: head.height)
+        self._next_slot = 1 - heads.index(newest)
+        return newest
+
+    def write(self, head: Head) -> None:
+        """Write the older slot and sync it."""
+        record = self._RECORD.pack(head.height, head.app_hash)
+        record += self._CHECK.pack(zlib.crc32(record))
+        os.pwrite(self._descriptor, record, self._next_slot * self._SLOT_BYTES)
+        os.fdatasync(self._descriptor)
+        self._next_slot = 1 - self._next_slot
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _decode(self, slot: bytes) -> Head | None:
+        record, check = slot[: self._RECORD.size], slot[self._RECORD.size :]
+        if len(slot) < self._RECORD.size + self._CHECK.size or check != self._CHECK.pack(
+            zlib.crc32(record)
+        ):
+            return None
+        height, app_hash = self._RECORD.unpack(record)
+        return Head(height, app_hash)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
