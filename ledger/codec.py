@@ -16,7 +16,7 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 from ledger.errors import DecodeError
 from ledger.limits import MAX_NESTING_DEPTH
 
-Value: TypeAlias = "None | bool | int | str | bytes | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "bool | int | str | bytes | Sequence[Value] | Mapping[str, Value] | None"
 
 MAX_DECODE_BYTES: Final = 8 * 1024 * 1024
 """The largest message of any protocol of ours: a peer frame."""

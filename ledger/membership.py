@@ -1,8 +1,9 @@
-"""Who takes part: organisations, their keys and roles, certificate authorities, and the wanted validator set.
+"""Who takes part: organisations, their keys and roles, certificate authorities, wanted validators.
 
-This module holds the records and how to read them; `membership_operations` holds what changes them. Every division
-has at most one competent authority, which registers the organisations of its division and approves what they
-publish; an authority answers to the one above it (its parent), and the national authority to itself.
+This module holds the records and how to read them; `membership_operations` holds what changes them.
+Every division has at most one competent authority, which registers the organisations of its division
+and approves what they publish; an authority answers to the one above it (its parent), and the
+national authority to itself.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ VALIDATORS_KEY: Final = state_key("ledger", "validators", "set")
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """An organisation. `sealing_key` is its X25519 key in hex ("" if none); `parent` and `successor` are USCCs or ""."""
+    """An organisation. `parent` and `successor` are USCCs, `sealing_key` X25519 in hex; "" if none."""
 
     uscc: str
     name: str
@@ -60,7 +61,7 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class EnrolledKey:
-    """A key that an organisation has enrolled. A revoked key signs nothing from the block of its revocation on."""
+    """A key that an organisation has enrolled. Revoked, it signs nothing in any later block."""
 
     organisation: str
     roles: tuple[str, ...]
@@ -86,7 +87,7 @@ class CertificateAuthority:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorFault:
-    """What proven double voting left behind. `present` tells that the validator stayed because four must remain."""
+    """The mark of proven double voting. `present`: the validator stayed because four must remain."""
 
     evidence_height: int
     consensus_key: str
@@ -158,7 +159,10 @@ def authority_of_division(state: StateReader, division: str) -> Organisation | N
 
 
 def authority_of(state: StateReader, subject: Organisation) -> Organisation | None:
-    """Return who approves what `subject` publishes: its division's authority; for an authority, the one above."""
+    """Return who approves what `subject` publishes.
+
+    That is its division's authority; for an authority, the one above it.
+    """
     if not subject.authority:
         return authority_of_division(state, subject.division)
     if subject.division == NATIONAL_DIVISION:
@@ -239,7 +243,7 @@ def save_wanted_validators(state: State, validators: Iterable[Validator]) -> Non
 
 
 def punish_double_voting(state: State, name: str, evidence_height: int, minimum: int) -> bool:
-    """Mark a validator that signed twice and take it out of the wanted set if `minimum` others remain.
+    """Mark a validator that signed twice; take it out of the wanted set if `minimum` others remain.
 
     Returns whether it leaves. Punishing an absent or already marked key again changes nothing.
     """

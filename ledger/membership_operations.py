@@ -1,19 +1,20 @@
-"""Operations on organisations, keys, certificate authorities and validators.
+"""Operations on organisations, keys and certificate authorities.
 
-Rules. A registrar of the competent authority registers the organisations of its division; an authority is registered
-by the one above it. Keys are enrolled by a registrar of their own organisation or of the authority above it, and prove
-that their owner holds them. Validators and their keys change only by governors whose validators are more than two thirds
-of the set, never to fewer than four, and never so that one controller has a third or more.
+Rules. A registrar of the competent authority registers the organisations of its division; an
+authority is registered by the one above it. Keys are enrolled by a registrar of their own
+organisation or of the authority above it, and prove that their owner holds them. Certificate
+authorities are their governors' business. The validator set is in `validator_operations`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from ledger import validator_operations
 from ledger.codec import encode
 from ledger.errors import InvalidOperation
 from ledger.fields import (
@@ -27,7 +28,6 @@ from ledger.fields import (
     TimeMs,
     Uscc,
 )
-from ledger.limits import MAX_VALIDATORS, MIN_VALIDATORS
 from ledger.membership import (
     LEVELS,
     NATIONAL_DIVISION,
@@ -41,24 +41,16 @@ from ledger.membership import (
     certificate_authority,
     certificate_authority_names,
     enrolled_key,
-    is_authority,
     organisation,
     save_certificate_authority,
     save_enrolled_key,
     save_organisation,
-    save_wanted_validators,
-    validator_fault,
-    validator_fault_key,
-    wanted_validators,
 )
 from ledger.operations import Body, Context, Event, OperationType
-from ledger.state import State, state_key
+from ledger.state import State
 from ledger.suite import PublicKey, Signer, signed_bytes
-from ledger.validators import Validator
 
 ENROLMENT_KIND: Final = "enrolment"
-PROPOSAL_LIFETIME_MS: Final = 30 * 24 * 3_600_000
-"""A proposed change of validators that nobody completes in 30 days is void: keys it names may be stale."""
 
 MAX_CERTIFICATE_AUTHORITIES: Final = 64
 """Two per jurisdiction during a rotation, for the largest validator set, and some room."""
@@ -114,20 +106,6 @@ class RegisterCertificateAuthority(Body):
 
 class RevokeCertificateAuthority(Body):
     name: Slug
-
-
-class ProposeValidator(Body):
-    """A change of one validator: `admit` a new one, `replace` the keys of one, `remove` one (then without keys)."""
-
-    action: Literal["admit", "replace", "remove"]
-    name: Slug
-    consensus_key: KeyText | None = None
-    log_key: KeyText | None = None
-    witness_key: KeyText | None = None
-
-
-class ApproveValidator(Body):
-    proposal: Annotated[str, Field(pattern=r"^[0-9a-f]{64}-[0-9]{1,3}$")]
 
 
 def enrolment_bytes(chain_id: str, key: str, uscc: str, roles: Sequence[str]) -> bytes:
@@ -308,116 +286,6 @@ def revoke_certificate_authority(
     return [Event("ledger.certificate_authority.revoke", {"organisation": context.organisation})]
 
 
-def propose_validator(state: State, body: ProposeValidator, context: Context) -> list[Event]:
-    if not is_authority(state, context.organisation):
-        raise InvalidOperation(
-            "ledger.validator.not_authority", "only an authority controls validators"
-        )
-    change = (
-        body.action,
-        body.name,
-        context.organisation,
-        body.consensus_key or "",
-        body.log_key or "",
-        body.witness_key or "",
-    )
-    _changed_set(state, change)
-    identifier = f"{context.transaction_id.hex()}-{context.operation_index}"
-    return _count_approval(
-        state, identifier, change, context.time_ms + PROPOSAL_LIFETIME_MS, (context.organisation,)
-    )
-
-
-def approve_validator(state: State, body: ApproveValidator, context: Context) -> list[Event]:
-    found = cast("dict[str, Any] | None", state.get(_proposal_key(body.proposal)))
-    if found is None:
-        raise InvalidOperation(
-            "ledger.validator.proposal_unknown", f"no open proposal {body.proposal}"
-        )
-    if context.time_ms > found["expires_ms"]:
-        raise InvalidOperation("ledger.validator.proposal_expired", "the proposal has expired")
-    if context.organisation in found["approvals"]:
-        raise InvalidOperation(
-            "ledger.validator.approved_already", "this organisation has approved already"
-        )
-    approvals = tuple(sorted((*found["approvals"], context.organisation)))
-    return _count_approval(state, body.proposal, found["change"], found["expires_ms"], approvals)
-
-
-Change = tuple[str, str, str, str, str, str]
-"""action, validator name, controller, consensus key, log key, witness key ("" where the action has none)."""
-
-
-def _count_approval(
-    state: State, identifier: str, change: Change, expires_ms: int, approvals: tuple[str, ...]
-) -> list[Event]:
-    current = wanted_validators(state)
-    votes = sum(validator.controller in approvals for validator in current)
-    event = {"validator": change[1], "proposal": identifier}
-    if 3 * votes > 2 * len(current):
-        save_wanted_validators(state, _changed_set(state, change))
-        if change[0] != "admit" and validator_fault(state, change[1]) is not None:
-            state.delete(validator_fault_key(change[1]))
-        state.delete(_proposal_key(identifier))
-        return [Event("ledger.validator.change", event)]
-    state.set(
-        _proposal_key(identifier),
-        {"change": change, "expires_ms": expires_ms, "approvals": approvals},
-    )
-    return [Event("ledger.validator.propose", event)]
-
-
-def _changed_set(state: State, change: Change) -> tuple[Validator, ...]:
-    """Return the wanted set after `change`; refuse a set that breaks the rules on size, keys and controllers."""
-    action, name, controller, consensus_key, log_key, witness_key = change
-    current = wanted_validators(state)
-    target = next((validator for validator in current if validator.name == name), None)
-    if (action == "admit") != (target is None):
-        raise InvalidOperation(
-            "ledger.validator.name", f"{name} is {'not ' if target is None else ''}a validator"
-        )
-    others = tuple(validator for validator in current if validator.name != name)
-    keys = (consensus_key, log_key, witness_key)
-    if action == "remove":
-        if any(keys):
-            raise InvalidOperation("ledger.validator.keys", "a removal names no keys")
-        changed = others
-    else:
-        if any(not key.startswith("ed25519:") for key in keys) or len(set(keys)) != 3:
-            raise InvalidOperation(
-                "ledger.validator.keys", "a validator has three different ed25519 keys"
-            )
-        in_use = {key for validator in others for key in validator.to_texts()[2:]}
-        if in_use.intersection(keys):
-            raise InvalidOperation("ledger.validator.keys", "a key is another validator's")
-        if target is not None and target.controller != controller:
-            raise InvalidOperation(
-                "ledger.validator.controller", f"{name} is controlled by another authority"
-            )
-        changed = (*others, Validator.from_texts(name, controller, *keys))
-    _check_set(changed)
-    return changed
-
-
-def _check_set(validators: Sequence[Validator]) -> None:
-    if not MIN_VALIDATORS <= len(validators) <= MAX_VALIDATORS:
-        raise InvalidOperation(
-            "ledger.validator.count",
-            f"{len(validators)} validators; there must be {MIN_VALIDATORS} to {MAX_VALIDATORS}",
-        )
-    for controller in sorted({validator.controller for validator in validators}):
-        share = sum(validator.controller == controller for validator in validators)
-        if 3 * share >= len(validators):
-            raise InvalidOperation(
-                "ledger.validator.concentration",
-                f"{controller} would control {share} of {len(validators)}",
-            )
-
-
-def _proposal_key(identifier: str) -> str:
-    return state_key("ledger", "validator_proposal", identifier)
-
-
 def _active_organisation(state: State, uscc: str) -> Organisation:
     found = organisation(state, uscc)
     if found is None:
@@ -474,14 +342,6 @@ _REGISTRAR: Final = frozenset({"registrar"})
 _GOVERNOR: Final = frozenset({"governor"})
 _OVER: Final = ("ledger.organisation.not_competent",)
 _ACTIVE: Final = ("ledger.organisation.unknown", "ledger.organisation.dissolved")
-_SET: Final = (
-    "ledger.validator.name",
-    "ledger.validator.keys",
-    "ledger.validator.controller",
-    "ledger.validator.count",
-    "ledger.validator.concentration",
-)
-
 OPERATIONS: Final[tuple[OperationType, ...]] = (
     OperationType(
         "ledger.organisation.register",
@@ -543,7 +403,7 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
     ),
     OperationType(
         "ledger.key.revoke",
-        "Revoke a key: one's own, or as a registrar one of the organisation or below; say since when it was compromised.",
+        "Revoke a key, one's own or as a registrar another; say since when it was compromised.",
         RevokeKey,
         revoke_key,
         frozenset(),
@@ -571,25 +431,5 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
         _GOVERNOR,
         ("ledger.certificate_authority.unknown", "ledger.certificate_authority.foreign"),
     ),
-    OperationType(
-        "ledger.validator.propose",
-        "Propose to admit, re-key or remove a validator; counts as the proposer's approval.",
-        ProposeValidator,
-        propose_validator,
-        _GOVERNOR,
-        ("ledger.validator.not_authority", *_SET),
-    ),
-    OperationType(
-        "ledger.validator.approve",
-        "Approve a proposal; once the approvers' validators are more than two thirds, it takes effect two heights on.",
-        ApproveValidator,
-        approve_validator,
-        _GOVERNOR,
-        (
-            "ledger.validator.proposal_unknown",
-            "ledger.validator.proposal_expired",
-            "ledger.validator.approved_already",
-            *_SET,
-        ),
-    ),
+    *validator_operations.OPERATIONS,
 )

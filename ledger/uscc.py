@@ -1,7 +1,7 @@
 """Unified social credit codes (GB 32100-2015): the 18 characters that name an organisation.
 
-Registration authority (1), category (1), division (6), organisation code (9, GB 11714-1997, the last a check of
-the eight before it), check (1). The alphabet leaves out I, O, S, V and Z.
+Registration authority (1), category (1), division (6), organisation code (9, GB 11714-1997, its last
+character a check of the eight before it), check (1). The alphabet leaves out I, O, S, V and Z.
 """
 
 from __future__ import annotations
