@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-import msgpack  # type: ignore[import-untyped]  # the package ships no types
+import msgpack
 
 from ledger.errors import DecodeError
 from ledger.limits import MAX_NESTING_DEPTH
