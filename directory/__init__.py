@@ -1,1 +1,2 @@
-"""The directory chain: responsibilities, instruments of law, matters, systems, data resources, entrustments."""
+"""The directory chain: responsibilities, instruments of law, matters, systems, data resources,
+entrustments."""

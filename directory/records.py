@@ -1,0 +1,196 @@
+"""What the state holds of an entry: what counts, what waits for approval, and what happened so far.
+
+One key an entry: `directory/<collection>/<id>`. Versions are numbered from 1 and chained: a
+version's hash covers the hash of the version before it, so `last` stands for all of them, and the
+log proves each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from directory.codes import Collection, owner_of
+from directory.models import ENTRY_MODELS, Action, Entry
+from ledger.codec import Value, encode
+from ledger.operations import body_value
+from ledger.state import State, StateReader, state_key
+from ledger.suite import Suite
+
+VERSION_KIND: Final = "directory-version"
+
+MAX_CHANGES: Final = 64
+"""Changes kept in a record; older ones are proved by the log and stand in the chain of hashes."""
+
+Status = Literal["pending", "effective", "returned", "withdrawn", "retired"]
+"""`pending`, `returned`, `withdrawn`: no version has counted yet, or none since the entry was
+retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A version that waits for approval. `body` is None where it would retire the entry."""
+
+    action: Action
+    body: Mapping[str, Value] | None
+    version: bytes
+    submitter: str
+    submitted_ms: int
+    height: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How the last submission that did not take effect ended."""
+
+    outcome: Literal["returned", "withdrawn"]
+    version: bytes
+    by: str
+    time_ms: int
+    opinion: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version that took effect: it counts from `time_ms`, the time of block `height`, until the
+    next change."""
+
+    number: int
+    action: Action
+    version: bytes
+    submitter: str
+    approver: str
+    time_ms: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """An entry's record. `versions` counts all versions that took effect, `last` is the hash of the
+    last of them.
+
+    `effective` is the version that counts, None if none does; `history` holds the last changes,
+    oldest first.
+    """
+
+    collection: Collection
+    owner: str
+    status: Status
+    versions: int
+    last: bytes | None
+    effective: Mapping[str, Value] | None
+    pending: Submission | None
+    decision: Decision | None
+    history: tuple[Change, ...]
+
+
+def entry_key(collection: Collection, identifier: str) -> str:
+    """Return the state key of an entry."""
+    return state_key("directory", collection, identifier)
+
+
+def version_hash(
+    suite: Suite,
+    collection: Collection,
+    identifier: str,
+    number: int,
+    previous: bytes | None,
+    action: Action,
+    body: Mapping[str, Value] | None,
+) -> bytes:
+    """Return the hash that names a version: what an approver approves. `previous` is the version
+    before it, if any."""
+    return suite.hash(
+        VERSION_KIND, encode((collection, identifier, number, previous, action, body))
+    )
+
+
+def load_record(state: StateReader, collection: Collection, identifier: str) -> EntryRecord | None:
+    """Return an entry's record, or None.
+
+    Raises:
+        ValueError: the identifier cannot stand in a state key.
+    """
+    value = state.get(entry_key(collection, identifier))
+    return None if value is None else record_from_value(value)
+
+
+def save_record(state: State, identifier: str, record: EntryRecord) -> None:
+    """Write an entry's record."""
+    state.set(entry_key(record.collection, identifier), record_to_value(record))
+
+
+def effective_entry(record: EntryRecord | None) -> Entry | None:
+    """Return the version of an entry that counts, or None."""
+    if record is None or record.effective is None:
+        return None
+    return ENTRY_MODELS[record.collection].model_validate(record.effective)
+
+
+def entry_value(entry: Entry) -> dict[str, Value]:
+    """Return an entry as the map that operations and records carry."""
+    return body_value(entry)
+
+
+def record_to_value(record: EntryRecord) -> dict[str, Value]:
+    """Return a record as the map that the state holds; what is None is left out."""
+    value: dict[str, Value] = {
+        "kind": record.collection,
+        "owner": record.owner,
+        "status": record.status,
+        "versions": record.versions,
+        "history": tuple(
+            (
+                change.number,
+                change.action,
+                change.version,
+                change.submitter,
+                change.approver,
+                change.time_ms,
+                change.height,
+            )
+            for change in record.history
+        ),
+    }
+    if record.last is not None:
+        value["last"] = record.last
+    if record.effective is not None:
+        value["effective"] = record.effective
+    if record.pending is not None:
+        value["pending"] = _fields(record.pending)
+    if record.decision is not None:
+        value["decision"] = _fields(record.decision)
+    return value
+
+
+def record_from_value(value: Value) -> EntryRecord:
+    """Return the record that the state holds as `value`."""
+    fields = cast("Mapping[str, Any]", value)
+    pending = fields.get("pending")
+    decision = fields.get("decision")
+    return EntryRecord(
+        fields["kind"],
+        fields["owner"],
+        fields["status"],
+        fields["versions"],
+        fields.get("last"),
+        fields.get("effective"),
+        None if pending is None else Submission(**{"body": None, **pending}),
+        None if decision is None else Decision(**decision),
+        tuple(Change(*change) for change in fields["history"]),
+    )
+
+
+def _fields(part: Submission | Decision) -> dict[str, Value]:
+    return {
+        name: value
+        for name in part.__dataclass_fields__
+        if (value := getattr(part, name)) is not None
+    }
+
+
+def new_record(collection: Collection, identifier: str) -> EntryRecord:
+    """Return the record of an entry of which nothing has happened yet."""
+    return EntryRecord(collection, owner_of(identifier), "withdrawn", 0, None, None, None, None, ())
