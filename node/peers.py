@@ -1,0 +1,444 @@
+"""Links to other nodes: a full mesh of WebSockets over mutual TLS 1.3.
+
+A certificate names the node at the other end and must chain to a certificate authority that the ledger (or, for
+synchronisation only, the configuration) knows; a validator's must come from its own controller's authority. Both ends
+dial; of two links between the same pair, the one dialled by the smaller name stays. Each link has three bounded queues
+of outgoing frames, consensus first. A peer that sends what no correct node sends is cut off for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import structlog
+from websockets.asyncio.client import connect
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from ledger.validators import ValidatorSet
+from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
+from node.config import PeerAddress, PeersConfig
+from node.errors import InvalidCertificate, InvalidPeerMessage
+from node.messages import (
+    MAX_FRAME_BYTES,
+    MAX_HELLO_BYTES,
+    PROTOCOL_VERSION,
+    Hello,
+    PeerMessage,
+    Priority,
+    decode_message,
+)
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+"""TLS, upgrade and hello each end within this, or the connection does."""
+
+PING_INTERVAL_S: Final = 5.0
+PING_TIMEOUT_S: Final = 15.0
+"""A dead host is noticed within 20 s; a killed process at once, by its kernel."""
+
+FIRST_REDIAL_S: Final = 0.25
+LAST_REDIAL_S: Final = 5.0
+"""Redials back off to this: a restarted validator is back within seconds."""
+
+BAN_S: Final = 30.0
+"""How long a peer that sent garbage is refused."""
+
+QUEUE_BYTES: Final[Mapping[Priority, int]] = MappingProxyType(
+    {
+        Priority.CONSENSUS: 32 * 1024 * 1024,
+        Priority.TRANSACTIONS: 8 * 1024 * 1024,
+        Priority.SYNC: 2 * MAX_FRAME_BYTES,
+    }
+)
+"""Bytes that may wait for a slow peer: a link whose consensus queue overflows is cut, other frames are dropped."""
+
+MAX_UNIDENTIFIED: Final = 64
+"""Connections that have not said hello yet."""
+
+RECEIVED_FRAMES: Final = 4
+"""Frames that may wait inside a connection: four of the largest size are 32 MiB a link."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who may link: the ledger's certificate authorities (and the configuration's), and the current validators."""
+
+    authorities: tuple[TrustedAuthority, ...]
+    validators: ValidatorSet
+
+    def admit(self, certificate: bytes) -> NodeIdentity:
+        """Return who presents `certificate` (DER).
+
+        Raises:
+            InvalidCertificate: nobody who may link, or a validator's name from another's authority.
+        """
+        identity = identify(certificate, self.authorities)
+        validator = self.validators.get(identity.name)
+        if validator is not None and identity.controller not in ("", validator.controller):
+            raise InvalidCertificate(f"{identity.name} is certified by {identity.authority}")
+        return identity
+
+
+class PeerHandler(Protocol):
+    """What the rest of the node does with links. Runs on the event loop; `message_received` may wait to slow down."""
+
+    def link_up(self, link: Link) -> None: ...
+
+    def link_down(self, link: Link) -> None: ...
+
+    async def message_received(self, link: Link, message: PeerMessage) -> None:
+        """Take a message.
+
+        Raises:
+            InvalidPeerMessage: the peer is to be cut off.
+        """
+        ...
+
+
+class Link:
+    """One live link. `height` is the peer's last announced height."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        certificate: bytes,
+        identity: NodeIdentity,
+        hello: Hello,
+        dialler: str,
+    ) -> None:
+        self.name: Final = identity.name
+        self.role: Final = hello.role
+        self.certificate: Final = certificate
+        self.sync_only: Final = identity.controller == ""
+        self.dialler: Final = dialler
+        self.height = hello.height
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.frames_dropped = 0
+        self._connection = connection
+        self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
+        self._queued_bytes = [0, 0, 0]
+        self._waiting = asyncio.Event()
+
+    def send(self, frame: bytes, priority: Priority) -> bool:
+        """Queue a frame; False if it was dropped because the peer is too slow."""
+        if self._queued_bytes[priority] + len(frame) > QUEUE_BYTES[priority]:
+            self.frames_dropped += 1
+            if priority is Priority.CONSENSUS:
+                self.abort()
+            return False
+        self._queues[priority].append(frame)
+        self._queued_bytes[priority] += len(frame)
+        self._waiting.set()
+        return True
+
+    async def write_frames(self) -> None:
+        """Send queued frames, the most urgent first, until the link ends."""
+        while True:
+            priority = self._next_priority()
+            if priority is None:
+                self._waiting.clear()
+                await self._waiting.wait()
+                continue
+            frame = self._queues[priority].popleft()
+            self._queued_bytes[priority] -= len(frame)
+            await self._connection.send(frame)
+            self.bytes_sent += len(frame)
+
+    def _next_priority(self) -> Priority | None:
+        for priority in Priority:
+            if self._queues[priority]:
+                return priority
+        return None
+
+    async def read_message(self) -> PeerMessage:
+        """Return the next message.
+
+        Raises:
+            InvalidPeerMessage: a text frame, or not a message.
+            ConnectionClosed: the link has ended.
+        """
+        frame = await self._connection.recv()
+        if not isinstance(frame, bytes):
+            raise InvalidPeerMessage("a text frame")
+        self.bytes_received += len(frame)
+        return decode_message(frame)
+
+    def abort(self) -> None:
+        """Cut the link at once; what is queued is lost."""
+        self._connection.transport.abort()
+
+    async def close(self, reason: str) -> None:
+        """End the link and tell the other side why."""
+        await self._connection.close(1008, reason)
+
+
+class PeerNetwork:
+    """All links of a node. Everything here runs inside `run`, which ends only by cancellation or a failed listen."""
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        chain_id: str,
+        config: PeersConfig,
+        certificate: Path,
+        key: Path,
+        membership: Membership,
+        handler: PeerHandler,
+    ) -> None:
+        self._name = name
+        self._role = role
+        self._chain_id = chain_id
+        self._config = config
+        self._handler = handler
+        self._membership = membership
+        self._certificate = certificate
+        self._key = key
+        self._server_context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        self._client_context = self._context(ssl.PROTOCOL_TLS_CLIENT)
+        self._links: dict[str, Link] = {}
+        self._banned_until: dict[str, float] = {}
+        self._unidentified = 0
+        self._height = 0
+        self.listening = asyncio.Event()
+        self.port = 0
+
+    # --- what others use -------------------------------------------------------------------------
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """Live links by node name."""
+        return MappingProxyType(self._links)
+
+    def set_height(self, height: int) -> None:
+        """Tell what height the next hello names."""
+        self._height = height
+
+    def send(self, name: str, frame: bytes, priority: Priority) -> bool:
+        """Queue a frame for a node; False if it is not linked or too slow."""
+        link = self._links.get(name)
+        return link is not None and link.send(frame, priority)
+
+    def broadcast(
+        self, frame: bytes, priority: Priority, names: Iterable[str] | None = None
+    ) -> None:
+        """Queue a frame for every linked node, or for those of `names`."""
+        for name in tuple(self._links) if names is None else names:
+            link = self._links.get(name)
+            if link is not None:
+                link.send(frame, priority)
+
+    def update_membership(self, membership: Membership) -> None:
+        """Replace who may link, and cut at once the links of those who no longer may."""
+        self._membership = membership
+        for context in (self._server_context, self._client_context):
+            context.load_verify_locations(cadata=pem_bundle(membership.authorities))
+        for link in tuple(self._links.values()):
+            try:
+                membership.admit(link.certificate)
+            except InvalidCertificate as error:
+                _log.warning("link cut", peer=link.name, reason=str(error))
+                link.abort()
+
+    async def run(self) -> None:
+        """Listen and keep dialling until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="peers-listen")
+            for address in self._config.addresses:
+                if address.name != self._name:
+                    tasks.create_task(self._keep_dialling(address), name=f"dial-{address.name}")
+
+    # --- connecting ------------------------------------------------------------------------------
+
+    def _context(self, protocol: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # the certificate names a node, not a host: see Membership
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(self._certificate, self._key)
+        context.load_verify_locations(cadata=pem_bundle(self._membership.authorities))
+        return context
+
+    async def _listen(self) -> None:
+        async with serve(
+            self._accepted,
+            self._config.listen_host,
+            self._config.listen_port,
+            ssl=self._server_context,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            compression=None,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
+            close_timeout=1.0,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            max_size=MAX_FRAME_BYTES,
+            max_queue=RECEIVED_FRAMES,
+            server_header=None,
+            logger=_quiet_logger(),
+        ) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            self.listening.set()
+            _log.info("listening for peers", port=self.port)
+            await asyncio.get_running_loop().create_future()
+
+    async def _accepted(self, connection: ServerConnection) -> None:
+        if self._unidentified >= MAX_UNIDENTIFIED:
+            await connection.close(1013, "too many connections")
+            return
+        with suppress(InvalidPeerMessage, InvalidCertificate, ConnectionClosed, TimeoutError):
+            await self._serve(connection, None)
+
+    async def _keep_dialling(self, address: PeerAddress) -> None:
+        pause_s = FIRST_REDIAL_S
+        while True:
+            if address.name not in self._links:
+                started = time.monotonic()
+                await self._dial(address)
+                lived_s = time.monotonic() - started
+                pause_s = FIRST_REDIAL_S if lived_s > LAST_REDIAL_S else pause_s * 2
+            await asyncio.sleep(min(pause_s, LAST_REDIAL_S))
+
+    async def _dial(self, address: PeerAddress) -> None:
+        try:
+            async with connect(
+                f"wss://{_url_host(address.host)}:{address.port}/",
+                ssl=self._client_context,
+                server_hostname=address.name,
+                compression=None,
+                open_timeout=HANDSHAKE_TIMEOUT_S,
+                close_timeout=1.0,
+                ping_interval=PING_INTERVAL_S,
+                ping_timeout=PING_TIMEOUT_S,
+                max_size=MAX_FRAME_BYTES,
+                max_queue=RECEIVED_FRAMES,
+                user_agent_header=None,
+                proxy=None,
+                logger=_quiet_logger(),
+            ) as connection:
+                await self._serve(connection, address.name)
+        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+            _log.debug("peer not reached", peer=address.name, reason=str(error))
+        except (InvalidCertificate, InvalidPeerMessage) as error:
+            _log.warning("peer refused", peer=address.name, reason=str(error))
+
+    # --- a link's life ---------------------------------------------------------------------------
+
+    async def _serve(self, connection: Connection, dialled: str | None) -> None:
+        """Say hello, then read and write until the link ends. `dialled` is whom we expect at the other end."""
+        self._unidentified += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                link = await self._greet(connection, dialled)
+        finally:
+            self._unidentified -= 1
+        if not self._register(link):
+            await link.close("another link stays")
+            return
+        try:
+            await self._exchange(link)
+        finally:
+            if self._links.get(link.name) is link:
+                del self._links[link.name]
+                self._handler.link_down(link)
+                _log.info("link down", peer=link.name)
+
+    async def _greet(self, connection: Connection, dialled: str | None) -> Link:
+        tls = connection.transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True)
+        if certificate is None:
+            raise InvalidCertificate("no certificate")
+        identity = self._membership.admit(certificate)
+        if identity.name == self._name or (dialled is not None and identity.name != dialled):
+            raise InvalidCertificate(f"dialled {dialled}, but {identity.name} answers")
+        if self._banned_until.get(identity.name, 0.0) > time.monotonic():
+            raise InvalidPeerMessage(f"{identity.name} is cut off for a while")
+        if not self._has_slot(identity.name):
+            raise InvalidPeerMessage("no slot for another link")
+        hello = Hello(self._chain_id, self._name, self._role, self._height)
+        await connection.send(hello.encode())
+        frame = await connection.recv()
+        theirs = _check_hello(frame, self._chain_id, identity.name)
+        dialler = self._name if dialled is not None else identity.name
+        return Link(connection, certificate, identity, theirs, dialler)
+
+    def _has_slot(self, name: str) -> bool:
+        """Validators' slots are reserved: other nodes never take the last of them."""
+        validators = self._membership.validators
+        if name in validators or name in self._links:
+            return True
+        others = sum(1 for linked in self._links if linked not in validators)
+        return others < self._config.max_links - len(validators)
+
+    def _register(self, link: Link) -> bool:
+        """Take a link in, unless the pair already has the one that stays."""
+        present = self._links.get(link.name)
+        if present is not None and present.dialler != link.dialler:
+            keeper = min(self._name, link.name)
+            if link.dialler != keeper:
+                return False
+        self._links[link.name] = link
+        if present is not None:
+            present.abort()
+            self._handler.link_down(present)
+        self._handler.link_up(link)
+        _log.info("link up", peer=link.name, role=link.role, height=link.height)
+        return True
+
+    async def _exchange(self, link: Link) -> None:
+        """Run both directions until one ends; a garbage frame bans the peer."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(link.write_frames(), name=f"write-{link.name}")
+                tasks.create_task(self._read(link), name=f"read-{link.name}")
+        except* ConnectionClosed:
+            pass
+        except* InvalidPeerMessage as errors:
+            reason = str(errors.exceptions[0])
+            self._banned_until[link.name] = time.monotonic() + BAN_S
+            _log.warning("peer cut off", peer=link.name, reason=reason, seconds=BAN_S)
+            await link.close("not a message of this protocol")
+
+    async def _read(self, link: Link) -> None:
+        while True:
+            message = await link.read_message()
+            if isinstance(message, Hello):
+                raise InvalidPeerMessage("a second hello")
+            await self._handler.message_received(link, message)
+
+
+def _check_hello(frame: bytes | str, chain_id: str, name: str) -> Hello:
+    if not isinstance(frame, bytes) or len(frame) > MAX_HELLO_BYTES:
+        raise InvalidPeerMessage("the first frame is not a hello")
+    hello = decode_message(frame)
+    if not isinstance(hello, Hello) or hello.version != PROTOCOL_VERSION:
+        raise InvalidPeerMessage("the first frame is not a hello of this protocol version")
+    if hello.chain_id != chain_id:
+        raise InvalidPeerMessage(f"a node of another chain: {hello.chain_id[:64]!r}")
+    if hello.node != name or hello.role not in ("validator", "query"):
+        raise InvalidPeerMessage("hello does not match the certificate")
+    return hello
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return a logger that keeps the library's own lines out: links are logged here, once each."""
+    logger = logging.getLogger("mulu.websockets")
+    logger.setLevel(logging.CRITICAL)
+    return logger
