@@ -51,8 +51,8 @@ MAX_PENDING_REQUESTS: Final = 128
 MAX_LICENSES_AT_ONCE: Final = 32
 """Credentials of one license (for unlinkable use) whose status changes together."""
 
-_ACCREDITED: Final = "active"
-_SUSPENDED: Final = "suspended"
+ACCREDITED: Final = "active"
+SUSPENDED: Final = "suspended"
 
 
 def _check_type_code(value: str) -> str:
@@ -225,7 +225,7 @@ class Accreditation:
 
     def covers(self, time_ms: int) -> bool:
         """Tell whether the accreditation lets its issuer issue at `time_ms`."""
-        return self.status == _ACCREDITED and in_period(
+        return self.status == ACCREDITED and in_period(
             self.valid_from_ms, self.valid_to_ms, time_ms
         )
 
@@ -258,7 +258,8 @@ class License:
     """A license as the ledger knows it. Hashes are 32 bytes; `valid_to_ms` None means without end.
 
     `uses` counts recorded uses, `last_use` is the head of their chain (`handles.chained_use`),
-    `pending` holds the hashes of used requests with the time after which they have expired anyway.
+    `pending` holds the hashes of used requests with the time after which they have expired anyway. `recorded_ms` is the
+    block time at which the present credential was recorded.
     """
 
     handle: bytes
@@ -271,7 +272,7 @@ class License:
     valid_from_ms: int
     valid_to_ms: int | None
     previous: bytes | None
-    issued_ms: int
+    recorded_ms: int
     history: tuple[Change, ...]
     uses: int
     last_use: bytes | None
@@ -302,7 +303,7 @@ class License:
             "credential": self.credential,
             "credential_key": self.credential_key,
             "valid_from_ms": self.valid_from_ms,
-            "issued_ms": self.issued_ms,
+            "recorded_ms": self.recorded_ms,
             "history": _history_value(self.history),
             "uses": self.uses,
         }
@@ -332,7 +333,7 @@ class License:
             record["valid_from_ms"],
             record.get("valid_to_ms"),
             record.get("previous"),
-            record["issued_ms"],
+            record["recorded_ms"],
             _history(record["history"]),
             record["uses"],
             record.get("last_use"),
