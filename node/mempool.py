@@ -1,0 +1,141 @@
+"""Transactions that wait for a block: bounded in bytes and in number, fair between organisations.
+
+Each organisation has a queue of its own, oldest first. A block takes from the queues in turn, so that a flood by one
+delays nobody else. When the pool is full, room is made at the expense of the organisation that holds most, its newest
+first; whoever holds most is refused. The pool checks nothing itself: what comes in has been verified, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.errors import InvalidTransaction
+from ledger.transactions import Transaction
+
+RESEND_AFTER_MS: Final = 3_000
+"""A transaction that waits this long is sent again: a link may have broken with it under way."""
+
+MAX_RESENT: Final = 1_000
+"""Transactions sent again at one time."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    raw: bytes
+    organisation: str
+    valid_until_ms: int
+    sent_ms: int
+
+
+class Mempool:
+    """Pending transactions by id. `available` is set while there are any."""
+
+    def __init__(self, max_bytes: int, max_count: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_count = max_count
+        self._queues: dict[str, dict[bytes, _Waiting]] = {}
+        self._by_id: dict[bytes, _Waiting] = {}
+        self._ids: dict[bytes, bytes] = {}
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+        self.evicted = 0
+        self.available = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._by_id
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pending transactions."""
+        return self._bytes
+
+    def known(self, raw: bytes) -> bytes | None:
+        """Return the id under which these very bytes are pending, or None; cheap, for repeated gossip."""
+        return self._ids.get(raw)
+
+    def add(self, transaction: Transaction, organisation: str, now_ms: int) -> bool:
+        """Take in a verified transaction of `organisation`; False if it is pending already.
+
+        Raises:
+            InvalidTransaction: `mempool_full`, and this organisation holds most of it.
+        """
+        if transaction.id in self._by_id:
+            return False
+        self._make_room(organisation, len(transaction.raw))
+        waiting = _Waiting(transaction.raw, organisation, transaction.valid_until_ms, now_ms)
+        self._queues.setdefault(organisation, {})[transaction.id] = waiting
+        self._by_id[transaction.id] = waiting
+        self._ids[transaction.raw] = transaction.id
+        self._sizes[organisation] = self._sizes.get(organisation, 0) + len(transaction.raw)
+        self._bytes += len(transaction.raw)
+        self.available.set()
+        return True
+
+    def candidates(self, max_bytes: int, max_count: int) -> list[bytes]:
+        """Return pending transactions for a block, one from each organisation in turn."""
+        chosen: list[bytes] = []
+        size = 0
+        sources = [iter(queue.values()) for queue in self._queues.values()]
+        while sources:
+            still = []
+            for source in sources:
+                waiting = next(source, None)
+                if waiting is None:
+                    continue
+                if len(chosen) == max_count or size + len(waiting.raw) > max_bytes:
+                    return chosen
+                chosen.append(waiting.raw)
+                size += len(waiting.raw)
+                still.append(source)
+            sources = still
+        return chosen
+
+    def remove(self, transaction_ids: Iterable[bytes]) -> None:
+        """Forget transactions: they are committed, or can no longer be."""
+        for transaction_id in transaction_ids:
+            waiting = self._by_id.pop(transaction_id, None)
+            if waiting is None:
+                continue
+            organisation = waiting.organisation
+            del self._ids[waiting.raw]
+            queue = self._queues[organisation]
+            del queue[transaction_id]
+            self._sizes[organisation] -= len(waiting.raw)
+            self._bytes -= len(waiting.raw)
+            if not queue:
+                del self._queues[organisation]
+                del self._sizes[organisation]
+        if not self._by_id:
+            self.available.clear()
+
+    def expire(self, now_ms: int) -> list[bytes]:
+        """Forget transactions whose `valid_until` has passed; return their ids."""
+        expired = [key for key, waiting in self._by_id.items() if waiting.valid_until_ms < now_ms]
+        self.remove(expired)
+        return expired
+
+    def overdue(self, now_ms: int) -> list[bytes]:
+        """Return transactions that have waited long since they were last sent, and note them as sent now."""
+        overdue = []
+        for waiting in self._by_id.values():
+            if now_ms - waiting.sent_ms >= RESEND_AFTER_MS:
+                waiting.sent_ms = now_ms
+                overdue.append(waiting.raw)
+                if len(overdue) == MAX_RESENT:
+                    break
+        return overdue
+
+    def _make_room(self, organisation: str, size: int) -> None:
+        while len(self._by_id) >= self._max_count or self._bytes + size > self._max_bytes:
+            largest = max(self._sizes, key=lambda name: (self._sizes[name], name), default=None)
+            if largest is None or self._sizes.get(organisation, 0) + size >= self._sizes[largest]:
+                raise InvalidTransaction("mempool_full", "too many transactions wait; try again later")
+            newest = next(reversed(self._queues[largest]))
+            self.remove((newest,))
+            self.evicted += 1
