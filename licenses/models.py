@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from directory.models import FieldName, LicenseTypeCode
 from ledger.codec import Value
 from ledger.fields import Bytes32, KeyText, Name, TimeMs, Uscc, from_hex
 from ledger.operations import Body
 from ledger.state import State, StateReader, state_key
-from ledger.uscc import uscc_problem
 from licenses.use import MAX_ENVELOPE_BYTES, MAX_FIELDS
 
 VALID: Final = "01"
@@ -55,23 +55,6 @@ ACCREDITED: Final = "active"
 SUSPENDED: Final = "suspended"
 
 
-def _check_type_code(value: str) -> str:
-    problem = uscc_problem(value[:18])
-    if problem is not None:
-        raise ValueError(f"the defining authority's code {problem}")
-    return value
-
-
-TypeCode = Annotated[
-    str,
-    Field(pattern=r"^[0-9A-HJ-NPQRTUWXY]{18}[0-9]{3}$"),
-    AfterValidator(_check_type_code),
-]
-"""A license type: USCC of the defining authority and three digits."""
-
-FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-"""A field of a license: lower-case ASCII, as in credentials, matters and requests."""
-
 Envelope = Annotated[
     bytes,
     Field(min_length=1, max_length=MAX_ENVELOPE_BYTES),
@@ -92,7 +75,7 @@ class LicenseField(Body):
 class DefineType(Body):
     """Define a license type, or replace its name and fields with wider ones."""
 
-    type: TypeCode
+    type: LicenseTypeCode
     name: Name
     holder_kind: Literal["person", "organisation"]
     fields: Annotated[tuple[LicenseField, ...], Field(min_length=1, max_length=MAX_FIELDS)]
@@ -102,7 +85,7 @@ class AccreditIssuer(Body):
     """Accredit an issuer for a type, for a period; again after a suspension, or to change the
     period."""
 
-    type: TypeCode
+    type: LicenseTypeCode
     issuer: Uscc
     valid_from_ms: TimeMs
     valid_to_ms: TimeMs | None = None
@@ -111,7 +94,7 @@ class AccreditIssuer(Body):
 class SuspendIssuer(Body):
     """Suspend an accreditation: no new licenses; those recorded before stay valid."""
 
-    type: TypeCode
+    type: LicenseTypeCode
     issuer: Uscc
     reason: Name
 
@@ -124,7 +107,7 @@ class IssueLicense(Body):
     """
 
     license: Bytes32
-    type: TypeCode
+    type: LicenseTypeCode
     credential: Bytes32
     credential_key: KeyText
     holder: Bytes32 | None = None

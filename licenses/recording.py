@@ -13,13 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from directory.lookup import (
-    Matter,
-    effective_matter,
-    effective_responsibility,
-    instrument_article_in_force,
-    is_entrusted,
-)
+from directory.lookup import effective_matter, is_entrusted, matter_problem
+from directory.models import Matter
 from ledger.errors import DecodeError, InvalidOperation
 from ledger.membership import enrolled_key, organisation
 from ledger.operations import Context, Event
@@ -190,20 +185,11 @@ def _check_matter(state: StateReader, request: Request, context: Context) -> Mat
         raise InvalidOperation(
             "licenses.use.matter_not_covered", f"no matter {request.matter} is in force"
         )
-    department = organisation(state, matter.department)
-    if department is None or not department.active:
-        raise InvalidOperation("licenses.use.matter_not_covered", f"{matter.department} is gone")
-    for identifier in matter.responsibilities:
-        duty = effective_responsibility(state, identifier)
-        if duty is None or duty.department != matter.department or duty.catch_all:
-            raise InvalidOperation(
-                "licenses.use.matter_not_covered", f"responsibility {identifier} carries no matter"
-            )
-    for instrument, article in matter.articles:
-        if not instrument_article_in_force(state, instrument, article, context.time_ms):
-            raise InvalidOperation(
-                "licenses.use.matter_not_covered", f"{instrument} {article} is not in force"
-            )
+    problem = matter_problem(state, matter, context.time_ms)
+    if problem is not None:
+        raise InvalidOperation(
+            "licenses.use.matter_not_covered", f"what {request.matter} rests on: {problem}"
+        )
     if request.organisation != matter.department and not is_entrusted(
         state, matter.department, request.organisation, request.matter, context.time_ms
     ):
@@ -216,12 +202,12 @@ def _check_matter(state: StateReader, request: Request, context: Context) -> Mat
             "licenses.use.mode_not_allowed", f"the matter allows {', '.join(matter.modes)}"
         )
     for item in request.items:
-        listed = matter.fields_of(item.license_type)
-        if not listed:
+        demand = matter.demand(item.license_type)
+        if demand is None:
             raise InvalidOperation(
                 "licenses.use.type_not_listed", f"the matter lists no {item.license_type}"
             )
-        unlisted = sorted(set(item.fields) - listed)
+        unlisted = sorted(set(item.fields) - {field.name for field in demand.fields})
         if unlisted:
             raise InvalidOperation(
                 "licenses.use.field_not_listed", f"not on the list: {', '.join(unlisted)}"
@@ -257,7 +243,8 @@ def _check_approval(
     """Check the cited law, the second officer, and how long the holder's notice is put off."""
     basis = request.basis
     assert basis is not None, "a decoded statutory request cites its basis"
-    if (basis.instrument, basis.article) not in matter.articles:
+    cited = (basis.instrument, basis.article)
+    if cited not in {(article.instrument, article.article) for article in matter.articles}:
         raise InvalidOperation(
             "licenses.use.no_legal_basis",
             f"the matter does not rest on {basis.instrument} {basis.article}",
