@@ -14,17 +14,11 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from ledger.keyfile import load_key, save_key
-
-from ledger.suite import Signer
 from node.certificates import IssuedCertificate
 from node.config import NodeConfig, format_config, load_config
 from node.errors import InvalidConfiguration
-
-MAX_GENESIS_BYTES: Final = 64 * 1024 * 1024
-"""Genesis may enrol many keys, but it is read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +92,9 @@ class Home:
 class ValidatorSigners:
     """A validator's three keys."""
 
-    consensus: Signer
-    log: Signer
-    witness: Signer
+    consensus: SoftwareSigner
+    log: SoftwareSigner
+    witness: SoftwareSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +103,20 @@ class OpenedHome:
 
     home: Home
     config: NodeConfig
-    genesis: bytes
+    genesis: Genesis
+    genesis_json: bytes
     signers: ValidatorSigners | None
 
 
 def create_node_home(
     directory: Path,
     config: NodeConfig,
-    genesis: bytes,
+    genesis: Genesis,
     policy: str,
     tls: IssuedCertificate,
     signers: ValidatorSigners | None,
     *,
-    passphrase: bytes = b"",
+    passphrase: str = "",
 ) -> Home:
     """Lay out a new home directory and return its paths.
 
@@ -137,7 +132,7 @@ def create_node_home(
     home.data.mkdir()
     home.keys.mkdir(mode=0o700)
     replace_file(home.config, format_config(config).encode())
-    replace_file(home.genesis, genesis)
+    replace_file(home.genesis, genesis.to_json().encode())
     replace_file(home.policy, policy.encode())
     replace_file(home.tls_certificate, tls.certificate_pem)
     replace_file(home.tls_key, tls.key_pem)
@@ -145,21 +140,24 @@ def create_node_home(
         save_key(home.consensus_key, signers.consensus, passphrase)
         save_key(home.log_key, signers.log, passphrase)
         save_key(home.witness_key, signers.witness, passphrase)
+        create_last_sign(home.last_sign, genesis.chain_id)
     return home
 
 
-def open_home(directory: Path, passphrase: bytes = b"") -> OpenedHome:
+def open_home(directory: Path, passphrase: str = "") -> OpenedHome:
     """Read configuration, genesis and keys of a home.
 
     Raises:
         InvalidConfiguration: a file is missing, unreadable or wrong.
+        DecodeError: the genesis file is wrong.
+        KeyFileError: a key cannot be read, or the passphrase is wrong.
     """
     home = Home(directory)
     config = load_config(home.config)
     try:
         if home.genesis.stat().st_size > MAX_GENESIS_BYTES:
             raise InvalidConfiguration(f"{home.genesis} is larger than {MAX_GENESIS_BYTES} bytes")
-        genesis = home.genesis.read_bytes()
+        genesis_json = home.genesis.read_bytes()
     except OSError as error:
         raise InvalidConfiguration(f"cannot read {home.genesis}: {error.strerror}") from None
     signers = None
@@ -170,7 +168,7 @@ def open_home(directory: Path, passphrase: bytes = b"") -> OpenedHome:
             load_key(home.witness_key, passphrase),
         )
     home.data.mkdir(exist_ok=True)
-    return OpenedHome(home, config, genesis, signers)
+    return OpenedHome(home, config, Genesis.from_json(genesis_json), genesis_json, signers)
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -135,7 +135,9 @@ class Mempool:
         while len(self._by_id) >= self._max_count or self._bytes + size > self._max_bytes:
             largest = max(self._sizes, key=lambda name: (self._sizes[name], name), default=None)
             if largest is None or self._sizes.get(organisation, 0) + size >= self._sizes[largest]:
-                raise InvalidTransaction("mempool_full", "too many transactions wait; try again later")
+                raise InvalidTransaction(
+                    "mempool_full", "too many transactions wait; try again later"
+                )
             newest = next(reversed(self._queues[largest]))
             self.remove((newest,))
             self.evicted += 1

@@ -1,0 +1,93 @@
+"""Access tokens: what verifies, and everything that must not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.keys import SoftwareSigner
+from node.auth import MAX_LIFETIME_S, make_token, verify_token
+from node.errors import InvalidToken
+
+NOW_S = 1_750_000_000
+CHAIN = "jjj-0123456789abcdef0123456789abcdef"
+SIGNER = SoftwareSigner.from_secret("ed25519", bytes(range(32)))
+PHONE = SoftwareSigner.from_secret("p256", bytes(range(1, 33)))
+
+
+def _segment(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def _signed(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    text = f"{_segment(header)}.{_segment(claims)}"
+    signature = base64.urlsafe_b64encode(SIGNER.sign(text.encode())).rstrip(b"=").decode()
+    return f"{text}.{signature}"
+
+
+def _claims(**changes: Any) -> dict[str, Any]:
+    claims = {"iss": str(SIGNER.public_key), "aud": CHAIN, "iat": NOW_S, "exp": NOW_S + 60}
+    return {key: value for key, value in {**claims, **changes}.items() if value is not None}
+
+
+@pytest.mark.parametrize("signer", [SIGNER, PHONE], ids=["ed25519", "p256"])
+def test_a_token_tells_the_key_that_signed_it(signer: SoftwareSigner) -> None:
+    token = make_token(signer, CHAIN, NOW_S, claims={"handle": "ab"})
+    verified = verify_token(token, CHAIN, NOW_S + 10)
+    assert verified.key == signer.public_key
+    assert verified.claims["handle"] == "ab"
+
+
+@pytest.mark.parametrize(
+    ("header", "claims", "said"),
+    [
+        ({"alg": "none"}, _claims(), "signature"),
+        ({"alg": "HS256"}, _claims(), "signature"),
+        ({"alg": "EdDSA"}, _claims(), "signature"),
+        ({}, _claims(), "signature"),
+        ({"alg": "Ed25519"}, _claims(aud="another-chain"), "another chain"),
+        ({"alg": "Ed25519"}, _claims(aud=None), "another chain"),
+        ({"alg": "Ed25519"}, _claims(aud=[CHAIN]), "another chain"),
+        ({"alg": "Ed25519"}, _claims(exp=NOW_S - 31, iat=NOW_S - 90), "expired"),
+        ({"alg": "Ed25519"}, _claims(iat=NOW_S + 31, exp=NOW_S + 60), "future"),
+        ({"alg": "Ed25519"}, _claims(exp=NOW_S + MAX_LIFETIME_S + 1), "at most"),
+        ({"alg": "Ed25519"}, _claims(exp=NOW_S - 1), "at most"),
+        ({"alg": "Ed25519"}, _claims(exp=None), "lacks"),
+        ({"alg": "Ed25519"}, _claims(iat="now"), "lacks"),
+        ({"alg": "Ed25519"}, _claims(iat=True), "lacks"),
+        ({"alg": "Ed25519"}, _claims(iss=str(PHONE.public_key)), "signature"),
+        ({"alg": "Ed25519"}, _claims(iss="ed25519:" + "00" * 32), "not a public key"),
+        ({"alg": "Ed25519"}, _claims(iss=None), "not a public key"),
+        ({"alg": "Ed25519"}, _claims(iss=7), "not a public key"),
+    ],
+)
+def test_a_wrong_token_is_refused_with_its_reason(
+    header: dict[str, Any], claims: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidToken, match=said):
+        verify_token(_signed(header, claims), CHAIN, NOW_S)
+
+
+@given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_.-]{0,200}", fullmatch=True))
+def test_any_text_is_refused_and_raises_nothing_else(text: str) -> None:
+    with pytest.raises(InvalidToken):
+        verify_token(text, CHAIN, NOW_S)
+
+
+@given(st.data())
+def test_a_token_with_any_byte_changed_is_refused(data: st.DataObject) -> None:
+    token = make_token(SIGNER, CHAIN, NOW_S)
+    at = data.draw(st.integers(0, len(token) - 2))
+    other = data.draw(st.sampled_from("ABCDabcd0123-_.").filter(lambda c: c != token[at]))
+    with pytest.raises(InvalidToken):
+        verify_token(token[:at] + other + token[at + 1 :], CHAIN, NOW_S)
+
+
+def test_a_huge_token_is_not_parsed() -> None:
+    with pytest.raises(InvalidToken, match="too long"):
+        verify_token("a." * 5_000, CHAIN, NOW_S)
