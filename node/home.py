@@ -15,7 +15,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from consensus.tendermint.last_sign import create_last_sign
+from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keyfile import load_key, save_key
+from ledger.keys import SoftwareSigner
 from node.certificates import IssuedCertificate
 from node.config import NodeConfig, format_config, load_config
 from node.errors import InvalidConfiguration
