@@ -1,0 +1,206 @@
+"""The state over a database: decoded values, proofs, and the changes of a block.
+
+A `StateView` is the state under one root, read from a snapshot: what it answers never changes, whatever is
+committed meanwhile, and it may be read from several threads. Each block's view begins with the values that the
+view before it has cached.
+
+Pages of the tree are cached by their hash, so that one cache serves all views of a node. A page read from disk is
+hashed, and must be the one that its parent names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+from ledger import keyspace
+from ledger.codec import Value, decode, encode
+from ledger.database import Batch, Reader
+from ledger.errors import DamagedStoreError, DecodeError, InvalidProof
+from ledger.state import Overlay
+from ledger.state_tree import Page, StateProof, prove, update
+from ledger.suite import Suite
+
+CACHED_PAGES: Final = 65_536
+"""A page takes one to three kilobytes of memory: up to twice this many make some 200 MB at most."""
+
+CACHED_VALUE_BYTES: Final = 4 * 1024 * 1024
+"""Encoded; decoded values take several times as much, and two generations are kept."""
+
+_ENTRY_BYTES: Final = 64
+"""What a cached value costs beside its encoding, so that absent keys are bounded too."""
+
+_MISSING: Final[Any] = object()
+"""Not cached: None means that the key has no value."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class _Cache(Generic[_K, _V]):
+    """A bounded cache of two generations: when the young one is full, it replaces the old one.
+
+    What is used moves to the young generation, so whatever is used once a generation stays. Threads may share it:
+    each step is one dictionary operation, and one that is lost costs a second reading, no more.
+    """
+
+    __slots__ = ("_capacity", "_cost", "_old", "_young")
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._cost = 0
+        self._young: dict[_K, tuple[_V, int]] = {}
+        self._old: dict[_K, tuple[_V, int]] = {}
+
+    def get(self, key: _K) -> _V:
+        """Return what is cached, or `_MISSING`."""
+        entry = self._young.get(key)
+        if entry is None:
+            entry = self._old.get(key)
+            if entry is None:
+                return _MISSING  # type: ignore[no-any-return]  # the one value outside _V
+            self.put(key, *entry)
+        return entry[0]
+
+    def put(self, key: _K, value: _V, cost: int) -> None:
+        """Cache a value that takes `cost` of the capacity."""
+        if self._cost >= self._capacity:
+            # in this order: who reads between the two finds everything in both
+            self._old = self._young
+            self._young = {}
+            self._cost = 0
+        self._young[key] = (value, cost)
+        self._cost += cost
+
+    def copy(self) -> _Cache[_K, _V]:
+        """Return a cache that begins with what this one holds and then goes its own way."""
+        # The old generation is shared: the copy never writes to it, and what this cache may still add to it is
+        # about keys that are unchanged, or that the copy holds newer values of in its young generation.
+        copy = _Cache[_K, _V](self._capacity)
+        copy._cost = self._cost
+        copy._young = dict(self._young)
+        copy._old = self._old
+        return copy
+
+
+class StateView:
+    """The state under `root` (32 bytes), read from `reader`; implements `StateReader`."""
+
+    __slots__ = ("_pages", "_reader", "_root", "_suite", "_values")
+
+    def __init__(self, reader: Reader, suite: Suite, root: bytes) -> None:
+        self._reader = reader
+        self._suite = suite
+        self._root = root
+        self._pages = _Cache[bytes, Page](CACHED_PAGES)
+        self._values = _Cache[str, Value](CACHED_VALUE_BYTES)
+
+    @property
+    def root(self) -> bytes:
+        return self._root
+
+    def get(self, key: str) -> Value | None:
+        """Return the decoded value at `key`, or None.
+
+        Raises:
+            DamagedStoreError: what is stored is not a value.
+            StorageError: it cannot be read.
+        """
+        value = self._values.get(key)
+        if value is _MISSING:
+            encoded = self.encoded(key)
+            value = None if encoded is None else _decode(key, encoded)
+            self._values.put(key, value, _ENTRY_BYTES + len(encoded or b""))
+        return value
+
+    def encoded(self, key: str) -> bytes | None:
+        """Return the encoding of the value at `key`, or None: what a proof proves.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return self._reader.get(keyspace.value(key))
+
+    def prove(self, key: str) -> tuple[bytes | None, StateProof]:
+        """Return the encoding of the value at `key`, or None where there is none, and the proof of it.
+
+        Raises:
+            DamagedStoreError: values and tree disagree.
+            StorageError: they cannot be read.
+        """
+        encoded = self.encoded(key)
+        key_hash = self._suite.digest(key.encode())
+        proof = prove(self._suite, self._read_page, self._root, key_hash)
+        try:
+            proof.verify(self._suite, self._root, key, encoded)
+        except InvalidProof as error:
+            raise DamagedStoreError(
+                f"the value at {key} is not the one in the tree: {error}"
+            ) from None
+        return encoded, proof
+
+    def stage(self, overlay: Overlay, batch: Batch) -> bytes:
+        """Add the overlay's values and the pages that they change to `batch`; return the new root.
+
+        Nothing is written, and this view stays as it is: an outcome that is not committed is simply dropped.
+
+        Raises:
+            TypeError, OverflowError, ValueError: as `codec.encode`, for a value outside the codec's profile.
+            DamagedStoreError: a page of the tree is not the one that its parent names.
+            StorageError: one cannot be read.
+        """
+        digest = self._suite.digest
+        changes: list[tuple[bytes, bytes | None]] = []
+        for key, value in overlay.changes.items():
+            if value is None:
+                batch.delete(keyspace.value(key))
+                changes.append((digest(key.encode()), None))
+            else:
+                encoded = encode(value)
+                batch.put(keyspace.value(key), encoded)
+                changes.append((digest(key.encode()), digest(encoded)))
+        changes.sort()
+        updated = update(self._suite, self._read_page, self._root, changes)
+        for path, page in updated.pages.items():
+            if page is None:
+                batch.delete(keyspace.page(path))
+            else:
+                batch.put(keyspace.page(path), page.encode())
+                self._pages.put(page.root, page, 1)
+        return updated.root
+
+    def successor(self, reader: Reader, root: bytes, overlay: Overlay) -> StateView:
+        """Return the view under `root`, which staging `overlay` gave, over `reader`, a snapshot that holds it."""
+        view = StateView(reader, self._suite, root)
+        view._pages = self._pages
+        view._values = self._values.copy()
+        for key in overlay.changes:
+            # Read again when it is asked for: only what is decoded has the types that every node sees.
+            view._values.put(key, _MISSING, _ENTRY_BYTES)
+        return view
+
+    def _read_page(self, path: bytes, root: bytes) -> Page:
+        page = self._pages.get(root)
+        if page is not _MISSING:
+            return page
+        data = self._reader.get(keyspace.page(path))
+        if data is None:
+            raise DamagedStoreError(f"the state tree's page {_name(path)} is missing")
+        try:
+            page = Page.decode(self._suite, data)
+        except DecodeError as error:
+            raise DamagedStoreError(f"page {_name(path)}: {error}") from None
+        if page.root != root:
+            raise DamagedStoreError(f"page {_name(path)} is not the one that its parent names")
+        self._pages.put(root, page, 1)
+        return page
+
+
+def _name(path: bytes) -> str:
+    return "at the root" if not path else "".join("0123456789abcdef"[nibble] for nibble in path)
+
+
+def _decode(key: str, encoded: bytes) -> Value:
+    try:
+        return decode(encoded)
+    except DecodeError as error:
+        raise DamagedStoreError(f"the value at {key} is damaged: {error}") from None
