@@ -1,0 +1,226 @@
+"""Admission: what a single transaction must be before it may stand in a block, and the memory of that.
+
+A transaction is read once on a node: decoded, its signature verified, each operation's body validated. All
+of that follows from its bytes and the table of operations alone, so the result is kept by the bytes and serves
+mempool, proposal, validation and execution alike. What depends on state and time is asked each time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pydantic import ValidationError
+
+from ledger.errors import DecodeError, InvalidTransaction, StorageError
+from ledger.membership import EnrolledKey, enrolled_key, organisation
+from ledger.operations import Body, OperationTable, OperationType
+from ledger.state import StateReader
+from ledger.suite import Suite
+from ledger.transactions import Operation, Transaction, decode_transaction
+
+MALFORMED: Final = "malformed"
+WRONG_CHAIN: Final = "wrong_chain"
+BAD_SIGNATURE: Final = "bad_signature"
+EXPIRED: Final = "expired"
+TOO_DISTANT: Final = "too_distant"
+DUPLICATE: Final = "duplicate"
+UNKNOWN_SIGNER: Final = "unknown_signer"
+KEY_REVOKED: Final = "key_revoked"
+ORGANISATION_DISSOLVED: Final = "organisation_dissolved"
+UNKNOWN_OPERATION: Final = "unknown_operation"
+INVALID_BODY: Final = "invalid_body"
+ROLE_MISSING: Final = "role_missing"
+INTERNAL: Final = "internal"
+
+MAX_CACHED_TRANSACTIONS: Final = 60_000
+"""More than a full mempool (50,000), so that a full one does not push out what it will need."""
+
+MAX_CACHED_BYTES: Final = 80 * 1024 * 1024
+"""More than a full mempool (64 MiB), for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation made ready to run: its type and its validated body."""
+
+    type: OperationType
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An operation that fails before its handler runs: the code it is recorded with, a text for people."""
+
+    code: str
+    text: str
+
+
+PreparedOperation: TypeAlias = Call | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTransaction:
+    """A transaction with its operations made ready. `signer` is its key's text, the key of its state record."""
+
+    transaction: Transaction
+    signer: str
+    operations: tuple[PreparedOperation, ...]
+
+    @property
+    def id(self) -> bytes:
+        """The transaction's id."""
+        return self.transaction.id
+
+
+def prepare_transaction(
+    suite: Suite, table: OperationTable, raw: bytes, *, verify: bool = True
+) -> PreparedTransaction:
+    """Read a transaction's bytes. Pure, so it may run on any thread.
+
+    `verify` False leaves the signature unverified: only for a block under a verified commit.
+
+    Raises:
+        InvalidTransaction: malformed, or its signature is bad. An operation that cannot run is no reason: it
+            fails in the block.
+    """
+    try:
+        transaction = decode_transaction(suite, raw)
+    except DecodeError as error:
+        raise InvalidTransaction(MALFORMED, str(error)) from None
+    if verify and not transaction.verify(suite):
+        raise InvalidTransaction(BAD_SIGNATURE, "the signature is not the signer's")
+    return PreparedTransaction(
+        transaction,
+        str(transaction.signer),
+        tuple(_prepare_operation(table, operation) for operation in transaction.operations),
+    )
+
+
+def _prepare_operation(table: OperationTable, operation: Operation) -> PreparedOperation:
+    found = table.get(operation.kind)
+    if found is None:
+        return Refusal(UNKNOWN_OPERATION, f"no operation of kind {operation.kind}")
+    try:
+        return Call(found, found.body.model_validate(operation.body))
+    except ValidationError as error:
+        return Refusal(INVALID_BODY, _first_problem(error))
+    except (StorageError, MemoryError, RecursionError):
+        raise
+    except Exception as error:  # a validator's own bug must fail one transaction, not every node
+        return Refusal(INTERNAL, f"{type(error).__name__} while validating the body")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+class TransactionCache:
+    """Prepared transactions whose signatures are verified, by their bytes; the oldest make room for new ones.
+
+    By their bytes and not by id: an id does not cover the signature. Used from one thread at a time.
+    """
+
+    __slots__ = ("_bytes", "_prepare", "_transactions")
+
+    def __init__(self, prepare: Callable[[bytes], PreparedTransaction]) -> None:
+        """`prepare` verifies; see `prepare_transaction`."""
+        self._prepare = prepare
+        self._transactions: OrderedDict[bytes, PreparedTransaction] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, raw: bytes) -> PreparedTransaction:
+        """Return the transaction of these bytes, verified now or before.
+
+        Raises:
+            InvalidTransaction: malformed, or a bad signature.
+        """
+        known = self._transactions.get(raw)
+        if known is not None:
+            return known
+        prepared = self._prepare(raw)
+        self.add(prepared)
+        return prepared
+
+    def add(self, prepared: PreparedTransaction) -> None:
+        """Remember a transaction that the caller has verified, on another thread perhaps."""
+        raw = prepared.transaction.raw
+        if raw in self._transactions:
+            return
+        self._transactions[raw] = prepared
+        self._bytes += len(raw)
+        while len(self._transactions) > MAX_CACHED_TRANSACTIONS or self._bytes > MAX_CACHED_BYTES:
+            dropped, _ = self._transactions.popitem(last=False)
+            self._bytes -= len(dropped)
+
+    def forget(self, raw: bytes) -> None:
+        """Drop a transaction that is committed: nobody asks for it again."""
+        if self._transactions.pop(raw, None) is not None:
+            self._bytes -= len(raw)
+
+    def __len__(self) -> int:
+        return len(self._transactions)
+
+
+def check_lifetime(transaction: Transaction, time_ms: int, lifetime_ms: int) -> None:
+    """Check that a transaction is valid at `time_ms`, and not for longer than its id is remembered.
+
+    Raises:
+        InvalidTransaction: expired or too distant.
+    """
+    if transaction.valid_until_ms < time_ms:
+        raise InvalidTransaction(
+            EXPIRED, f"valid until {transaction.valid_until_ms}, it is {time_ms}"
+        )
+    if transaction.valid_until_ms > time_ms + lifetime_ms:
+        raise InvalidTransaction(
+            TOO_DISTANT,
+            f"valid until {transaction.valid_until_ms}, at most {time_ms + lifetime_ms} allowed",
+        )
+
+
+def check_chain(transaction: Transaction, chain_id: str) -> None:
+    """Check that a transaction was signed for this chain.
+
+    Raises:
+        InvalidTransaction: it was signed for another.
+    """
+    if transaction.chain_id != chain_id:
+        raise InvalidTransaction(WRONG_CHAIN, f"signed for {transaction.chain_id[:80]}")
+
+
+def registered_key(state: StateReader, signer: str) -> EnrolledKey:
+    """Return the record of an enrolled, active signer.
+
+    Raises:
+        InvalidTransaction: never enrolled, or revoked.
+    """
+    found = enrolled_key(state, signer)
+    if found is None:
+        raise InvalidTransaction(UNKNOWN_SIGNER, f"{signer} is not enrolled")
+    if not found.active:
+        raise InvalidTransaction(KEY_REVOKED, f"{signer} is revoked")
+    return found
+
+
+def check_operations(state: StateReader, prepared: PreparedTransaction, key: EnrolledKey) -> None:
+    """Refuse at submission what could only be recorded as a failure: who is not allowed, what cannot run.
+
+    Raises:
+        InvalidTransaction: with the code that the failure would have.
+    """
+    subject = organisation(state, key.organisation)
+    if subject is None or not subject.active:
+        raise InvalidTransaction(ORGANISATION_DISSOLVED, f"{key.organisation} is not active")
+    for operation in prepared.operations:
+        if isinstance(operation, Refusal):
+            raise InvalidTransaction(operation.code, operation.text)
+        roles = operation.type.roles
+        if roles and roles.isdisjoint(key.roles):
+            raise InvalidTransaction(
+                ROLE_MISSING, f"{operation.type.kind} needs a role of: {', '.join(sorted(roles))}"
+            )

@@ -1,0 +1,252 @@
+"""Execution: run the transactions and the evidence of a block over the state before it.
+
+Each transaction runs over an overlay of its own, which is merged when all its operations succeed and dropped
+when one fails. A failure is recorded by a code and the operation's index. An exception that no handler meant to
+raise fails its transaction with code `internal`: one crafted transaction must not stop every validator at
+every restart. Storage, memory and recursion errors do stop the node: they say nothing about the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger.admission import (
+    INTERNAL,
+    KEY_REVOKED,
+    ORGANISATION_DISSOLVED,
+    ROLE_MISSING,
+    UNKNOWN_SIGNER,
+    PreparedTransaction,
+    Refusal,
+)
+from ledger.codec import encode
+from ledger.errors import InvalidOperation, StorageError
+from ledger.evidence import DUPLICATE_VOTE, DuplicateVoteEvidence
+from ledger.limits import MIN_VALIDATORS
+from ledger.membership import (
+    EnrolledKey,
+    enrolled_key,
+    enrolled_key_key,
+    organisation,
+    organisation_key,
+    punish_double_voting,
+    wanted_validators,
+)
+from ledger.operations import Context, Event
+from ledger.state import Overlay, State, StateReader, state_key
+from ledger.suite import Suite
+from ledger.validators import ValidatorSet, distribution_problem
+
+VALUE_TOO_LARGE: Final = "value_too_large"
+MAX_STATE_VALUE_BYTES: Final = 1024 * 1024
+"""A value is read, decoded and proved whole; a record that outgrows this stops growing, not the chain."""
+
+ReportError = Callable[[bytes, str, BaseException], None]
+"""Called with transaction id, operation kind and the exception behind a code `internal`; may log it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """What became of a transaction: `code` "" if it took effect, else the code and the failed operation's index.
+
+    `text` is for people and is recorded nowhere; `events` are empty for a failure.
+    """
+
+    code: str
+    operation_index: int | None
+    text: str
+    events: tuple[Event, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the transaction took effect."""
+        return self.code == ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """What a block tells its transactions, and nothing else does."""
+
+    suite: Suite
+    chain_id: str
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The outcome of a block: its changes over the state before it, what became of each transaction.
+
+    `encodings` are those of the overlay's values, made once. `next_validators` vote from two heights on.
+    """
+
+    overlay: Overlay
+    encodings: Mapping[str, bytes]
+    results: tuple[TransactionResult, ...]
+    next_validators: ValidatorSet
+
+
+class _Failed(Exception):
+    """A transaction fails at its operation `index`."""
+
+    def __init__(self, code: str, index: int, text: str) -> None:
+        super().__init__(code)
+        self.result = TransactionResult(code, index, text, ())
+
+
+@dataclass(slots=True)
+class _Signers:
+    """Who may sign what, decoded once for each version of a key's and its organisation's record."""
+
+    known: dict[str, tuple[Any, Any, EnrolledKey, frozenset[str]]] = field(default_factory=dict)
+
+    def look_up(self, state: StateReader, signer: str) -> tuple[EnrolledKey, frozenset[str]]:
+        """Return the record and the roles of an active key of an active organisation; `_Failed` otherwise."""
+        key_value = state.get(enrolled_key_key(signer))
+        known = self.known.get(signer)
+        if known is not None and known[0] is key_value:
+            subject = state.get(organisation_key(known[2].organisation))
+            if known[1] is subject:  # the very same values: nothing has changed
+                return known[2], known[3]
+        key = enrolled_key(state, signer)
+        if key is None:
+            raise _Failed(UNKNOWN_SIGNER, 0, f"{signer} is not enrolled")
+        if not key.active:
+            raise _Failed(KEY_REVOKED, 0, f"{signer} is revoked")
+        record = organisation(state, key.organisation)
+        if record is None or not record.active:
+            raise _Failed(ORGANISATION_DISSOLVED, 0, f"{key.organisation} is not active")
+        roles = frozenset(key.roles)
+        subject = state.get(organisation_key(key.organisation))
+        self.known[signer] = (key_value, subject, key, roles)
+        return key, roles
+
+
+def execute(
+    state: StateReader,
+    context: BlockContext,
+    transactions: Sequence[PreparedTransaction],
+    evidence: Sequence[DuplicateVoteEvidence],
+    culprit_keys: Sequence[str],
+    report: ReportError,
+) -> Execution:
+    """Run a valid block. `culprit_keys` are the consensus keys behind `evidence`, at its heights."""
+    overlay = Overlay(state)
+    encodings: dict[str, bytes] = {}
+    signers = _Signers()
+    results = []
+    for prepared in transactions:
+        try:
+            result = _run(overlay, encodings, signers, context, prepared, report)
+        except _Failed as failure:
+            result = failure.result
+        results.append(result)
+    before = wanted_validators(overlay)
+    for one, culprit_key in zip(evidence, culprit_keys, strict=True):
+        _punish(overlay, context, one, culprit_key)
+    if evidence:
+        encodings.update(
+            (key, encode(value))
+            for key, value in overlay.changes.items()
+            if value is not None and key.startswith("ledger/")
+        )
+    wanted = wanted_validators(overlay)
+    assert len(wanted) >= MIN_VALIDATORS, "membership keeps at least four validators"
+    if before != wanted_validators(state):
+        problem = distribution_problem(before)
+        assert problem is None, f"membership refuses such a change: {problem}"
+    return Execution(overlay, encodings, tuple(results), ValidatorSet(wanted))
+
+
+def _run(
+    block: Overlay,
+    encodings: dict[str, bytes],
+    signers: _Signers,
+    context: BlockContext,
+    prepared: PreparedTransaction,
+    report: ReportError,
+) -> TransactionResult:
+    """Run one transaction; merge its changes into the block's if every operation succeeds."""
+    overlay = Overlay(block)
+    key, roles = signers.look_up(block, prepared.signer)
+    transaction = prepared.transaction
+    events: list[Event] = []
+    index = 0
+    kind = ""
+    try:
+        for index, operation in enumerate(prepared.operations):
+            if isinstance(operation, Refusal):
+                raise _Failed(operation.code, index, operation.text)
+            kind = operation.type.kind
+            needed = operation.type.roles
+            if needed and needed.isdisjoint(roles):
+                raise _Failed(ROLE_MISSING, index, f"{kind} needs one of {sorted(needed)}")
+            events.extend(
+                operation.type.handler(
+                    overlay,
+                    operation.body,
+                    Context(
+                        context.suite,
+                        context.chain_id,
+                        context.height,
+                        context.time_ms,
+                        transaction.id,
+                        index,
+                        transaction.signer,
+                        key.organisation,
+                        roles,
+                    ),
+                )
+            )
+        changed = _encode_changes(overlay, index)
+    except InvalidOperation as refusal:
+        return TransactionResult(refusal.code, index, refusal.text, ())
+    except (_Failed, StorageError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        report(transaction.id, kind, error)
+        return TransactionResult(INTERNAL, index, "the operation failed unexpectedly", ())
+    overlay.merge_into(block)
+    for name, encoding in changed:
+        if encoding is None:
+            encodings.pop(name, None)
+        else:
+            encodings[name] = encoding
+    return TransactionResult("", None, "", tuple(events))
+
+
+def _encode_changes(overlay: Overlay, index: int) -> list[tuple[str, bytes | None]]:
+    """Encode a transaction's changes while it can still fail: later, a value that has no encoding would halt all."""
+    changed: list[tuple[str, bytes | None]] = []
+    for name, value in overlay.changes.items():
+        encoding = None if value is None else encode(value)
+        if encoding is not None and len(encoding) > MAX_STATE_VALUE_BYTES:
+            raise _Failed(VALUE_TOO_LARGE, index, f"{name} would have {len(encoding)} bytes")
+        changed.append((name, encoding))
+    return changed
+
+
+def evidence_key(validator: str, height: int) -> str:
+    """Return the state key of the record that double voting at `height` has been punished."""
+    return state_key("ledger", "evidence", f"{height}-{validator}")
+
+
+def _punish(
+    state: State, context: BlockContext, evidence: DuplicateVoteEvidence, culprit_key: str
+) -> None:
+    """Record evidence, and mark or remove its validator unless it has replaced that key since."""
+    state.set(
+        evidence_key(evidence.validator, evidence.height),
+        {
+            "kind": DUPLICATE_VOTE,
+            "consensus_key": culprit_key,
+            "recorded_height": context.height,
+        },
+    )
+    if any(
+        validator.name == evidence.validator and str(validator.consensus_key) == culprit_key
+        for validator in wanted_validators(state)
+    ):
+        punish_double_voting(state, evidence.validator, evidence.height, MIN_VALIDATORS)
