@@ -56,13 +56,13 @@ class ApiConfig(_Table):
 
 
 class ConsensusConfig(_Table):
-    """Pace of consensus. Timeouts of round 0; each later round adds the step."""
+    """Pace of consensus. Timeouts are those of round 0; each later round waits half as long again."""
 
     block_pause_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
     heartbeat_interval_ms: Annotated[int, Field(ge=1_000)] = HEARTBEAT_INTERVAL_MS
-    propose_timeout_ms: Annotated[int, Field(ge=10)] = 3_000
-    vote_timeout_ms: Annotated[int, Field(ge=10)] = 1_000
-    timeout_step_ms: Annotated[int, Field(ge=1)] = 500
+    propose_timeout_ms: Annotated[int, Field(ge=10)] = 1_000
+    prevote_timeout_ms: Annotated[int, Field(ge=10)] = 500
+    precommit_timeout_ms: Annotated[int, Field(ge=10)] = 500
 
 
 class MempoolConfig(_Table):
