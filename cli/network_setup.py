@@ -1,0 +1,339 @@
+"""Lay out a network of one machine: keys, certificates, genesis, a home for each node, profiles.
+
+    <home>/network.json                 what `network start|stop|status` need to know
+    <home>/genesis.json, policy.txt     for members and verifiers
+    <home>/profiles.toml                one profile a key of the sample organisations
+    <home>/keys/                        their key files, and sealing keys of windows
+    <home>/authorities/<name>.pem       the jurisdictions' CA keys; kept offline in a real network
+    <home>/nodes/<name>/                one node's home
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli import sample
+from cli.output import CommandError
+from cli.profiles import Profile, Profiles, save_profiles
+from ledger.genesis import Genesis
+from ledger.keyfile import save_key, save_sealing_key
+from ledger.keys import SealingKey, SoftwareSigner
+from ledger.membership import CertificateAuthority, EnrolledKey, Organisation
+from ledger.policy import AsOf, policy_for
+from ledger.suite import SHA256_ED25519
+from ledger.validators import Validator, ValidatorSet
+from node.certificates import (
+    IssuedCertificate,
+    create_certificate_authority,
+    issue_node_certificate,
+)
+from node.config import (
+    ApiConfig,
+    ConsensusConfig,
+    LogConfig,
+    NodeConfig,
+    PeerAddress,
+    PeersConfig,
+    SessionsConfig,
+)
+from node.home import ValidatorSigners, create_node_home, replace_file
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlace:
+    """Where a node of this machine lives and listens."""
+
+    name: str
+    role: str
+    home: str
+    api: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network of this machine, as `network.json` describes it."""
+
+    directory: Path
+    chain_id: str
+    nodes: tuple[NodePlace, ...]
+
+    def node(self, name: str) -> NodePlace:
+        """Return the node of that name.
+
+        Raises:
+            CommandError: there is none.
+        """
+        for place in self.nodes:
+            if place.name == name:
+                return place
+        raise CommandError(
+            f"there is no node {name!r} in {self.directory}",
+            hint=f"Nodes: {', '.join(place.name for place in self.nodes)}.",
+        )
+
+    def node_home(self, place: NodePlace) -> Path:
+        return self.directory / place.home
+
+    @property
+    def validators(self) -> tuple[NodePlace, ...]:
+        return tuple(place for place in self.nodes if place.role == "validator")
+
+    @property
+    def query_nodes(self) -> tuple[NodePlace, ...]:
+        return tuple(place for place in self.nodes if place.role == "query")
+
+
+def load_network(directory: Path) -> Network:
+    """Read `network.json`.
+
+    Raises:
+        CommandError: missing or malformed.
+    """
+    path = directory / "network.json"
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        return Network(
+            directory,
+            document["chain_id"],
+            tuple(NodePlace(**place) for place in document["nodes"]),
+        )
+    except FileNotFoundError:
+        raise CommandError(
+            f"there is no network in {directory}", hint=f"Make one: mulu network init --home {directory}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"cannot read {path}: {error}") from None
+
+
+def create_network(
+    directory: Path,
+    *,
+    name: str = "sample",
+    validators: Sequence[str] = sample.VALIDATORS,
+    query_nodes: Sequence[str] = sample.QUERY_NODES,
+    consensus: ConsensusConfig | None = None,
+    passphrase: str = "",
+) -> Network:
+    """Create everything that the network's nodes and people need, in an empty directory.
+
+    Raises:
+        CommandError: the directory is not empty, or a name is none of the sample's authorities.
+    """
+    names = (*validators, *query_nodes)
+    _check_names(directory, names)
+    controllers = {one.short: one for one in sample.AUTHORITIES}
+    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+    authorities = {node: create_certificate_authority(f"{node}-ca", now=now) for node in names}
+    signers = {node: _validator_signers() for node in validators}
+    keys = {one.profile: SoftwareSigner.generate() for one in sample.KEYS}
+    sealing = {short: SealingKey.generate() for short in sample.SEALED}
+    members = ValidatorSet.of(
+        Validator(
+            node,
+            controllers[node].uscc,
+            signers[node].consensus.public_key,
+            signers[node].log.public_key,
+            signers[node].witness.public_key,
+        )
+        for node in validators
+    )
+    genesis = _genesis(name, members, keys, sealing, authorities)
+    policy = policy_for(
+        genesis.suite,
+        members,
+        genesis.chain_id,
+        AsOf(genesis.time_ms // 1000, 1, members.hash(genesis.suite)),
+    ).encode()
+    directory.mkdir(parents=True, exist_ok=True)
+    places = _create_homes(
+        directory, names, signers, authorities, genesis, policy, consensus, now, passphrase
+    )
+    _save_shared_files(directory, genesis, policy, authorities)
+    _save_keys(directory, keys, sealing, passphrase)
+    _save_sample_profiles(directory, places)
+    network = Network(directory, genesis.chain_id, places)
+    document = {"chain_id": network.chain_id, "nodes": [asdict(place) for place in places]}
+    replace_file(directory / "network.json", json.dumps(document, indent=2).encode())
+    return network
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return that many loopback ports that nobody listens on now."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((_LOOPBACK, 0))
+        return tuple(one.getsockname()[1] for one in sockets)
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _check_names(directory: Path, names: Sequence[str]) -> None:
+    known = [one.short for one in sample.AUTHORITIES]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise CommandError(
+            f"{', '.join(unknown)}: not an authority of the sample network",
+            hint=f"Choose from {', '.join(known)}.",
+        )
+    if len(set(names)) != len(names):
+        raise CommandError("a node is named twice", hint="Each authority runs one node.")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise CommandError(
+            f"{directory} is not an empty directory", hint="Choose another --home; nothing was changed."
+        )
+
+
+def _validator_signers() -> ValidatorSigners:
+    return ValidatorSigners(
+        SoftwareSigner.generate(), SoftwareSigner.generate(), SoftwareSigner.generate()
+    )
+
+
+def _genesis(
+    name: str,
+    members: ValidatorSet,
+    keys: Mapping[str, SoftwareSigner],
+    sealing: Mapping[str, SealingKey],
+    authorities: Mapping[str, IssuedCertificate],
+) -> Genesis:
+    time_ms = time.time_ns() // 1_000_000
+    usccs = {one.short: one.uscc for one in sample.ORGANISATIONS}
+    organisations = (
+        Organisation(
+            uscc=one.uscc,
+            name=one.name,
+            level=one.level,
+            division=one.division,
+            parent=usccs.get(one.parent, ""),
+            authority=one.authority,
+            sealing_key=sealing[one.short].public_key.hex() if one.short in sealing else "",
+            status="active",
+            successor="",
+        )
+        for one in sample.ORGANISATIONS
+    )
+    enrolled = {
+        str(keys[one.profile].public_key): EnrolledKey(
+            usccs[one.organisation], tuple(sorted(one.roles)), "active", time_ms, None, None
+        )
+        for one in sample.KEYS
+    }
+    try:
+        return Genesis.of(
+            name=name,
+            time_ms=time_ms,
+            validators=members,
+            organisations=organisations,
+            keys=enrolled,
+            certificate_authorities=(
+                CertificateAuthority(
+                    f"{node}-ca", usccs[node], authority.certificate_der, "active"
+                )
+                for node, authority in authorities.items()
+            ),
+            suite=SHA256_ED25519,
+        )
+    except ValueError as error:
+        raise CommandError(f"these nodes make no network: {error}") from None
+
+
+def _create_homes(
+    directory: Path,
+    names: Sequence[str],
+    signers: Mapping[str, ValidatorSigners],
+    authorities: Mapping[str, IssuedCertificate],
+    genesis: Genesis,
+    policy: bytes,
+    consensus: ConsensusConfig | None,
+    now: datetime.datetime,
+    passphrase: str,
+) -> tuple[NodePlace, ...]:
+    ports = free_ports(2 * len(names))
+    peer_ports = dict(zip(names, ports[: len(names)], strict=True))
+    api_ports = dict(zip(names, ports[len(names) :], strict=True))
+    places = []
+    for node in names:
+        role = "validator" if node in signers else "query"
+        addresses = tuple(
+            PeerAddress(name=other, host=_LOOPBACK, port=peer_ports[other])
+            for other in names
+            if other != node
+        )
+        config = NodeConfig(
+            name=node,
+            role="validator" if node in signers else "query",
+            peers=PeersConfig(
+                listen_host=_LOOPBACK, listen_port=peer_ports[node], addresses=addresses
+            ),
+            api=ApiConfig(listen_host=_LOOPBACK, listen_port=api_ports[node]),
+            consensus=consensus or ConsensusConfig(),
+            sessions=SessionsConfig(digit=sample.SESSION_DIGITS.get(node, 9)),
+            log=LogConfig(),
+        )
+        create_node_home(
+            directory / "nodes" / node,
+            config,
+            genesis,
+            policy.decode(),
+            issue_node_certificate(authorities[node], node, now=now),
+            signers.get(node),
+            passphrase=passphrase,
+        )
+        places.append(
+            NodePlace(node, role, f"nodes/{node}", f"http://{_LOOPBACK}:{api_ports[node]}")
+        )
+    return tuple(places)
+
+
+def _save_shared_files(
+    directory: Path,
+    genesis: Genesis,
+    policy: bytes,
+    authorities: Mapping[str, IssuedCertificate],
+) -> None:
+    replace_file(directory / "genesis.json", genesis.to_json().encode(), mode=0o644)
+    replace_file(directory / "policy.txt", policy, mode=0o644)
+    folder = directory / "authorities"
+    folder.mkdir(mode=0o700)
+    for node, authority in authorities.items():
+        replace_file(folder / f"{node}.crt", authority.certificate_pem, mode=0o644)
+        replace_file(folder / f"{node}.pem", authority.key_pem)
+
+
+def _save_keys(
+    directory: Path,
+    keys: Mapping[str, SoftwareSigner],
+    sealing: Mapping[str, SealingKey],
+    passphrase: str,
+) -> None:
+    folder = directory / "keys"
+    folder.mkdir(mode=0o700)
+    for profile, signer in keys.items():
+        save_key(folder / f"{profile}.key", signer, passphrase)
+    for short, key in sealing.items():
+        save_sealing_key(folder / f"{short}.sealing", key, passphrase)
+
+
+def _save_sample_profiles(directory: Path, places: Sequence[NodePlace]) -> None:
+    apis = {place.name: place.api for place in places}
+    fallback = places[0].api
+    profiles = {
+        one.profile: Profile(
+            node=apis.get(one.node, fallback),
+            key=f"keys/{one.profile}.key",
+            policy="policy.txt",
+            description=f"{sample.by_short_name(one.organisation).name}: {one.holder}",
+        )
+        for one in sample.KEYS
+    }
+    save_profiles(Profiles(directory, "national-auditor", profiles))
