@@ -1,11 +1,11 @@
 """Lay out a network of one machine: keys, certificates, genesis, a home for each node, profiles.
 
-    <home>/network.json                 what `network start|stop|status` need to know
-    <home>/genesis.json, policy.txt     for members and verifiers
-    <home>/profiles.toml                one profile a key of the sample organisations
-    <home>/keys/                        their key files, and sealing keys of windows
-    <home>/authorities/<name>.pem       the jurisdictions' CA keys; kept offline in a real network
-    <home>/nodes/<name>/                one node's home
+<home>/network.json                 what `network start|stop|status` need to know
+<home>/genesis.json, policy.txt     for members and verifiers
+<home>/profiles.toml                one profile a key of the sample organisations
+<home>/keys/                        their key files, and sealing keys of windows
+<home>/authorities/<name>.pem       the jurisdictions' CA keys; kept offline in a real network
+<home>/nodes/<name>/                one node's home
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def load_network(directory: Path) -> Network:
         )
     except FileNotFoundError:
         raise CommandError(
-            f"there is no network in {directory}", hint=f"Make one: mulu network init --home {directory}"
+            f"there is no network in {directory}",
+            hint=f"Make one: mulu network init --home {directory}",
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(f"cannot read {path}: {error}") from None
@@ -189,7 +190,8 @@ def _check_names(directory: Path, names: Sequence[str]) -> None:
         raise CommandError("a node is named twice", hint="Each authority runs one node.")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CommandError(
-            f"{directory} is not an empty directory", hint="Choose another --home; nothing was changed."
+            f"{directory} is not an empty directory",
+            hint="Choose another --home; nothing was changed.",
         )
 
 
@@ -236,9 +238,7 @@ def _genesis(
             organisations=organisations,
             keys=enrolled,
             certificate_authorities=(
-                CertificateAuthority(
-                    f"{node}-ca", usccs[node], authority.certificate_der, "active"
-                )
+                CertificateAuthority(f"{node}-ca", usccs[node], authority.certificate_der, "active")
                 for node, authority in authorities.items()
             ),
             suite=SHA256_ED25519,

@@ -1,0 +1,5 @@
+"""`python -m cli` is `mulu`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,187 @@
+"""From options to a connected client: which node, whose key, which trust anchor.
+
+Precedence: option, environment (MULU_NODE, MULU_KEY, MULU_POLICY), profile (`--profile`, MULU_PROFILE, default).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from cli.options import DEFAULT_HOME
+from cli.output import CommandError, ExitCode
+from cli.profiles import Profiles, load_profiles
+from ledger.keyfile import is_protected, load_key
+from ledger.keys import SoftwareSigner
+from ledger.operations import Body, body_value
+from ledger.suite import SHA256_ED25519, Signer, Suite
+from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
+from node.client import NodeClient, SubmissionResult, Wait
+
+DEFAULT_VALIDITY_MS: Final = 10 * 60_000
+"""How long a transaction of ours may wait for a block; well below the lifetime that the network allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A node to talk to, and the key to sign with (None: only public resources answer)."""
+
+    client: NodeClient
+    signer: Signer | None
+    suite: Suite
+    policy: Path | None
+
+    def require_signer(self) -> Signer:
+        """Return the key.
+
+        Raises:
+            CommandError: none was given.
+        """
+        if self.signer is None:
+            raise CommandError(
+                "this command signs, and no key was given",
+                hint="Give --key FILE or --profile NAME, or set MULU_KEY.",
+            )
+        return self.signer
+
+    def sign(
+        self, operations: Sequence[Operation], *, validity_ms: int = DEFAULT_VALIDITY_MS
+    ) -> Transaction:
+        """Return a signed transaction of these operations for the connected network."""
+        return sign_transaction(
+            self.suite,
+            self.require_signer(),
+            self.client.network().chain_id,
+            operations,
+            valid_until_ms=time.time_ns() // 1_000_000 + validity_ms,
+            nonce=os.urandom(NONCE_BYTES),
+        )
+
+    def submit(
+        self, operations: Sequence[Operation], *, wait: Wait = "committed", timeout_s: float = 15.0
+    ) -> SubmissionResult:
+        """Sign, submit and wait for one transaction; return its result where it took effect.
+
+        Raises:
+            CommandError: refused, failed on the ledger, or not committed in time.
+        """
+        transaction = self.sign(operations)
+        (result,) = self.client.submit([transaction.raw], wait=wait, timeout_s=timeout_s)
+        require_success(result)
+        return result
+
+
+def operation(kind: str, body: Body) -> Operation:
+    """Return an operation of `kind` with the map of `body`."""
+    return Operation(kind, body_value(body))
+
+
+def require_success(result: SubmissionResult) -> None:
+    """Raise what a submission's result amounts to, unless it took effect or is on its way.
+
+    Raises:
+        CommandError: with the ledger's code.
+    """
+    if result.status in ("committed", "pending"):
+        return
+    detail = f": {result.text}" if result.text else ""
+    if result.status == "refused":
+        raise CommandError(
+            f"the node refused the transaction ({result.code}){detail}",
+            code=result.code,
+            exit_code=ExitCode.REFUSED,
+            hint="Nothing was recorded.",
+        )
+    if result.status == "failed":
+        raise CommandError(
+            f"the validators refused the transaction ({result.code}){detail}",
+            code=result.code,
+            exit_code=ExitCode.REFUSED,
+            hint=f"The refusal is on the ledger: mulu tx show {result.id}",
+        )
+    raise CommandError(
+        f"not committed: transaction {result.id} was not decided in time{detail}",
+        code="not_committed",
+        exit_code=ExitCode.NOT_ESTABLISHED,
+        hint="See `mulu network status`. It may still be committed: `mulu tx wait ID` tells before you try again.",
+    )
+
+
+def passphrase() -> str:
+    """Return the passphrase of key files from MULU_PASSPHRASE; empty where it is not set."""
+    return os.environ.get("MULU_PASSPHRASE", "")
+
+
+def open_key(path: Path) -> SoftwareSigner:
+    """Load a signing key, asking for its passphrase where it has one and MULU_PASSPHRASE is not set.
+
+    Raises:
+        CommandError: missing, damaged, or the passphrase is wrong.
+    """
+    return load_key(path, passphrase_of(path))
+
+
+def passphrase_of(path: Path) -> str:
+    """Return the passphrase that a key file needs: "", MULU_PASSPHRASE, or what the terminal answers.
+
+    Raises:
+        CommandError: there is no such file, or nobody to ask.
+    """
+    if not path.exists():
+        raise CommandError(f"there is no key file {path}", hint="Create one: mulu keys new FILE")
+    if not is_protected(path):
+        return ""
+    if "MULU_PASSPHRASE" in os.environ:
+        return os.environ["MULU_PASSPHRASE"]
+    if not os.isatty(0):
+        raise CommandError(f"{path} needs a passphrase", hint="Set MULU_PASSPHRASE.")
+    answer: str = typer.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+    return answer
+
+
+def mulu_home() -> Path:
+    """Return the Mulu home: MULU_HOME, or ~/.mulu."""
+    return Path(os.environ.get("MULU_HOME", str(DEFAULT_HOME))).expanduser()
+
+
+def connect(
+    node: str | None,
+    key: Path | None,
+    profile: str | None,
+    *,
+    policy: Path | None = None,
+    timeout_s: float = 30.0,
+) -> Connection:
+    """Return a connection from options and profile.
+
+    Raises:
+        CommandError: no node is named, or the key cannot be opened.
+    """
+    profiles = load_profiles(mulu_home())
+    selected = profiles.select(profile)
+    url = node or selected.node
+    if not url:
+        raise CommandError(
+            "no node is named",
+            hint="Give --node URL or --profile NAME, set MULU_NODE, or make a network: `mulu network init`.",
+        )
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(
+            f"{url!r} is not an address of a node", hint="Expected http://HOST:PORT."
+        )
+    path = key if key is not None else _profile_path(profiles, selected.key)
+    signer = None if path is None else open_key(path)
+    anchor = policy if policy is not None else _profile_path(profiles, selected.policy)
+    return Connection(
+        NodeClient(url, signer=signer, timeout_s=timeout_s), signer, SHA256_ED25519, anchor
+    )
+
+
+def _profile_path(profiles: Profiles, text: str) -> Path | None:
+    return profiles.path(text) if text else None

@@ -1,0 +1,147 @@
+"""The `mulu` command: groups, and the one place that turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli import audit, directory, keys, license, network, node, org, profile, tx, wallet
+from cli.bench import commands as bench
+from cli.demo import commands as demo
+from cli.output import CommandError, ExitCode, say, show_error
+from ledger.errors import LedgerError
+from node.errors import ApiProblem, NodeUnreachable
+
+app = typer.Typer(
+    name="mulu",
+    help="A ledger of responsibilities and e-licenses, kept by several jurisdictions.\n\n"
+    "New here? Run the whole story: mulu demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("demo")(demo.demo)
+app.add_typer(network.app, name="network")
+app.add_typer(node.app, name="node")
+app.add_typer(keys.app, name="keys")
+app.add_typer(profile.app, name="profile")
+app.add_typer(org.app, name="org")
+app.add_typer(directory.app, name="directory")
+app.add_typer(license.app, name="license")
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(audit.app, name="audit")
+app.add_typer(tx.app, name="tx")
+app.add_typer(bench.app, name="bench")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            say(f"mulu {version('mulu')}")
+        except PackageNotFoundError:
+            say("mulu (from a checkout)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing more can be said, not even at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.REFUSED
+    sys.exit(code)
+
+
+def run(words: list[str]) -> int:
+    """Run one command line and return its exit code; every error has been reported."""
+    as_json = "--json" in words
+    try:
+        result = app(args=words, prog_name="mulu", standalone_mode=False)
+    except typer.Abort:
+        show_error("aborted", code="aborted", as_json=as_json)
+        return 130
+    except typer.TyperException as error:
+        return _usage_error(error, as_json)
+    except KeyboardInterrupt:
+        return 130
+    except CommandError as error:
+        show_error(error.text, hint=error.hint, code=error.code, as_json=as_json)
+        return error.exit_code
+    except ApiProblem as error:
+        show_error(str(error), hint=_api_hint(error), code=error.code or "refused", as_json=as_json)
+        return _api_exit_code(error)
+    except NodeUnreachable as error:
+        show_error(
+            str(error),
+            hint="Is the node running (`mulu network status`)? Is --node, MULU_NODE or the profile right?",
+            code="unreachable",
+            as_json=as_json,
+        )
+        return ExitCode.NOT_ESTABLISHED
+    except LedgerError as error:
+        show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
+        return ExitCode.BAD_INPUT
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        show_error(
+            f"{error.filename or 'system'}: {error.strerror or error}",
+            code="system",
+            as_json=as_json,
+        )
+        return ExitCode.BAD_INPUT
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
+    """Report a wrong command line; a group without a command shows its help."""
+    context = getattr(error, "ctx", None)
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(context.get_help() if context is not None else text)
+        return ExitCode.BAD_INPUT
+    hint = f"See {context.command_path} --help" if context is not None else ""
+    show_error(text, hint=hint, code="usage", as_json=as_json)
+    return ExitCode.BAD_INPUT
+
+
+def _api_hint(error: ApiProblem) -> str:
+    if error.status == 401:
+        return "Give an enrolled key with --key or --profile; check this machine's clock."
+    if error.status == 403:
+        return "Your key lacks the role for this; `mulu org key KEY` shows its roles."
+    if error.status == 429:
+        return "Too many requests; wait a moment."
+    return ""
+
+
+def _api_exit_code(error: ApiProblem) -> ExitCode:
+    if error.status >= 500 or error.status == 429:
+        return ExitCode.NOT_ESTABLISHED
+    return ExitCode.BAD_INPUT if error.status in (400, 413, 415, 422) else ExitCode.REFUSED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""`mulu network`: a whole network on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from cli.connection import mulu_home, passphrase
+from cli.network_setup import Network, NodePlace, create_network, load_network
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, TimeoutOption
+from cli.output import (
+    CommandError,
+    ExitCode,
+    say,
+    show_json,
+    show_record,
+    show_table,
+    time_text,
+)
+from cli.processes import (
+    running_process,
+    spawn_node,
+    start_failure,
+    stop_process,
+    wait_until_ready,
+)
+from cli.sample import QUERY_NODES, VALIDATORS
+from node.client import NetworkStatus, NodeClient
+from node.errors import ApiProblem, NodeUnreachable
+
+app = typer.Typer(
+    help="Create, start, stop and watch a network on this machine.", no_args_is_help=True
+)
+
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only this node; may be given several times."),
+]
+
+
+@app.command(epilog="Example: mulu network init --home ./network && export MULU_HOME=./network")
+def init(
+    home: HomeOption = DEFAULT_HOME,
+    name: Annotated[
+        str, typer.Option(help="Name of the chain, at most 17 of a-z, 0-9, -.")
+    ] = "sample",
+    validators: Annotated[
+        str, typer.Option(help="Validators, separated by commas; at least four.")
+    ] = ",".join(VALIDATORS),
+    query: Annotated[str, typer.Option(help="Query nodes, separated by commas.")] = ",".join(
+        QUERY_NODES
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Create keys, certificates, genesis and node homes of the sample network.
+
+    Organisations and officers are examples; `mulu profile list` shows whose keys there are. Key
+    files are encrypted with MULU_PASSPHRASE where it is set.
+    """
+    directory = home.expanduser()
+    network = create_network(
+        directory,
+        name=name,
+        validators=_names(validators),
+        query_nodes=_names(query),
+        passphrase=passphrase(),
+    )
+    if as_json:
+        show_json(
+            {
+                "home": str(directory),
+                "chain_id": network.chain_id,
+                "nodes": [
+                    {"name": one.name, "role": one.role, "api": one.api} for one in network.nodes
+                ],
+            }
+        )
+        return
+    _show_nodes(network)
+    say(
+        f"Chain {network.chain_id} in {directory}.\n"
+        f"Next: export MULU_HOME={directory.resolve()}; mulu network start; mulu profile list"
+    )
+
+
+@app.command(epilog="Example: mulu network start --home ./network")
+def start(
+    home: HomeOption = DEFAULT_HOME,
+    only: OnlyOption = None,
+    timeout: TimeoutOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the nodes as processes of their own and wait until they serve."""
+    network = load_network(home.expanduser())
+    places = _chosen(network, only)
+    started = [place for place in places if running_process(network.node_home(place)) is None]
+    for place in started:
+        spawn_node(network.node_home(place), detached=True)
+    reasons = wait_until_ready(network, places, timeout_s=timeout)
+    if reasons:
+        raise start_failure(network, reasons)
+    if as_json:
+        show_json({"started": [place.name for place in started]})
+    else:
+        _show_nodes(network)
+
+
+@app.command(epilog="Example: mulu network stop --home ./network --only hebei")
+def stop(
+    home: HomeOption = DEFAULT_HOME, only: OnlyOption = None, as_json: JsonOption = False
+) -> None:
+    """Stop the nodes of this machine."""
+    network = load_network(home.expanduser())
+    stopped: list[str] = []
+    stuck: list[str] = []
+    for place in _chosen(network, only):
+        process_id = running_process(network.node_home(place))
+        if process_id is None:
+            continue
+        (stopped if stop_process(process_id) else stuck).append(place.name)
+    if stuck:
+        raise CommandError(
+            f"did not stop in time: {', '.join(stuck)}",
+            code="not_stopped",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+            hint="Look into the node's node.log; as a last resort end the process in node.pid with kill -9.",
+        )
+    if as_json:
+        show_json({"stopped": stopped})
+    else:
+        say(f"Stopped: {', '.join(stopped) or 'nothing was running'}.")
+
+
+@app.command(epilog="Example: mulu network status --home ./network")
+def status(
+    home: HomeOption = DEFAULT_HOME, node: NodeOption = None, as_json: JsonOption = False
+) -> None:
+    """Say how many validators are online, whether they are a quorum, and how far the chain is.
+
+    Exit code 3 where there is no quorum or no node answers.
+    """
+    found = _ask(home.expanduser(), node)
+    if as_json:
+        show_json({**found.raw, "quorum": found.quorum})
+    else:
+        _show_status(found)
+    if not found.quorum:
+        raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+
+
+def _ask(home: Any, node: str | None) -> NetworkStatus:
+    """Return what the first node that answers says."""
+    addresses = [node] if node else [place.api for place in load_network(home).nodes]
+    reasons = []
+    for address in addresses:
+        with NodeClient(address, timeout_s=5.0) as client:
+            try:
+                return client.network()
+            except (NodeUnreachable, ApiProblem) as error:
+                reasons.append(str(error))
+    raise CommandError(
+        "no node answers: " + "; ".join(reasons),
+        code="unreachable",
+        exit_code=ExitCode.NOT_ESTABLISHED,
+        hint=f"Start the network: mulu network start --home {mulu_home()}",
+    )
+
+
+def _show_status(found: NetworkStatus) -> None:
+    quorum = "a quorum" if found.quorum else "NO QUORUM: nothing can be committed"
+    age_s = max(0, int(time.time() - found.checkpoint_time_ms / 1000))
+    show_record(
+        found.name,
+        {
+            "chain": found.chain_id,
+            "validators": f"{found.online} of {found.total} online, {quorum}",
+            "height": found.height,
+            "checkpoint": f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)",
+            "app hash": found.app_hash,
+            "stalled": found.stalled,
+        },
+    )
+    show_table(
+        "Validators",
+        ("Name", "Online"),
+        ((validator.name, validator.online) for validator in found.validators),
+    )
+
+
+def _show_nodes(network: Network) -> None:
+    show_table(
+        "Nodes",
+        ("Name", "Role", "API", "Process"),
+        (
+            (place.name, place.role, place.api, running_process(network.node_home(place)))
+            for place in network.nodes
+        ),
+    )
+
+
+def _chosen(network: Network, only: list[str] | None) -> tuple[NodePlace, ...]:
+    return tuple(network.node(name) for name in only) if only else network.nodes
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

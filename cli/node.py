@@ -1,0 +1,214 @@
+"""`mulu node`: one node."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import connect, passphrase
+from cli.network_setup import free_ports
+from cli.options import JsonOption, KeyOption, NodeOption, ProfileOption
+from cli.output import CommandError, ExitCode, say, show_json, show_record, time_text
+from cli.processes import log_tail, running_process, spawn_node
+from ledger.genesis import Genesis
+from ledger.keys import SoftwareSigner
+from node.certificates import IssuedCertificate, issue_node_certificate
+from node.config import ApiConfig, NodeConfig, PeerAddress, PeersConfig
+from node.home import ValidatorSigners, create_node_home
+
+app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)
+
+NodeHome = Annotated[
+    Path, typer.Argument(metavar="HOME", help="The node's home directory.", file_okay=False)
+]
+
+
+@app.command(
+    epilog="Example: mulu node init ./baoding --name baoding --genesis genesis.json --policy policy.txt "
+    "--authority hebei.pem --peer beijing=10.0.0.1:7001"
+)
+def init(
+    home: NodeHome,
+    name: Annotated[str, typer.Option(help="The node's name; its certificate carries it.")],
+    genesis: Annotated[Path, typer.Option(help="The network's genesis.json.", dir_okay=False)],
+    policy: Annotated[Path, typer.Option(help="The network's policy.txt.", dir_okay=False)],
+    authority: Annotated[
+        Path,
+        typer.Option(
+            help="Key of the jurisdiction's CA (PEM); its certificate lies beside it as .crt.",
+            dir_okay=False,
+        ),
+    ],
+    peer: Annotated[
+        list[str] | None, typer.Option("--peer", help="A peer: NAME=HOST:PORT; may be repeated.")
+    ] = None,
+    validator: Annotated[
+        bool,
+        typer.Option(
+            "--validator", help="Make validator keys; they vote once governors admit them."
+        ),
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    peer_port: Annotated[int, typer.Option(help="Port for peers; 0: a free one.")] = 0,
+    api_port: Annotated[int, typer.Option(help="Port of the HTTP API; 0: a free one.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay out the home of a node that joins an existing network.
+
+    A query node may start at once. A validator's three public keys go to `ledger.validator.propose`.
+    """
+    chain = Genesis.from_json(_read(genesis))
+    first, second = free_ports(2)
+    config = NodeConfig(
+        name=name,
+        role="validator" if validator else "query",
+        peers=PeersConfig(
+            listen_host=host,
+            listen_port=peer_port or first,
+            addresses=tuple(_peer(text) for text in peer or ()),
+        ),
+        api=ApiConfig(listen_host="127.0.0.1", listen_port=api_port or second),
+    )
+    issuer = IssuedCertificate(_read(authority.with_suffix(".crt")), _read(authority))
+    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+    try:
+        tls = issue_node_certificate(
+            issuer, name, hosts=tuple(dict.fromkeys((host, "127.0.0.1", "localhost"))), now=now
+        )
+    except ValueError as error:
+        raise CommandError(f"{authority} and its .crt are no CA: {error}") from None
+    signers = None
+    if validator:
+        signers = ValidatorSigners(*(SoftwareSigner.generate() for _ in range(3)))
+    create_node_home(
+        home,
+        config,
+        chain,
+        _read(policy).decode(),
+        tls,
+        signers,
+        passphrase=passphrase(),
+    )
+    record = {
+        "home": str(home),
+        "chain_id": chain.chain_id,
+        "role": config.role,
+        "peers": f"{host}:{config.peers.listen_port}",
+        "api": f"http://127.0.0.1:{config.api.listen_port}",
+    }
+    if signers is not None:
+        record |= {
+            "consensus_key": str(signers.consensus.public_key),
+            "log_key": str(signers.log.public_key),
+            "witness_key": str(signers.witness.public_key),
+        }
+    if as_json:
+        show_json(record)
+    else:
+        show_record(f"Node {name}", record)
+
+
+@app.command(epilog="Example: mulu node start ./network/nodes/xiongan")
+def start(
+    home: NodeHome,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; output goes to node.log.")
+    ] = False,
+) -> None:
+    """Run a node until it is stopped (Ctrl-C, SIGTERM)."""
+    if not (home / "config.toml").is_file():
+        raise CommandError(f"{home} is no node's home", hint="Make one: mulu node init --help")
+    process_id = running_process(home)
+    if process_id is not None:
+        raise CommandError(
+            f"the node of {home} runs already (process {process_id})",
+            code="running",
+            exit_code=ExitCode.REFUSED,
+        )
+    if not detach:
+        from node.main import run_node
+
+        run_node(home)
+        return
+    process = spawn_node(home, detached=True)
+    time.sleep(0.5)
+    if process.poll() is not None:
+        raise CommandError(
+            "the node ended at once",
+            code="not_started",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+            hint=log_tail(home),
+        )
+    say(f"Node started, process {process.pid}; its log: {home / 'node.log'}")
+
+
+@app.command(epilog="Example: mulu node status --node http://127.0.0.1:8080")
+def status(
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a node serves current answers, and how far it is. Exit code 3 where it does not."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        ready, reason = client.ready()
+        network = client.network()
+    record = {
+        "node": client.url,
+        "ready": ready,
+        "reason": reason,
+        "chain_id": network.chain_id,
+        "height": network.height,
+        "checkpoint_size": network.checkpoint_size,
+        "checkpoint_time": time_text(network.checkpoint_time_ms),
+        "app_hash": network.app_hash,
+        "validators_online": f"{network.online} of {network.total}",
+    }
+    if as_json:
+        show_json(record)
+    else:
+        show_record("Node", record)
+    if not ready:
+        raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+
+
+@app.command(epilog="Example: mulu node fsck ./network/nodes/xiongan")
+def fsck(home: NodeHome, as_json: JsonOption = False) -> None:
+    """Verify a stopped node's data: hash chain, commits, and every root by replaying the log.
+
+    Exit code 1 where something is damaged; says where.
+    """
+    from node.maintenance import check_home
+
+    if running_process(home) is not None:
+        raise CommandError(
+            f"the node of {home} is running", hint="Stop it first; nothing was read."
+        )
+    report = check_home(home)
+    if as_json:
+        show_json(report)
+    else:
+        show_record("Data", report)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _peer(text: str) -> PeerAddress:
+    name, separator, address = text.partition("=")
+    host, _, port = address.rpartition(":")
+    if not (separator and host and port.isascii() and port.isdigit()):
+        raise CommandError(f"{text!r} is not a peer", hint="Write NAME=HOST:PORT.")
+    try:
+        return PeerAddress(name=name, host=host, port=int(port))
+    except ValueError:
+        raise CommandError(f"{text!r} is not a peer", hint="Write NAME=HOST:PORT.") from None

@@ -1,0 +1,143 @@
+"""What people and machines see: tables and notes, one JSON value, errors. The only module that writes to the terminal.
+
+Every command ends in exactly one of `show_json` (with `--json`), a table, or a sentence. Errors go to standard error
+as `error: what was wrong` and `what to do`; with `--json` also to standard output as `{"error": {...}}`, so that
+a machine always finds one JSON value there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_TEXT_LIMIT: Final = 10_000
+"""A cell longer than this is cut for people; `--json` has all of it."""
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    REFUSED = 1  # refused, not valid, failed on the ledger
+    BAD_INPUT = 2  # wrong arguments, unreadable or malformed input
+    NOT_ESTABLISHED = 3  # no node, no quorum, not committed in time, too stale
+
+
+class CommandError(Exception):
+    """A command cannot go on. `text` says what was wrong, `hint` what to do about it, `code` is stable ASCII."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        hint: str = "",
+        code: str = "bad_input",
+        exit_code: ExitCode = ExitCode.BAD_INPUT,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.hint = hint
+        self.code = code
+        self.exit_code = exit_code
+
+
+def console() -> Console:
+    """Return a console on standard output; wide where it is not a terminal, so that pipes get whole cells."""
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def error_console() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON value; Chinese text stays readable."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Print a sentence; markup characters in it have no meaning."""
+    console().print(Text(printable(text)))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; says so where it has no rows."""
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", header_style="bold"
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+        count += 1
+    if count:
+        console().print(table)
+    else:
+        say(f"{title}: none.")
+
+
+def show_record(title: str, record: dict[str, Any]) -> None:
+    """Print one record as name and value pairs; nested values as indented JSON."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in record.items():
+        table.add_row(Text(printable(name)), Text(cell(value)))
+    console().print(table)
+
+
+def cell(value: object) -> str:
+    """Return a value as a table shows it."""
+    if value is None or value == "" or value == [] or value == ():
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple) and all(isinstance(item, str | int) for item in value):
+        return printable(", ".join(str(item) for item in value))
+    if isinstance(value, dict | list | tuple):
+        return printable(json.dumps(value, ensure_ascii=False, indent=1))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return `text` without control and format characters: a record must not steer the terminal."""
+    if len(text) > _TEXT_LIMIT:
+        text = text[:_TEXT_LIMIT] + " …"
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
+def time_text(time_ms: int | None) -> str:
+    """Return a time in milliseconds since the epoch as ISO 8601 in UTC, to the second."""
+    if time_ms is None:
+        return "–"
+    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def show_error(
+    text: str, *, hint: str = "", code: str = "bad_input", as_json: bool = False
+) -> None:
+    """Report an error to people, and to machines where they asked for JSON."""
+    if as_json:
+        show_json({"error": {"code": code, "message": text, "hint": hint}})
+    errors = error_console()
+    errors.print(Text.assemble(("error: ", "bold red"), printable(text)))
+    if hint:
+        errors.print(Text(printable(hint)))

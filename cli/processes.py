@@ -1,0 +1,119 @@
+"""Node processes of this machine: start, wait for, stop.
+
+A node is `python -m node <home>`; its output goes to `<home>/node.log`. A process id is trusted only if that process
+was started for this very home, so that a stale file never makes us signal a stranger.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from cli.network_setup import Network, NodePlace
+from cli.output import CommandError, ExitCode
+from node.client import NodeClient
+from node.home import Home
+
+_POLL_S: Final = 0.05
+_LOG_TAIL_LINES: Final = 15
+
+
+def spawn_node(home: Path, *, detached: bool) -> subprocess.Popen[bytes]:
+    """Start a node's process; its output is appended to its log. A detached one outlives us."""
+    with (home / "node.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "node", str(home.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=detached,
+            env=_environment(),
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a node: ours, with the directory that our packages come from."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in (root, path) if part)}
+
+
+def running_process(home: Path) -> int | None:
+    """Return the id of the process that runs the node of `home`, or None."""
+    try:
+        process_id = int(Home(home).process_id.read_text("ascii"))
+        command = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    if b"node" in command and os.fsencode(home.resolve()) in command:
+        return process_id
+    return None
+
+
+def wait_until_ready(
+    network: Network, places: tuple[NodePlace, ...], *, timeout_s: float
+) -> dict[str, str]:
+    """Wait until the nodes serve current answers; return the reasons of those that do not in time."""
+    deadline = time.monotonic() + timeout_s
+    waiting = {place.name: "not started" for place in places}
+    while waiting and time.monotonic() < deadline:
+        for place in places:
+            if place.name not in waiting:
+                continue
+            with NodeClient(place.api, timeout_s=2.0) as client:
+                ready, reason = client.ready()
+            if ready:
+                del waiting[place.name]
+            else:
+                waiting[place.name] = reason
+        if waiting:
+            time.sleep(_POLL_S)
+    return waiting
+
+
+def stop_process(process_id: int, *, timeout_s: float = 15.0) -> bool:
+    """End a process with SIGTERM; return whether it ended in time."""
+    try:
+        os.kill(process_id, signal.SIGTERM)
+    except ProcessLookupError:
+        return True
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{process_id}").exists() or _is_zombie(process_id):
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _is_zombie(process_id: int) -> bool:
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text("ascii", errors="replace")
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
+
+
+def log_tail(home: Path, lines: int = _LOG_TAIL_LINES) -> str:
+    """Return the last lines of a node's log."""
+    try:
+        text = (home / "node.log").read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def start_failure(network: Network, reasons: dict[str, str]) -> CommandError:
+    """Return the error for nodes that did not come up, with the end of the first one's log."""
+    name = min(reasons)
+    home = network.node_home(network.node(name))
+    return CommandError(
+        f"not ready in time: {', '.join(f'{node} ({reason})' for node, reason in sorted(reasons.items()))}",
+        code="not_ready",
+        exit_code=ExitCode.NOT_ESTABLISHED,
+        hint=f"Last lines of {home / 'node.log'}:\n{log_tail(home)}",
+    )

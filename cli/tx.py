@@ -1,0 +1,174 @@
+"""`mulu tx`: transactions."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.connection import connect
+from cli.options import (
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    PolicyOption,
+    ProfileOption,
+    TimeoutOption,
+)
+from cli.output import (
+    CommandError,
+    ExitCode,
+    say,
+    show_json,
+    show_record,
+    show_table,
+    time_text,
+)
+from cli.proofs import load_policy, verify_transaction_proof
+from cli.validation import build_from
+from ledger.transactions import Operation
+from node.client import TransactionView
+
+app = typer.Typer(help="Look up, wait for and send transactions.", no_args_is_help=True)
+
+_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+TransactionId = Annotated[str, typer.Argument(metavar="ID", help="Transaction id, 64 hex digits.")]
+
+
+@app.command(epilog="Example: mulu tx show 3f0c… --policy policy.txt")
+def show(
+    transaction: TransactionId,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    policy: PolicyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a transaction with its proof; with a policy, verify the proof here."""
+    connection = connect(node, key, profile, policy=policy)
+    with connection.client as client:
+        view = client.transaction(check_id(transaction))
+        _show(view, _verified(view, connection.policy), as_json)
+
+
+@app.command(epilog="Example: mulu tx wait 3f0c… --timeout 20")
+def wait(
+    transaction: TransactionId,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    policy: PolicyOption = None,
+    timeout: TimeoutOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Wait until a transaction is proven. Exit code 1 if it failed, 3 if it is not there in time."""
+    connection = connect(node, key, profile, policy=policy)
+    with connection.client as client:
+        view = client.transaction(check_id(transaction), wait_s=timeout)
+        _show(view, _verified(view, connection.policy), as_json)
+    if view.status == "failed":
+        raise typer.Exit(ExitCode.REFUSED)
+    if view.proof is None:
+        raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+
+
+@app.command(epilog="Example: mulu tx send operations.json --profile national-governor")
+def send(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help='JSON: [{"kind": "ledger.validator.approve", "body": {…}}, …]; see docs/OPERATIONS.md.',
+            dir_okay=False,
+        ),
+    ],
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 15.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign and submit operations of any kind from a file, as one transaction: all or nothing."""
+    operations = read_operations(file)
+    connection = connect(node, key, profile)
+    with connection.client:
+        result = connection.submit(operations, timeout_s=timeout)
+    record = {"transaction": result.id, "height": result.height, "index": result.index}
+    if as_json:
+        show_json(record)
+    else:
+        say(f"Committed: transaction {result.id} in block {result.height}.")
+
+
+def check_id(text: str) -> str:
+    """Return a transaction id.
+
+    Raises:
+        CommandError: not 64 lower-case hex digits.
+    """
+    if _ID.fullmatch(text) is None:
+        raise CommandError(f"{text!r} is not a transaction id", hint="An id has 64 hex digits.")
+    return text
+
+
+def read_operations(file: Path) -> list[Operation]:
+    """Read operations as JSON and validate each body with its model.
+
+    Raises:
+        CommandError: not JSON, an unknown kind, or a body that its model refuses.
+    """
+    from cli.operation_tables import all_operations
+    from ledger.operations import body_value
+
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CommandError(f"cannot read {file}: {error}") from None
+    if not isinstance(document, list) or not document:
+        raise CommandError(f"{file} holds no list of operations")
+    table = all_operations()
+    operations = []
+    for position, item in enumerate(document):
+        kind = item.get("kind") if isinstance(item, dict) else None
+        if not isinstance(kind, str) or kind not in table:
+            raise CommandError(
+                f"{file}, operation {position}: unknown kind {kind!r}",
+                hint="docs/OPERATIONS.md lists all kinds.",
+            )
+        where = f"{file}, operation {position}"
+        body = build_from(table[kind].body, item.get("body"), where=where)
+        operations.append(Operation(kind, body_value(body)))
+    return operations
+
+
+def _verified(view: TransactionView, policy: Path | None) -> str | None:
+    if policy is None or view.proof is None or view.entry is None:
+        return None
+    return verify_transaction_proof(view, load_policy(policy))
+
+
+def _show(view: TransactionView, verified: str | None, as_json: bool) -> None:
+    if as_json:
+        show_json({**view.raw, "verified": verified})
+        return
+    outcome = view.status if not view.code else f"{view.status}: {view.code}"
+    show_record(
+        f"Transaction {view.id}",
+        {
+            "outcome": outcome,
+            "block": view.height,
+            "time": time_text(view.time_ms),
+            "log index": view.index,
+            "failed operation": view.operation_index,
+            "proof": "available" if view.proof else "not yet",
+            "verified here": verified or "no policy given (--policy)",
+        },
+    )
+    show_table(
+        "Operations",
+        ("Kind", "Body"),
+        ((one["kind"], one["body"]) for one in view.operations),
+    )
