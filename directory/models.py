@@ -193,7 +193,7 @@ class Instrument(Entry):
 class Responsibility(Entry):
     """One numbered responsibility of a department, as its published statement has it.
 
-    `catch_all` marks a clause such as "other tasks that … assigns": it is shown and covers nothing.
+    `catch_all` marks a clause on "other tasks that … assigns": it is shown and covers nothing.
     """
 
     collection: ClassVar[Collection] = "responsibility"

@@ -191,6 +191,12 @@ def _fields(part: Submission | Decision) -> dict[str, Value]:
     }
 
 
+def settled_status(record: EntryRecord, otherwise: Status) -> Status:
+    """Return the status of an entry whose submission was made, returned or withdrawn: `effective`
+    while a version counts, else `otherwise`."""
+    return "effective" if record.effective is not None else otherwise
+
+
 def new_record(collection: Collection, identifier: str) -> EntryRecord:
     """Return the record of an entry of which nothing has happened yet."""
     return EntryRecord(collection, owner_of(identifier), "withdrawn", 0, None, None, None, None, ())
