@@ -13,15 +13,13 @@ from datetime import date
 from typing import Final
 
 from ledger.errors import DecodeError
+from ledger.uscc import uscc_problem
 
 PREFIX: Final = "1.2.156.3005.2"
 """The object identifier of e-license identifiers."""
 
 TYPE_LENGTH: Final = 21
 """USCC of the defining authority and three digits."""
-
-ISSUER_LENGTHS: Final = (18, 6)
-"""A USCC; in old data a division code."""
 
 MIN_SERIAL: Final = 6
 MAX_SERIAL: Final = 32
@@ -106,12 +104,21 @@ def check_character(text: str) -> str:
 def _check_parts(identifier: LicenseIdentifier) -> None:
     if _TYPE.fullmatch(identifier.type) is None:
         raise DecodeError(f"type: expected {TYPE_LENGTH} characters, the last three digits")
+    _check_uscc("type", identifier.type[:18])
     if _ISSUER.fullmatch(identifier.issuer) is None:
         raise DecodeError("issuer: expected a USCC of 18 characters, or 6 digits in old data")
+    if len(identifier.issuer) == 18:
+        _check_uscc("issuer", identifier.issuer)
     if _SERIAL.fullmatch(identifier.serial) is None:
         raise DecodeError(f"serial: expected {MIN_SERIAL} to {MAX_SERIAL} of 0-9 and A-Z")
     if _VERSION.fullmatch(identifier.version) is None:
         raise DecodeError("version: expected 3 digits")
+
+
+def _check_uscc(part: str, code: str) -> None:
+    problem = uscc_problem(code)
+    if problem is not None:
+        raise DecodeError(f"{part}: {problem}")
 
 
 def resident_id_problem(text: str) -> str | None:
