@@ -23,7 +23,7 @@ class Timeouts:
     cap_ms: int = 60_000
 
     def __post_init__(self) -> None:
-        if not 0 < min(self.propose_ms, self.prevote_ms, self.precommit_ms):
+        if not min(self.propose_ms, self.prevote_ms, self.precommit_ms) > 0:
             raise ValueError("timeouts are positive")
         if self.cap_ms < 60_000:
             raise ValueError("a cap below a minute could be less than the network's delay")
