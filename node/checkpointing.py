@@ -93,7 +93,9 @@ class CommittedCheckpoint:
 class CheckpointSigner:
     """A validator's part: its log signature and cosignature of a checkpoint, under the guard. Blocking I/O."""
 
-    def __init__(self, suite: Suite, name: str, signers: ValidatorSigners, guard: SigningGuard) -> None:
+    def __init__(
+        self, suite: Suite, name: str, signers: ValidatorSigners, guard: SigningGuard
+    ) -> None:
         self._suite = suite
         self._name = name
         self._signers = signers

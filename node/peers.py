@@ -399,25 +399,34 @@ class PeerNetwork:
         return True
 
     async def _exchange(self, link: Link) -> None:
-        """Run both directions until one ends; a garbage frame bans the peer."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(link.write_frames(), name=f"write-{link.name}")
-                tasks.create_task(self._read(link), name=f"read-{link.name}")
-        except* ConnectionClosed:
-            pass
-        except* InvalidPeerMessage as errors:
-            reason = str(errors.exceptions[0])
-            self._banned_until[link.name] = time.monotonic() + BAN_S
-            _log.warning("peer cut off", peer=link.name, reason=reason, seconds=BAN_S)
-            await link.close("not a message of this protocol")
+        """Run both directions until the link ends; a garbage frame bans the peer."""
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(_write(link), name=f"write-{link.name}")
+            garbage = await self._read(link)
+            if garbage is not None:
+                self._banned_until[link.name] = time.monotonic() + BAN_S
+                _log.warning("peer cut off", peer=link.name, reason=garbage, seconds=BAN_S)
+                await link.close("not a message of this protocol")
+            writer.cancel()
 
-    async def _read(self, link: Link) -> None:
-        while True:
-            message = await link.read_message()
-            if isinstance(message, Hello):
-                raise InvalidPeerMessage("a second hello")
-            await self._handler.message_received(link, message)
+    async def _read(self, link: Link) -> str | None:
+        """Hand on messages until the link ends (None), or return what was wrong with the last one."""
+        try:
+            while True:
+                message = await link.read_message()
+                if isinstance(message, Hello):
+                    return "a second hello"
+                await self._handler.message_received(link, message)
+        except ConnectionClosed:
+            return None
+        except InvalidPeerMessage as error:
+            return str(error)
+
+
+async def _write(link: Link) -> None:
+    # A broken link ends the reader too, which ends this; errors here would hide a cancellation.
+    with suppress(ConnectionClosed):
+        await link.write_frames()
 
 
 def _check_hello(frame: bytes | str, chain_id: str, name: str) -> Hello:

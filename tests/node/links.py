@@ -1,0 +1,125 @@
+"""Real links for tests: certificate authorities, nodes with certificates, a handler that records."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.keys import SoftwareSigner
+from ledger.validators import Validator, ValidatorSet
+from node.certificates import (
+    IssuedCertificate,
+    TrustedAuthority,
+    create_certificate_authority,
+    issue_node_certificate,
+)
+from node.config import PeerAddress, PeersConfig
+from node.errors import InvalidPeerMessage
+from node.messages import PeerMessage
+from node.peers import Link, Membership, PeerNetwork
+
+CHAIN = "jjj-0123456789abcdef0123456789abcdef"
+NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)
+NAMES = ("beijing", "hebei", "national", "tianjin")
+
+
+def controller_of(name: str) -> str:
+    return f"controller-of-{name}"
+
+
+@dataclass
+class Jurisdictions:
+    """A certificate authority for each name, and the validator set they form."""
+
+    now: datetime.datetime
+    authorities: dict[str, IssuedCertificate] = field(default_factory=dict)
+
+    def authority(self, name: str) -> IssuedCertificate:
+        if name not in self.authorities:
+            self.authorities[name] = create_certificate_authority(f"{name}-ca", now=self.now)
+        return self.authorities[name]
+
+    def membership(self, *names: str) -> Membership:
+        members = names or NAMES
+        return Membership(
+            tuple(
+                TrustedAuthority(
+                    f"{name}-ca", controller_of(name), self.authority(name).certificate_der
+                )
+                for name in members
+            ),
+            ValidatorSet.of(
+                Validator(
+                    name,
+                    controller_of(name),
+                    *(SoftwareSigner.generate().public_key for _ in range(3)),
+                )
+                for name in NAMES
+            ),
+        )
+
+
+class Recorder:
+    """A handler that keeps what happens, and refuses transactions when told to."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, PeerMessage]] = []
+        self.up: list[str] = []
+        self.down: list[str] = []
+        self.refuse = False
+        self.changed = asyncio.Event()
+
+    def link_up(self, link: Link) -> None:
+        self.up.append(link.name)
+        self.changed.set()
+
+    def link_down(self, link: Link) -> None:
+        self.down.append(link.name)
+        self.changed.set()
+
+    async def message_received(self, link: Link, message: PeerMessage) -> None:
+        self.messages.append((link.name, message))
+        self.changed.set()
+        if self.refuse:
+            raise InvalidPeerMessage("refused by the test")
+
+
+def make_network(
+    directory: Path,
+    name: str,
+    issuer: IssuedCertificate,
+    membership: Membership,
+    handler: Recorder,
+    *,
+    peers: dict[str, int] | None = None,
+    now: datetime.datetime,
+    chain_id: str = CHAIN,
+    lifetime_days: int = 30,
+) -> PeerNetwork:
+    issued = issue_node_certificate(issuer, name, now=now, lifetime_days=lifetime_days)
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.pem"
+    certificate.write_bytes(issued.certificate_pem)
+    key.write_bytes(issued.key_pem)
+    addresses = tuple(
+        PeerAddress(name=peer, host="127.0.0.1", port=port) for peer, port in (peers or {}).items()
+    )
+    return PeerNetwork(
+        name,
+        "validator",
+        chain_id,
+        PeersConfig(addresses=addresses),
+        certificate,
+        key,
+        membership,
+        handler,
+    )
+
+
+async def until(handler: Recorder, condition: object, timeout_s: float = 10.0) -> None:
+    """Wait until `condition()` holds, asked again whenever the handler is called."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # type: ignore[operator]
+            handler.changed.clear()
+            await handler.changed.wait()

@@ -1,0 +1,337 @@
+"""Links: who may link, what travels, and what happens to those who break the rules. Real TLS over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+
+from ledger.codec import encode
+from node.certificates import create_certificate_authority
+from node.errors import InvalidPeerMessage
+from node.messages import (
+    Blocks,
+    CheckpointSignatures,
+    ConsensusPayload,
+    GetBlocks,
+    GetCheckpoint,
+    Hello,
+    PeerMessage,
+    Priority,
+    ProvenCheckpoint,
+    Status,
+    Transactions,
+    decode_message,
+    transaction_frames,
+)
+from node.peers import PeerNetwork
+from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, until
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
+
+
+@asynccontextmanager
+async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(network.run()) for network in networks]
+        try:
+            for network in networks:
+                async with asyncio.timeout(5):
+                    await network.listening.wait()
+            yield
+        finally:
+            for task in started:
+                task.cancel()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+# --- messages ---------------------------------------------------------------------------------------
+
+HEIGHTS = st.integers(0, 2**53)
+MESSAGES: st.SearchStrategy[PeerMessage] = st.one_of(
+    st.builds(ConsensusPayload, st.binary(max_size=100)),
+    st.builds(Transactions, st.lists(st.binary(min_size=1, max_size=50), min_size=1).map(tuple)),
+    st.builds(Status, HEIGHTS, HEIGHTS),
+    st.builds(GetBlocks, HEIGHTS, st.integers(1, 64)),
+    st.builds(
+        Blocks, HEIGHTS, st.lists(st.tuples(st.binary(), st.binary()), max_size=5).map(tuple)
+    ),
+    st.builds(CheckpointSignatures, HEIGHTS, st.binary()),
+    st.builds(ProvenCheckpoint, HEIGHTS, st.binary()),
+    st.just(GetCheckpoint()),
+    st.builds(Hello, st.text(max_size=20), st.text(max_size=20), st.text(max_size=9), HEIGHTS),
+)
+
+
+@given(MESSAGES)
+def test_every_message_decodes_to_itself(message: PeerMessage) -> None:
+    assert decode_message(message.encode()) == message
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
+    try:
+        decode_message(data)
+    except InvalidPeerMessage:
+        pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (),
+        ("unknown",),
+        ("status", -1, 0),
+        ("status", 2**60, 0),
+        ("status", True, 0),
+        ("get_blocks", 1, 0),
+        ("get_blocks", 1, 65),
+        ("transactions", ()),
+        ("transactions", (b"",)),
+        ("transactions", (b"x" * 60_001,)),
+        ("transactions", ("text",)),
+        ("transactions", (b"x",) * 4_097),
+        ("blocks", 1, ((b"",),)),
+        ("checkpoint", 1, b"x" * 16_385),
+        ("consensus", "text"),
+    ],
+    ids=repr,
+)
+def test_a_message_beyond_its_bounds_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidPeerMessage):
+        decode_message(encode(value))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60_000), max_size=40))
+def test_transactions_are_split_into_frames_in_order(raws: list[bytes]) -> None:
+    messages = [decode_message(frame) for frame in transaction_frames(raws)]
+    sent = [raw for one in messages if isinstance(one, Transactions) for raw in one.transactions]
+    assert sent == raws
+
+
+# --- links ------------------------------------------------------------------------------------------
+
+
+def test_two_nodes_that_dial_each_other_keep_one_link_and_talk_both_ways(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(left, lambda: "tianjin" in beijing.links)
+                await until(right, lambda: "beijing" in tianjin.links)
+                assert beijing.send("tianjin", Status(7, 3).encode(), Priority.CONSENSUS)
+                tianjin.broadcast(Transactions((b"t",)).encode(), Priority.TRANSACTIONS)
+                await until(right, lambda: ("beijing", Status(7, 3)) in right.messages)
+                await until(left, lambda: ("tianjin", Transactions((b"t",))) in left.messages)
+
+    run(scenario)
+
+
+def test_a_peer_that_sends_garbage_is_cut_off_for_a_while(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(left, lambda: "tianjin" in beijing.links)
+                beijing.send("tianjin", b"\xc1garbage", Priority.CONSENSUS)
+                await until(right, lambda: right.down == ["beijing"])
+                await until(left, lambda: left.down == ["tianjin"])
+                assert right.messages == []
+                await asyncio.sleep(0.6)  # long enough for a redial
+                assert "beijing" not in tianjin.links
+
+    run(scenario)
+
+
+STRANGERS = {
+    "a foreign authority": "foreign",
+    "another validator's name": "wrong-name",
+    "an expired certificate": "expired",
+    "another chain": "chain",
+}
+
+
+@pytest.mark.parametrize("case", STRANGERS.values(), ids=STRANGERS.keys())
+def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        issuer, issued = all_.authority("beijing"), utc_now()
+        if case == "foreign":
+            issuer = create_certificate_authority("beijing-ca", now=utc_now())
+        if case == "wrong-name":
+            issuer = all_.authority("hebei")
+        if case == "expired":
+            issued = utc_now() - datetime.timedelta(days=60)
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                issuer,
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=issued,
+                chain_id="another-chain" if case == "chain" else CHAIN,
+            )
+            async with running(beijing):
+                await asyncio.sleep(0.8)  # several dials
+                assert right.up == []
+                assert left.up == []
+
+    run(scenario)
+
+
+def test_without_a_certificate_there_is_no_link(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        right = Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), all_.membership(), right, now=utc_now()
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        async with running(tianjin):
+            with pytest.raises(Exception, match="certificate required|did not receive|closed|EOF"):
+                async with connect(
+                    f"wss://127.0.0.1:{tianjin.port}/", ssl=context, proxy=None
+                ) as connection:
+                    await connection.recv()
+            assert right.up == []
+
+    run(scenario)
+
+
+def test_a_member_whose_authority_is_revoked_is_cut_off_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(right, lambda: "beijing" in tianjin.links)
+                tianjin.update_membership(all_.membership("tianjin", "hebei", "national"))
+                await until(right, lambda: "beijing" not in tianjin.links)
+
+    run(scenario)
+
+
+def test_consensus_frames_overtake_transactions_that_wait(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(left, lambda: "tianjin" in beijing.links)
+                for _ in range(20):
+                    beijing.send(
+                        "tianjin", Transactions((b"t" * 60_000,)).encode(), Priority.TRANSACTIONS
+                    )
+                beijing.send("tianjin", ConsensusPayload(b"vote").encode(), Priority.CONSENSUS)
+                await until(right, lambda: len(right.messages) == 21)
+                kinds = [type(message) for _, message in right.messages]
+                assert kinds.index(ConsensusPayload) == 0
+
+    run(scenario)
+
+
+def test_frames_for_a_slow_peer_are_bounded(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(left, lambda: "tianjin" in beijing.links)
+                frame = Transactions((b"t" * 60_000,) * 16).encode()
+                taken = [beijing.send("tianjin", frame, Priority.TRANSACTIONS) for _ in range(40)]
+                assert not all(taken)
+                assert sum(taken) * len(frame) <= 8 * 1024 * 1024
+                assert "tianjin" in beijing.links
+
+    run(scenario)
