@@ -52,17 +52,37 @@ class UsedLicense:
 
 @dataclass(frozen=True, slots=True)
 class CommittedUse:
-    """A use as the log holds it. `id` is the request's hash; `index` the place in the log."""
+    """A use as the log holds it. `id` is the request's hash; `index` the place in the log.
+
+    It has a consent in holder mode, an approval in statutory mode.
+    """
 
     id: bytes
-    request: Request
+    signed_request: SignedRequest
+    signed_consent: SignedConsent | None
+    signed_approval: SignedApproval | None
     licenses: tuple[UsedLicense, ...]
-    consent: Consent | None
-    notice_after_ms: int | None
     transaction_id: bytes
     operation_index: int
     height: int
     index: int
+
+    @property
+    def request(self) -> Request:
+        """The request that was answered."""
+        return self.signed_request.request
+
+    @property
+    def consent(self) -> Consent | None:
+        """The holder's consent; None in statutory mode."""
+        return None if self.signed_consent is None else self.signed_consent.consent
+
+    @property
+    def notice_after_ms(self) -> int | None:
+        """Until when the holder is not told; None where the holder is told at once."""
+        return (
+            None if self.signed_approval is None else self.signed_approval.approval.notice_after_ms
+        )
 
     @property
     def nonce(self) -> str:
@@ -115,16 +135,19 @@ def _use_of(
 ) -> CommittedUse | None:
     try:
         body = RecordUse.model_validate(operation.body)
-        request = SignedRequest.decode(body.request).request
-        consent, licenses, notice_after_ms = _authorised(request, body)
+        request = SignedRequest.decode(body.request)
+        consent = None if body.consent is None else SignedConsent.decode(body.consent)
+        approval = None if body.approval is None else SignedApproval.decode(body.approval)
     except (ValidationError, DecodeError):
         return None  # validators let no such operation take effect
+    if (consent is not None) != (request.request.mode == HOLDER_MODE) or (consent and approval):
+        return None
     return CommittedUse(
-        request.hash(suite),
+        request.request.hash(suite),
         request,
-        licenses,
         consent,
-        notice_after_ms,
+        approval,
+        _licenses(consent, approval),
         transaction_id,
         position,
         height,
@@ -132,16 +155,26 @@ def _use_of(
     )
 
 
-def _authorised(
-    request: Request, body: RecordUse
-) -> tuple[Consent | None, tuple[UsedLicense, ...], int | None]:
-    if request.mode == HOLDER_MODE:
-        consent = SignedConsent.decode(body.consent or b"").consent
-        used = tuple(UsedLicense(each.handle, each.fields, each.holder) for each in consent.grants)
-        return consent, used, None
-    approval = SignedApproval.decode(body.approval or b"").approval
-    used = tuple(UsedLicense(handle, fields, None) for handle, fields in approval.grants)
-    return None, used, approval.notice_after_ms
+def _licenses(
+    consent: SignedConsent | None, approval: SignedApproval | None
+) -> tuple[UsedLicense, ...]:
+    if consent is not None:
+        grants = consent.consent.grants
+        return tuple(UsedLicense(each.handle, each.fields, each.holder) for each in grants)
+    granted = () if approval is None else approval.approval.grants
+    return tuple(UsedLicense(handle, fields, None) for handle, fields in granted)
+
+
+def signed_parts(suite: Suite, use: CommittedUse) -> tuple[tuple[str, bool], ...]:
+    """Return the signed parts of a use, each with whether its signatures verify and it is of this request."""
+    parts = [("request", use.signed_request.verify(suite))]
+    if use.signed_consent is not None:
+        bound = use.signed_consent.consent.request_hash == use.id
+        parts.append(("consent", bound and use.signed_consent.verify(suite)))
+    if use.signed_approval is not None:
+        bound = use.signed_approval.approval.request_hash == use.id
+        parts.append(("approval", bound and use.signed_approval.verify(suite)))
+    return tuple(parts)
 
 
 def seal_disclosure(
