@@ -15,6 +15,7 @@ Nothing here reads or writes a disk: pages come from a function, and changed pag
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
@@ -30,20 +31,44 @@ MAX_DEPTH: Final = 256
 """The bits of a key hash."""
 
 _SLOTS: Final = 16
-_BITMAP_BYTES: Final = 2
+_HEADER_BYTES: Final = 4
+_LEAF_BYTES: Final = 2 * HASH_BYTES
+_NODES_BYTES: Final = 2 * _SLOTS * HASH_BYTES
+_ROOT: Final = slice(HASH_BYTES, 2 * HASH_BYTES)
+_SLOT_HASH: Final = tuple(
+    slice(HASH_BYTES * (_SLOTS + slot), HASH_BYTES * (_SLOTS + slot + 1)) for slot in range(_SLOTS)
+)
+"""Where `Page.nodes` holds the hash of a slot."""
 
 _ANCESTORS: Final = tuple(
-    1 << (16 + slot >> 1) | 1 << (16 + slot >> 2) | 1 << (16 + slot >> 3) | 1 << 1
-    for slot in range(_SLOTS)
+    sum(1 << (_SLOTS + slot >> level) for level in (1, 2, 3, 4)) for slot in range(_SLOTS)
 )
-"""For each slot, the nodes above it in its page, as a bitmap. Node i has the children 2i and 2i + 1; the page's
-root is node 1, and slot s is node 16 + s."""
+"""For each slot, the nodes above it in its page, as a bitmap."""
 
 _COVER: Final = tuple(
-    sum(1 << slot for slot in range(_SLOTS) if 16 + slot >> (5 - node.bit_length()) == node)
+    sum(1 << slot for slot in range(_SLOTS) if _SLOTS + slot >> (5 - node.bit_length()) == node)
     for node in range(2 * _SLOTS)
 )
-"""For each node, the slots below it, as a bitmap."""
+"""For each node, the slots at and below it, as a bitmap."""
+
+_INNER: Final = tuple(
+    (
+        _COVER[node],
+        slice(HASH_BYTES * node, HASH_BYTES * (node + 1)),
+        slice(HASH_BYTES * 2 * node, HASH_BYTES * (2 * node + 2)),
+    )
+    for node in range(_SLOTS)
+)
+"""For each inner node, the slots below it, and where `Page.nodes` holds its hash and those of its two children."""
+
+
+@functools.cache
+def _upwards(dirty: int) -> tuple[tuple[int, slice, slice], ...]:
+    """Return the items of `_INNER` for a bitmap of nodes, lowest level first; there are 676 such bitmaps."""
+    return tuple(_INNER[number] for number in range(_SLOTS - 1, 0, -1) if dirty >> number & 1)
+
+
+_BYTES: Final = tuple(bytes((value,)) for value in range(_SLOTS))
 
 
 class Leaf(NamedTuple):
@@ -57,35 +82,37 @@ class Leaf(NamedTuple):
 _Node: TypeAlias = "Leaf | bytes | None"
 """What stands at the root of a subtree: one leaf, the hash of an inner node, or nothing."""
 
+_Change: TypeAlias = "tuple[bytes, Leaf | None]"
+"""A key hash and its new leaf, or None where it is deleted."""
+
 
 class Page(NamedTuple):
-    """Four levels of the tree. Nobody may change what it holds.
+    """Four levels of the tree.
 
-    `occupied` and `lone` are bitmaps of slots: those that are not empty, and those that are a leaf. `nodes` has all
-    hashes by node number (0 is unused), `leaves` the leaves by slot.
+    `occupied` and `lone` are bitmaps of slots: those that are not empty, and those that are a leaf. `nodes` has the
+    hashes by node number, 32 bytes each, from 0, which is unused. `leaves` has key hash and value hash of each leaf
+    in the order of slots. Byte strings rather than lists: a page in memory is then two objects, not fifty.
     """
 
     occupied: int
     lone: int
-    nodes: Sequence[bytes]
-    leaves: Mapping[int, Leaf]
+    nodes: bytes
+    leaves: bytes
 
     @property
     def root(self) -> bytes:
         """The hash of the subtree whose root this page holds."""
-        return self.nodes[1]
+        return self.nodes[_ROOT]
 
     def encode(self) -> bytes:
-        """Return both bitmaps as u16, then for each occupied slot key and value hash of its leaf, or its hash."""
+        """Return both bitmaps as u16, key and value hash of each leaf, and the hashes of the other slots."""
         occupied, lone, nodes, leaves = self
-        parts = [occupied.to_bytes(_BITMAP_BYTES, "big"), lone.to_bytes(_BITMAP_BYTES, "big")]
-        for slot in range(_SLOTS):
-            if lone >> slot & 1:
-                leaf = leaves[slot]
-                parts.append(leaf[0])
-                parts.append(leaf[1])
-            elif occupied >> slot & 1:
-                parts.append(nodes[_SLOTS + slot])
+        parts = [(occupied << _SLOTS | lone).to_bytes(_HEADER_BYTES, "big"), leaves]
+        inner = occupied ^ lone
+        while inner:
+            slot = (inner & -inner).bit_length() - 1
+            inner &= inner - 1
+            parts.append(nodes[_SLOT_HASH[slot]])
         return b"".join(parts)
 
     @staticmethod
@@ -95,31 +122,44 @@ class Page(NamedTuple):
         Raises:
             DecodeError: it is not a page.
         """
-        occupied = int.from_bytes(data[:_BITMAP_BYTES], "big")
-        lone = int.from_bytes(data[_BITMAP_BYTES : 2 * _BITMAP_BYTES], "big")
-        hashes = occupied.bit_count() + lone.bit_count()
-        if len(data) != 2 * _BITMAP_BYTES + hashes * HASH_BYTES or lone & ~occupied or not occupied:
+        bitmaps = int.from_bytes(data[:_HEADER_BYTES], "big")
+        occupied, lone = bitmaps >> _SLOTS, bitmaps & (1 << _SLOTS) - 1
+        inner_from = _HEADER_BYTES + _LEAF_BYTES * lone.bit_count()
+        if (
+            not occupied
+            or lone & ~occupied
+            or len(data) != inner_from + HASH_BYTES * (occupied ^ lone).bit_count()
+        ):
             raise DecodeError("not a page of the state tree")
-        nodes = [EMPTY_ROOT] * (2 * _SLOTS)
-        leaves: dict[int, Leaf] = {}
-        offset = 2 * _BITMAP_BYTES
-        dirty = 0
+        draft = _Draft(occupied, lone, bytes(_NODES_BYTES), data[_HEADER_BYTES:inner_from])
+        leaf_from = _HEADER_BYTES
         for slot in range(_SLOTS):
-            if not occupied >> slot & 1:
-                continue
-            first = data[offset : offset + HASH_BYTES]
-            offset += HASH_BYTES
-            dirty |= _ANCESTORS[slot]
             if lone >> slot & 1:
-                second = data[offset : offset + HASH_BYTES]
-                offset += HASH_BYTES
-                first = leaf_hash(suite, first, second)
-                leaves[slot] = Leaf(
-                    data[offset - 2 * HASH_BYTES : offset - HASH_BYTES], second, first
-                )
-            nodes[_SLOTS + slot] = first
-        _rehash(suite.digest, occupied, lone, nodes, dirty)
-        return Page(occupied, lone, nodes, leaves)
+                leaf_to = leaf_from + _LEAF_BYTES
+                draft.nodes[_SLOT_HASH[slot]] = suite.digest(b"\x00" + data[leaf_from:leaf_to])
+                leaf_from = leaf_to
+            elif occupied >> slot & 1:
+                inner_to = inner_from + HASH_BYTES
+                draft.nodes[_SLOT_HASH[slot]] = data[inner_from:inner_to]
+                inner_from = inner_to
+            else:
+                continue
+            draft.dirty |= _ANCESTORS[slot]
+        return draft.finish(suite.digest)
+
+    def leaf(self, slot: int) -> Leaf:
+        """Return the leaf in `slot`, which must be one."""
+        offset = _LEAF_BYTES * (self.lone & (1 << slot) - 1).bit_count()
+        middle = offset + HASH_BYTES
+        return Leaf(
+            self.leaves[offset:middle],
+            self.leaves[middle : offset + _LEAF_BYTES],
+            self.nodes[_SLOT_HASH[slot]],
+        )
+
+    def node(self, number: int) -> bytes:
+        """Return the hash of a node: 1 is the page's root, 2i and 2i + 1 stand below i, 16 + s is slot s."""
+        return self.nodes[HASH_BYTES * number : HASH_BYTES * (number + 1)]
 
 
 PageReader: TypeAlias = Callable[[bytes, bytes], Page]
@@ -158,7 +198,7 @@ def update(
         ValueError: the key hashes are not strictly ascending.
     """
     digest = suite.digest
-    leaves: list[tuple[bytes, Leaf | None]] = []
+    leaves: list[_Change] = []
     previous = b""
     for key_hash, value_hash in changes:
         if key_hash <= previous:
@@ -175,7 +215,7 @@ def update(
     else:
         node = descent.change(b"", read_page(b"", root), leaves, 0, len(leaves))
     if isinstance(node, Leaf):  # the root's page is kept also for a single leaf
-        descent.write(b"", {_nibble(node.key_hash, 0): node})
+        descent.write_root(node)
         return Updated(node.hash, descent.pages)
     return Updated(EMPTY_ROOT if node is None else node, descent.pages)
 
@@ -192,14 +232,14 @@ def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> 
         if not below:
             return StateProof(None, tuple(reversed(siblings)))
         if below & page.lone and not below & (below - 1):
-            leaf = page.leaves[below.bit_length() - 1]
+            leaf = page.leaf(below.bit_length() - 1)
             other = None if leaf.key_hash == key_hash else (leaf.key_hash, leaf.value_hash)
             return StateProof(other, tuple(reversed(siblings)))
         if node >= _SLOTS:
-            page = read_page(path[: depth // 4], page.nodes[node])
+            page = read_page(path[: depth // 4], page.node(node))
             node = 1
         node = 2 * node + (path[depth // 4] >> 3 - depth % 4 & 1)
-        siblings.append(page.nodes[node ^ 1])
+        siblings.append(page.node(node ^ 1))
         depth += 1
 
 
@@ -214,20 +254,60 @@ def _nibble(key_hash: bytes, depth: int) -> int:
     return byte & 15 if depth & 1 else byte >> 4
 
 
-def _rehash(
-    digest: Callable[[bytes], bytes], occupied: int, lone: int, nodes: list[bytes], dirty: int
-) -> None:
-    """Compute the inner nodes of the bitmap `dirty`, lowest level first."""
-    while dirty:
-        node = dirty.bit_length() - 1
-        dirty ^= 1 << node
-        below = occupied & _COVER[node]
-        if below & (below - 1) or below & ~lone:
-            nodes[node] = digest(b"\x01" + nodes[2 * node] + nodes[2 * node + 1])
-        elif below:
-            nodes[node] = nodes[_SLOTS - 1 + below.bit_length()]
+class _Draft:
+    """A page in the making: set slots, then finish."""
+
+    __slots__ = ("dirty", "leaves", "lone", "nodes", "occupied")
+
+    def __init__(self, occupied: int, lone: int, nodes: bytes, leaves: bytes) -> None:
+        self.occupied = occupied
+        self.lone = lone
+        self.nodes = bytearray(nodes)
+        self.leaves = leaves
+        self.dirty = 0
+
+    def set(self, slot: int, node: _Node) -> None:
+        """Put `node` into `slot`, whatever was there."""
+        bit = 1 << slot
+        was_leaf = self.lone & bit
+        self.occupied |= bit
+        if isinstance(node, Leaf):
+            key_hash, value_hash, node_hash = node
+            self._splice(bit, key_hash + value_hash)
+            self.lone |= bit
         else:
-            nodes[node] = EMPTY_ROOT
+            if was_leaf:
+                self._splice(bit, b"")
+                self.lone ^= bit
+            if node is None:
+                self.occupied ^= bit
+                node_hash = EMPTY_ROOT
+            else:
+                node_hash = node
+        self.nodes[_SLOT_HASH[slot]] = node_hash
+        self.dirty |= _ANCESTORS[slot]
+
+    def _splice(self, bit: int, leaf: bytes) -> None:
+        """Put the two hashes of a leaf, or nothing, where those of the slot with this bit belong."""
+        start = _LEAF_BYTES * (self.lone & bit - 1).bit_count()
+        end = start + _LEAF_BYTES if self.lone & bit else start
+        self.leaves = self.leaves[:start] + leaf + self.leaves[end:]
+
+    def finish(self, digest: Callable[[bytes], bytes]) -> Page:
+        """Compute the inner nodes above the slots that were set, lowest level first."""
+        occupied, lone, nodes = self.occupied, self.lone, self.nodes
+        for cover, where, children in _upwards(self.dirty):
+            below = occupied & cover
+            if below & (below - 1) or below & ~lone:
+                nodes[where] = digest(b"\x01" + nodes[children])
+            elif below:
+                nodes[where] = nodes[_SLOT_HASH[below.bit_length() - 1]]
+            else:
+                nodes[where] = EMPTY_ROOT
+        return Page(occupied, lone, bytes(nodes), self.leaves)
+
+
+_NOTHING: Final = Page(0, 0, bytes(_NODES_BYTES), b"")
 
 
 class _Descent:
@@ -241,104 +321,68 @@ class _Descent:
         self.pages: dict[bytes, Page | None] = {}
 
     def change(
-        self,
-        path: bytes,
-        page: Page,
-        changes: Sequence[tuple[bytes, Leaf | None]],
-        low: int,
-        high: int,
+        self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
     ) -> _Node:
         """Apply `changes[low:high]`, all of which lie below `page`; return what then stands at its root."""
-        occupied, lone = page.occupied, page.lone
-        nodes, leaves = list(page.nodes), dict(page.leaves)
+        lone, inner = page.lone, page.occupied ^ page.lone
+        draft = _Draft(*page)
         depth = len(path)
         byte, shift = depth >> 1, 0 if depth & 1 else 4
-        dirty = 0
         while low < high:
             slot = changes[low][0][byte] >> shift & 15
             end = low + 1
             while end < high and changes[end][0][byte] >> shift & 15 == slot:
                 end += 1
-            bit = 1 << slot
             old: _Node
             new: _Node
-            if lone & bit:
-                old = leaves[slot]
-                new = self.build(path + _BYTES[slot], _merged(old, changes[low:end]))
-            elif occupied & bit:
-                old = nodes[_SLOTS + slot]
+            if inner >> slot & 1:
+                old = page.nodes[_SLOT_HASH[slot]]
                 below = path + _BYTES[slot]
                 new = self.change(below, self._read_page(below, old), changes, low, end)
             else:
-                old = None
-                new = self.build(
-                    path + _BYTES[slot], [leaf for _, leaf in changes[low:end] if leaf]
-                )
+                old = page.leaf(slot) if lone >> slot & 1 else None
+                key_hash, new = changes[low]
+                if end - low > 1 or (old is not None and old.key_hash != key_hash):
+                    new = self.build(path + _BYTES[slot], _merged(old, changes[low:end]))
+            if new != old:
+                draft.set(slot, new)
             low = end
-            if new == old:
-                continue
-            dirty |= _ANCESTORS[slot]
-            leaves.pop(slot, None)
-            occupied |= bit
-            lone &= ~bit
-            if new is None:
-                occupied &= ~bit
-                nodes[_SLOTS + slot] = EMPTY_ROOT
-            elif isinstance(new, Leaf):
-                lone |= bit
-                leaves[slot] = new
-                nodes[_SLOTS + slot] = new.hash
-            else:
-                nodes[_SLOTS + slot] = new
-        if not dirty:
+        if not draft.dirty:
             return page.root
-        if occupied == lone and not occupied & (occupied - 1):
+        occupied = draft.occupied
+        if occupied == draft.lone and not occupied & (occupied - 1):
             self.pages[path] = None
-            return leaves.popitem()[1] if leaves else None
-        _rehash(self._digest, occupied, lone, nodes, dirty)
-        self.pages[path] = Page(occupied, lone, nodes, leaves)
-        return nodes[1]
+            return draft.finish(self._digest).leaf(occupied.bit_length() - 1) if occupied else None
+        return self._write(path, draft)
 
     def build(self, path: bytes, leaves: Sequence[Leaf]) -> _Node:
         """Make the pages of a subtree that holds these leaves only; return what stands at its root."""
         if len(leaves) < 2:
             return leaves[0] if leaves else None
-        depth = len(path)
         groups: dict[int, list[Leaf]] = {}
         for leaf in leaves:
-            groups.setdefault(_nibble(leaf.key_hash, depth), []).append(leaf)
-        return self.write(
-            path, {slot: self.build(path + _BYTES[slot], group) for slot, group in groups.items()}
-        )
+            groups.setdefault(_nibble(leaf.key_hash, len(path)), []).append(leaf)
+        draft = _Draft(*_NOTHING)
+        for slot, group in groups.items():
+            draft.set(slot, self.build(path + _BYTES[slot], group))
+        return self._write(path, draft)
 
-    def write(self, path: bytes, slots: Mapping[int, _Node]) -> bytes:
-        """Make a new page of these slots; return its root."""
-        occupied = lone = dirty = 0
-        nodes = [EMPTY_ROOT] * (2 * _SLOTS)
-        leaves: dict[int, Leaf] = {}
-        for slot, node in slots.items():
-            assert node is not None
-            occupied |= 1 << slot
-            dirty |= _ANCESTORS[slot]
-            if isinstance(node, Leaf):
-                lone |= 1 << slot
-                leaves[slot] = node
-                nodes[_SLOTS + slot] = node.hash
-            else:
-                nodes[_SLOTS + slot] = node
-        _rehash(self._digest, occupied, lone, nodes, dirty)
-        self.pages[path] = Page(occupied, lone, nodes, leaves)
-        return nodes[1]
+    def write_root(self, leaf: Leaf) -> None:
+        """Make the root's page of a single leaf."""
+        draft = _Draft(*_NOTHING)
+        draft.set(_nibble(leaf.key_hash, 0), leaf)
+        self._write(b"", draft)
+
+    def _write(self, path: bytes, draft: _Draft) -> bytes:
+        page = self.pages[path] = draft.finish(self._digest)
+        return page.root
 
 
-_BYTES: Final = tuple(bytes((value,)) for value in range(_SLOTS))
-
-
-def _merged(leaf: Leaf, changes: Sequence[tuple[bytes, Leaf | None]]) -> list[Leaf]:
-    """Return the leaves of a subtree that held `leaf` alone, after `changes`."""
+def _merged(old: Leaf | None, changes: Sequence[_Change]) -> Sequence[Leaf]:
+    """Return the leaves of a subtree that held `old` alone, or nothing, after `changes`."""
     merged = [new for _, new in changes if new is not None]
-    if all(key_hash != leaf.key_hash for key_hash, _ in changes):
-        merged.append(leaf)
+    if old is not None and all(key_hash != old.key_hash for key_hash, _ in changes):
+        merged.append(old)
     return merged
 
 
