@@ -1,0 +1,553 @@
+"""A whole network in one process, from one seed: real drivers, logs and guards under a virtual clock.
+
+Time, links, disks and crashes are simulated; nothing else is. What stands outside and judges is at the end: agreement,
+commits that verify, no double signing by a correct key, growth after healing. A node here does what the runner of a
+real node has to do, with its writes numbered, so that a crash can come between any two of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from random import Random
+
+from consensus.tendermint.driver import HeightDriver
+from consensus.tendermint.effects import (
+    Broadcast,
+    BuildBlock,
+    Decide,
+    Effect,
+    FetchBody,
+    ReportDivergence,
+    ReportEvidence,
+    SaveWal,
+    ScheduleTimeout,
+    SignProposal,
+    SignVote,
+    ValidateBlock,
+)
+from consensus.tendermint.errors import InvalidMessage, SigningRefused
+from consensus.tendermint.events import (
+    BlockBuilt,
+    BlockValidated,
+    BodyReceived,
+    Event,
+    ProposalReceived,
+    StartHeight,
+    TimeoutElapsed,
+    VoteReceived,
+)
+from consensus.tendermint.last_sign import LastSign, LastSignGuard
+from consensus.tendermint.messages import (
+    BodyMessage,
+    BodyRequest,
+    Message,
+    ProposalMessage,
+    SignedProposal,
+    StatusMessage,
+    VotesMessage,
+    decode_message,
+    encode_message,
+)
+from consensus.tendermint.rounds import RoundValue
+from consensus.tendermint.timeouts import Timeouts, is_timely
+from ledger.codec import decode, encode
+from ledger.commits import Commit, verify_commit
+from ledger.evidence import DuplicateVoteEvidence
+from ledger.keys import SoftwareSigner
+from ledger.suite import SHA256_ED25519 as SUITE
+from ledger.validators import Validator, ValidatorSet
+from ledger.votes import SignedVote, Vote, sign_vote
+
+CHAIN_ID = "simulation-0123456789abcdef"
+START_MS = 1_700_000_000_000
+GOSSIP_MS = 1_000
+COMMIT_MS = 5
+NAMES = ("anhui", "beijing", "chongqing", "fujian", "gansu", "hebei", "jilin", "liaoning")
+
+
+def signer_of(name: str, purpose: str = "consensus") -> SoftwareSigner:
+    """Return a key that depends on name and purpose only."""
+    return SoftwareSigner.from_secret("ed25519", hashlib.sha256(f"{name} {purpose}".encode()).digest())
+
+
+def validator_set(n: int) -> ValidatorSet:
+    """Return the first `n` names as validators."""
+    return ValidatorSet.of(
+        Validator(
+            name,
+            "-",
+            signer_of(name).public_key,
+            signer_of(name, "log").public_key,
+            signer_of(name, "witness").public_key,
+        )
+        for name in NAMES[:n]
+    )
+
+
+def make_body(height: int, time_ms: int, maker: str, number: int, *, valid: bool = True) -> bytes:
+    """Return a block of the simulated application."""
+    return encode((height, time_ms, maker, number, valid))
+
+
+def block_id_of(body: bytes) -> bytes:
+    """Return the id of a simulated block: here the hash of the body, so a foreign body never fits."""
+    return hashlib.sha256(body).digest()
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What may go wrong until the network heals. Probabilities are per message or per write point."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    delay_ms: tuple[int, int] = (5, 40)
+    crash: float = 0.0
+    wipe_log: float = 0.0
+    """Of crashes: those that lose the write-ahead log (the guard's file stays)."""
+    partitions: bool = False
+    clock_skew_ms: int = 0
+
+
+@dataclass
+class Disk:
+    """What outlives a crash."""
+
+    wal: dict[int, bytes] = field(default_factory=dict)
+    guard: bytes = field(default_factory=lambda: LastSign(CHAIN_ID).encode())
+    blocks: list[tuple[bytes, bytes, Commit]] = field(default_factory=list)  # id, body, commit
+
+    @property
+    def height(self) -> int:
+        return len(self.blocks)
+
+    def last_time_ms(self) -> int:
+        return time_of(self.blocks[-1][1]) if self.blocks else START_MS
+
+
+def time_of(body: bytes) -> int:
+    """Return the time in a simulated block."""
+    value = decode(body)
+    assert isinstance(value, tuple) and isinstance(value[1], int)
+    return value[1]
+
+
+def is_valid(body: bytes, height: int, last_time_ms: int) -> bool:
+    """Say what the simulated application says of a block."""
+    value = decode(body)
+    assert isinstance(value, tuple)
+    return value[0] == height and value[4] is True and time_of(body) > last_time_ms
+
+
+class Crash(Exception):
+    """The node stops here."""
+
+
+class Node:
+    """A correct node: the runner's part, with its write points numbered."""
+
+    def __init__(self, simulation: Simulation, name: str, disk: Disk) -> None:
+        self.simulation = simulation
+        self.name = name
+        self.disk = disk
+        self.up = False
+        self.life = 0  # events of an earlier life are void
+        self.evidence: set[DuplicateVoteEvidence] = set()
+        self.refused: list[str] = []
+        self.skew_ms = 0
+
+    # ---- life
+
+    def start(self) -> None:
+        self.up = True
+        self.life += 1
+        last = LastSign.decode(self.disk.guard)
+        self.guard = LastSignGuard(
+            signer_of(self.name), CHAIN_ID, last, self._save_guard, self.now_ms
+        )
+        self.driver = self._new_driver(self.disk.height + 1)
+        self.next_driver = self._new_driver(self.disk.height + 2)
+        records = [self.disk.wal[i] for i in sorted(self.disk.wal)]
+        lock = self.guard.lock_for(self.driver.height)
+        self._guarded(lambda: self._run(self.driver.replay(records, lock)))
+        self._guarded(lambda: self.handle(StartHeight(self.driver.height)))
+        self.later(0, self.gossip)
+
+    def stop(self) -> None:
+        self.up = False
+
+    def _new_driver(self, height: int) -> HeightDriver:
+        return HeightDriver(
+            SUITE, CHAIN_ID, height, self.simulation.validators, self.name, Timeouts()
+        )
+
+    @property
+    def now_ms(self) -> int:
+        return self.simulation.now_ms + self.skew_ms
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        life = self.life
+
+        def run() -> None:
+            if self.up and self.life == life:
+                self._guarded(action)
+
+        self.simulation.at(delay_ms, run)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            if self.up:
+                action()
+        except Crash:
+            self.simulation.crashed(self)
+
+    def write_point(self) -> None:
+        """Crash here, perhaps."""
+        if self.simulation.random.random() < self.simulation.faults.crash:
+            raise Crash
+
+    # ---- events and effects
+
+    def handle(self, event: Event) -> None:
+        if event.height == self.driver.height:
+            self._run(self.driver.handle(event))
+        elif event.height == self.next_driver.height:
+            self._run(self.next_driver.handle(event))
+
+    def _run(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            self.write_point()
+            self.carry_out(effect)
+        self.write_point()
+
+    def carry_out(self, effect: Effect) -> None:
+        match effect:
+            case SaveWal(first, records):
+                assert first == len(self.disk.wal)
+                self.disk.wal.update(enumerate(records, first))
+            case SignVote(vote, lock):
+                self.sign_vote(vote, lock)
+            case SignProposal(proposal, lock):
+                try:
+                    signed = self.guard.sign_proposal(proposal, lock)
+                except SigningRefused as error:
+                    self.refused.append(str(error))
+                    return
+                self.simulation.note_signature(self.name, proposal.height, proposal.round, 1, signed)
+                self.write_point()
+                self.handle(ProposalReceived(signed, None, True))
+            case Broadcast(message):
+                self.broadcast(message)
+            case ScheduleTimeout(height, round, step, duration_ms):
+                self.later(duration_ms, lambda: self.handle(TimeoutElapsed(height, round, step)))
+            case BuildBlock(height, round):
+                time_ms = max(self.now_ms, self.disk.last_time_ms() + 1)
+                wait_ms = time_ms - self.now_ms + 2
+                self.later(wait_ms, lambda: self.build(height, round, time_ms))
+            case ValidateBlock(height, block_id, body):
+                self.later(1, lambda: self.validate(height, block_id, body))
+            case FetchBody():
+                self.later(1, self.fetch_bodies)
+            case Decide(_, _, block_id, body, commit):
+                self.later(COMMIT_MS, lambda: self.commit(block_id, body, commit))
+            case ReportEvidence(evidence):
+                self.evidence.add(evidence)
+            case ReportDivergence():
+                raise AssertionError(f"{self.name}: {effect}")
+
+    def sign_vote(self, vote: Vote, lock: RoundValue | None) -> None:
+        try:
+            signed = self.guard.sign_vote(vote, lock)
+        except SigningRefused as error:
+            self.refused.append(str(error))
+            return
+        self.simulation.note_signature(self.name, vote.height, vote.round, 1 + vote.type, signed)
+        self.write_point()
+        self.handle(VoteReceived(signed))
+
+    def _save_guard(self, data: bytes) -> None:
+        self.write_point()
+        self.disk.guard = data
+        self.write_point()
+
+    # ---- the application
+
+    def build(self, height: int, round: int, time_ms: int) -> None:
+        body = make_body(height, time_ms, self.name, next(self.simulation.numbers))
+        self.handle(BlockBuilt(height, round, block_id_of(body), body))
+
+    def validate(self, height: int, block_id: bytes, body: bytes) -> None:
+        valid = is_valid(body, height, self.disk.last_time_ms())
+        self.handle(BlockValidated(height, block_id, valid))
+
+    def commit(self, block_id: bytes, body: bytes, commit: Commit) -> None:
+        """Write a block and truncate the log, as one batch; go on to the next height."""
+        if commit.height != self.disk.height + 1:
+            return
+        self.write_point()
+        self.disk.blocks.append((block_id, body, commit))
+        self.disk.wal.clear()
+        self.simulation.note_commit(self, commit, block_id, body)
+        self.write_point()
+        self.guard.note_decided(commit.height, time_of(body))
+        self.driver = self.next_driver
+        self.next_driver = self._new_driver(self.driver.height + 1)
+        self.handle(StartHeight(self.driver.height))
+
+    # ---- messages
+
+    def gossip(self) -> None:
+        self.broadcast(self.driver.status())
+        self.fetch_bodies()
+        self.later(GOSSIP_MS, self.gossip)
+
+    def fetch_bodies(self) -> None:
+        for block_id in self.driver.wanted_bodies:
+            others = [name for name in self.simulation.names if name != self.name]
+            peer = self.simulation.random.choice(others)
+            self.send(peer, BodyRequest(self.driver.height, block_id))
+
+    def broadcast(self, message: Message) -> None:
+        for name in self.simulation.names:
+            if name != self.name:
+                self.send(name, message)
+
+    def send(self, to: str, message: Message) -> None:
+        self.simulation.send(self.name, to, encode_message(message))
+
+    def receive(self, sender: str, data: bytes) -> None:
+        message = decode_message(data)
+        try:
+            self._take(sender, message)
+        except InvalidMessage as error:
+            assert sender in self.simulation.byzantine, f"correct {sender} sent: {error}"
+
+    def _take(self, sender: str, message: Message) -> None:
+        match message:
+            case ProposalMessage(signed, body):
+                if body is not None and block_id_of(body) != signed.proposal.block_id:
+                    raise InvalidMessage("a body of another block")
+                known = body or self.driver.body(signed.proposal.block_id)
+                timely = None if known is None else self._is_timely(known, signed.proposal.round)
+                self.handle(ProposalReceived(signed, body, timely))
+            case VotesMessage(votes):
+                for vote in votes:
+                    self.handle(VoteReceived(vote))
+            case BodyMessage(height, block_id, body):
+                if block_id_of(body) != block_id:
+                    raise InvalidMessage("a body of another block")
+                timely = self._is_timely(body, self.driver.round)
+                self.handle(BodyReceived(height, block_id, body, timely))
+            case BodyRequest(height, block_id):
+                held = self.driver.body(block_id)
+                if height == self.driver.height and held is not None:
+                    self.send(sender, BodyMessage(height, block_id, held))
+            case StatusMessage():
+                self._answer(sender, message)
+
+    def _answer(self, sender: str, status: StatusMessage) -> None:
+        for message in self.driver.missing(status):
+            self.send(sender, message)
+        if status.height <= self.disk.height:  # block sync, in its simplest form
+            block = self.disk.blocks[status.height - 1]
+            self.simulation.send_block(self.name, sender, block)
+
+    def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
+        verify_commit(SUITE, CHAIN_ID, self.simulation.validators, commit)
+        assert block_id == commit.block_id == block_id_of(body)
+        self.commit(block_id, body, commit)
+        self.broadcast(self.driver.status())
+
+    def _is_timely(self, body: bytes, round: int) -> bool:
+        return is_timely(time_of(body), self.now_ms, round, Timeouts())
+
+
+class Equivocator(Node):
+    """A faulty node: signs whatever it likes, tells different peers different things, keeps bodies back."""
+
+    def carry_out(self, effect: Effect) -> None:
+        random = self.simulation.random
+        match effect:
+            case SignVote(vote):
+                others: list[bytes | None] = [None, *self.simulation.known_ids(vote.height)]
+                for block_id in {vote.block_id, random.choice(others)}:
+                    signed = sign_vote(signer_of(self.name), replace(vote, block_id=block_id))
+                    self._tell_some(VotesMessage((signed,)))
+                    self.handle(VoteReceived(signed))
+            case SignProposal(proposal):
+                number = next(self.simulation.numbers)
+                valid = random.random() < 0.5
+                other = make_body(proposal.height, self.now_ms, self.name, number, valid=valid)
+                body = self.driver.body(proposal.block_id)
+                for one in (body, other):
+                    if one is None:
+                        continue
+                    changed = replace(proposal, block_id=block_id_of(one))
+                    signature = signer_of(self.name).sign(changed.signed_bytes())
+                    message_body = one if random.random() < 0.7 else None
+                    self._tell_some(ProposalMessage(SignedProposal(changed, signature), message_body))
+            case ReportDivergence():
+                pass
+            case _:
+                super().carry_out(effect)
+
+    def _tell_some(self, message: Message) -> None:
+        for name in self.simulation.names:
+            if name != self.name and self.simulation.random.random() < 0.6:
+                self.send(name, message)
+
+    def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
+        self.commit(block_id, body, commit)
+
+
+class Simulation:
+    """Nodes, links and clock, all from one seed."""
+
+    def __init__(self, seed: int, n: int, faults: Faults, byzantine: int = 0) -> None:
+        self.description = f"seed={seed} n={n} byzantine={byzantine} {faults}"
+        self.random = Random(seed)
+        self.validators = validator_set(n)
+        self.names = NAMES[:n]
+        self.faults = faults
+        self.byzantine = set(self.random.sample(self.names, byzantine))
+        self.now_ms = START_MS
+        self.numbers = count()
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._cut: Callable[[str, str], bool] = lambda a, b: False
+        self._decided: dict[int, bytes] = {}
+        self._signed: dict[tuple[str, int, int, int], SignedVote | SignedProposal] = {}
+        self.crashes = 0
+        kinds = {True: Equivocator, False: Node}
+        self.nodes = {
+            name: kinds[name in self.byzantine](self, name, Disk()) for name in self.names
+        }
+        for node in self.nodes.values():
+            skew_ms = faults.clock_skew_ms
+            node.skew_ms = self.random.randint(-skew_ms, skew_ms)
+
+    # ---- clock
+
+    def at(self, delay_ms: int, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (self.now_ms + delay_ms, next(self._order), action))
+
+    def run(self, duration_ms: int, until: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass until `until` holds, at most `duration_ms`."""
+        end_ms = self.now_ms + duration_ms
+        while self._queue and self._queue[0][0] <= end_ms and not until():
+            self.now_ms, _, action = heapq.heappop(self._queue)
+            action()
+        if not until():
+            self.now_ms = end_ms
+
+    # ---- links
+
+    def send(self, sender: str, to: str, data: bytes) -> None:
+        copies = 1 + (self.random.random() < self.faults.duplication)
+        for _ in range(copies):
+            if self.random.random() < self.faults.loss:
+                continue
+            self.at(
+                self.random.randint(*self.faults.delay_ms), lambda: self._deliver(sender, to, data)
+            )
+
+    def _deliver(self, sender: str, to: str, data: bytes) -> None:
+        node = self.nodes[to]
+        if node.up and not self._cut(sender, to):
+            node._guarded(lambda: node.receive(sender, data))
+
+    def send_block(self, sender: str, to: str, block: tuple[bytes, bytes, Commit]) -> None:
+        node = self.nodes[to]
+
+        def deliver() -> None:
+            if node.up and not self._cut(sender, to):
+                node._guarded(lambda: node.receive_block(*block))
+
+        if sender not in self.byzantine and self.random.random() >= self.faults.loss:
+            self.at(self.random.randint(*self.faults.delay_ms), deliver)
+
+    def _repartition(self) -> None:
+        """Cut links in one of several shapes, or none, and again after a while."""
+        if not self.faults.partitions:
+            self._cut = lambda a, b: False
+            return
+        order = list(self.names)
+        self.random.shuffle(order)
+        place = {name: i for i, name in enumerate(order)}
+        n = len(order)
+        shapes: list[Callable[[str, str], bool]] = [
+            lambda a, b: False,
+            lambda a, b: (place[a] < n // 2) != (place[b] < n // 2),  # halves
+            lambda a, b: (place[a] == 0) != (place[b] == 0),  # one alone
+            lambda a, b: place[a] == 0,  # one that is heard by nobody
+            lambda a, b: (place[a] - place[b]) % n not in (1, n - 1),  # ring
+        ]
+        self._cut = self.random.choice(shapes)
+        self.at(self.random.randint(500, 6_000), self._repartition)
+
+    # ---- faults
+
+    def start(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+        self._repartition()
+
+    def crashed(self, node: Node) -> None:
+        self.crashes += 1
+        node.stop()
+        if self.random.random() < self.faults.wipe_log:
+            node.disk.wal.clear()
+        self.at(self.random.randint(10, 5_000), lambda: None if node.up else node.start())
+
+    def heal(self) -> None:
+        """End all faults but those of faulty nodes."""
+        self.faults = Faults(delay_ms=(5, 40), clock_skew_ms=self.faults.clock_skew_ms)
+        self._cut = lambda a, b: False
+        for node in self.nodes.values():
+            if not node.up:
+                node.start()
+
+    # ---- judges
+
+    @property
+    def correct(self) -> list[Node]:
+        return [node for name, node in self.nodes.items() if name not in self.byzantine]
+
+    def heights(self) -> list[int]:
+        return [node.disk.height for node in self.correct]
+
+    def known_ids(self, height: int) -> list[bytes]:
+        """Return block ids that a faulty node may have heard of."""
+        return [
+            kept.block_id
+            for node in self.nodes.values()
+            if node.up and node.driver.height == height
+            for r in node.driver._proposals.rounds
+            if (kept := node.driver._proposals.get(r)) is not None
+        ]
+
+    def note_commit(self, node: Node, commit: Commit, block_id: bytes, body: bytes) -> None:
+        """Agreement, and commits that verify."""
+        if node.name in self.byzantine:
+            return
+        verify_commit(SUITE, CHAIN_ID, self.validators, commit)
+        assert commit.block_id == block_id == block_id_of(body), self.description
+        decided = self._decided.setdefault(commit.height, block_id)
+        assert decided == block_id, f"two blocks at height {commit.height}: {self.description}"
+
+    def note_signature(
+        self, name: str, height: int, round: int, step: int, signed: SignedVote | SignedProposal
+    ) -> None:
+        """No double signing by a correct key."""
+        known = self._signed.setdefault((name, height, round, step), signed)
+        assert known == signed, f"{name} signed twice: {self.description}"
+
+    def check_evidence(self) -> None:
+        """Evidence names faulty nodes only, and verifies."""
+        for node in self.correct:
+            for evidence in node.evidence:
+                evidence.verify(SUITE, CHAIN_ID, self.validators)
+                assert evidence.validator in self.byzantine, self.description
