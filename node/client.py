@@ -476,6 +476,10 @@ class NodeClient:
         """Return the evidence bundle of a transaction."""
         return self.request("GET", f"/v1/evidence/transactions/{transaction_id}").content
 
+    def license_evidence(self, handle: str) -> bytes:
+        """Return the evidence bundle of a license: the states that `licenses.verification.license_keys` lists."""
+        return self.request("GET", f"/v1/evidence/licenses/{handle}").content
+
     def use_evidence(self, use_id: str) -> bytes:
         """Return the evidence bundle of a recorded use."""
         return self.request("GET", f"/v1/evidence/uses/{use_id}").content
