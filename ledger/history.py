@@ -30,6 +30,9 @@ _T = TypeVar("_T")
 TIP: Final = keyspace.meta("tip")
 """Key of the tip's record."""
 
+GENESIS: Final = keyspace.meta("genesis")
+"""Key of the genesis hash: which chain this database holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tip:

@@ -10,6 +10,7 @@ hashed, and must be the one that its parent names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from ledger import keyspace
@@ -138,10 +139,13 @@ class StateView:
             ) from None
         return encoded, proof
 
-    def stage(self, overlay: Overlay, batch: Batch) -> bytes:
+    def stage(
+        self, overlay: Overlay, batch: Batch, encodings: Mapping[str, bytes] | None = None
+    ) -> bytes:
         """Add the overlay's values and the pages that they change to `batch`; return the new root.
 
         Nothing is written, and this view stays as it is: an outcome that is not committed is simply dropped.
+        `encodings` are those of the overlay's values, where the caller has made them all already.
 
         Raises:
             TypeError, OverflowError, ValueError: as `codec.encode`, for a value outside the codec's profile.
@@ -155,7 +159,7 @@ class StateView:
                 batch.delete(keyspace.value(key))
                 changes.append((digest(key.encode()), None))
             else:
-                encoded = encode(value)
+                encoded = encode(value) if encodings is None else encodings[key]
                 batch.put(keyspace.value(key), encoded)
                 changes.append((digest(key.encode()), digest(encoded)))
         changes.sort()

@@ -24,7 +24,7 @@ from ledger.evidence import DuplicateVoteEvidence, evidence_hash
 from ledger.execution import evidence_key
 from ledger.genesis import Genesis
 from ledger.history import History, Tip
-from ledger.state import StateReader
+from ledger.state_store import StateView
 
 MAX_EVIDENCE_AGE_HEIGHTS: Final = 100_000
 """Double voting is found while its height's votes are still passed around; later it only costs look-ups."""
@@ -36,7 +36,7 @@ class Basis:
 
     genesis: Genesis
     tip: Tip
-    state: StateReader
+    state: StateView
     history: History
 
 

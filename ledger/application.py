@@ -1,0 +1,458 @@
+"""The application: the deterministic state machine that a consensus engine drives, in ABCI 2.0's vocabulary.
+
+An engine asks `info`, on an empty database `init_chain`; then for each height `prepare_proposal` (as proposer),
+`process_proposal` (before prevoting), and once it has decided `finalize_block`, which writes nothing, and
+`commit`, which writes block, commit, state, log and whatever the engine adds in one atomic synced batch.
+
+`commit` is `write_block`, the only slow step, and `adopt_block`. A runner may leave `write_block` to another thread
+and go on checking transactions meanwhile; everything else is called from one thread at a time, but for `prepare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ledger import keyspace
+from ledger.admission import (
+    DUPLICATE,
+    PreparedTransaction,
+    TransactionCache,
+    check_chain,
+    check_lifetime,
+    check_operations,
+    prepare_transaction,
+    registered_key,
+)
+from ledger.blocks import MAX_BLOCK_EVIDENCE, MAX_BLOCK_TRANSACTIONS, Block
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
+from ledger.commits import Commit
+from ledger.database import Batch, Database, Head
+from ledger.errors import (
+    DamagedStoreError,
+    InvalidBlock,
+    InvalidProof,
+    InvalidTransaction,
+    StorageError,
+)
+from ledger.evidence import DuplicateVoteEvidence
+from ledger.execution import ReportError
+from ledger.finalization import FinalizedBlock, finalize, finalize_genesis
+from ledger.genesis import Genesis
+from ledger.history import GENESIS, History, Tip
+from ledger.operations import OperationTable
+from ledger.proven import ProvenView, ProvenViews, View
+from ledger.state_store import StateView
+from ledger.state_tree import EMPTY_ROOT, StateProof
+from ledger.validation import (
+    Basis,
+    TransactionRules,
+    check_all_evidence,
+    check_decided,
+    check_evidence,
+    check_header,
+    check_last_commit,
+    check_size,
+    check_transactions,
+    make_header,
+)
+
+_BLOCK_FRAME_BYTES = 1024
+"""Header, array heads and rounding in a block's encoding."""
+
+_TRANSACTION_FRAME_BYTES = 5
+"""A byte string's head is at most this long."""
+
+
+def _report_nothing(transaction_id: bytes, kind: str, error: BaseException) -> None:
+    """Say nothing of a failed handler: who wants to know passes another function."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """An answer from the newest committed state, not necessarily under a quorum's checkpoint."""
+
+    height: int
+    state_root: bytes
+    value: bytes | None
+    proof: StateProof
+
+
+class Application:
+    """One chain's ledger over one database."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        operations: OperationTable,
+        database: Database,
+        report: ReportError = _report_nothing,
+    ) -> None:
+        """Open the chain; on an empty database call `init_chain` next.
+
+        Raises:
+            StorageError: the database holds another chain.
+            DamagedStoreError: the tip cannot be read, or does not agree with the database's head.
+        """
+        self._genesis = genesis
+        self._operations = operations
+        self._database = database
+        self._report = report
+        self._suite = genesis.suite
+        self._cache = TransactionCache(self.prepare)
+        self._views = ProvenViews(genesis.suite, genesis.chain_id)
+        self._unsaved: dict[int, SignedCheckpoint] = {}
+        self._basis: Basis | None = None
+        self._load()
+
+    # --- the chain as it is -------------------------------------------------------------------
+
+    @property
+    def genesis(self) -> Genesis:
+        return self._genesis
+
+    @property
+    def operations(self) -> OperationTable:
+        return self._operations
+
+    def info(self) -> Tip | None:
+        """Return the tip, or None before `init_chain`."""
+        return None if self._basis is None else self._basis.tip
+
+    @property
+    def tip(self) -> Tip:
+        """What the next block builds on."""
+        return self._current().tip
+
+    @property
+    def state(self) -> StateView:
+        """The state at the tip."""
+        return self._current().state
+
+    @property
+    def history(self) -> History:
+        """Blocks and log at the tip."""
+        return self._current().history
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the log at the tip, which validators sign once it is committed."""
+        tip = self.tip
+        return Checkpoint(self._genesis.chain_id, tip.log.size, tip.app_hash)
+
+    def wants_block(self) -> bool:
+        """Tell whether the next block appends to the log even if empty: a change of validators is under way."""
+        tip = self.tip
+        return (tip.bound_validators_hash, tip.bound_next_validators_hash) != (
+            tip.validators.hash(self._suite),
+            tip.next_validators.hash(self._suite),
+        )
+
+    def query(self, key: str) -> QueryResult:
+        """Return what the newest committed state holds at `key`, with its proof under the state root."""
+        state = self.state
+        value, proof = state.prove(key)
+        return QueryResult(self.tip.height, state.root, value, proof)
+
+    def _current(self) -> Basis:
+        assert self._basis is not None, "init_chain comes first"
+        return self._basis
+
+    # --- start --------------------------------------------------------------------------------
+
+    def init_chain(self) -> Tip:
+        """Write genesis into an empty database: height 0, the initial state, the first log entry."""
+        if self._basis is not None:
+            raise StorageError("the database holds a chain already")
+        empty = StateView(self._database, self._suite, EMPTY_ROOT)
+        tip, batch = finalize_genesis(self._genesis, empty)
+        self._database.write(batch, Head(0, tip.app_hash))
+        self._load()
+        return tip
+
+    def _load(self) -> None:
+        """Take up the chain that the database holds, if any."""
+        snapshot = self._database.snapshot()
+        history = History(snapshot, self._suite)
+        tip = history.tip()
+        head = self._database.head()
+        if tip is None:
+            if head is not None:
+                raise DamagedStoreError(f"height {head.height} is committed, but there is no tip")
+            return
+        if head != Head(tip.height, tip.app_hash):
+            raise DamagedStoreError(f"the tip is height {tip.height}, the head is {head}")
+        if tip.app_hash != tip.log.root(self._suite):
+            raise DamagedStoreError("the tip's application hash is not its log's root")
+        if snapshot.get(GENESIS) != self._genesis.hash:
+            raise StorageError(f"the database holds another chain than {self._genesis.chain_id}")
+        state = StateView(snapshot, self._suite, tip.state_root)
+        self._basis = Basis(self._genesis, tip, state, history)
+        self._views.add(self._view(self._basis))
+        stored = history.newest_checkpoint()
+        if stored is not None:
+            try:
+                self._views.record(stored[1])
+            except InvalidProof as error:
+                raise DamagedStoreError(f"the stored checkpoint: {error}") from error
+
+    def _view(self, basis: Basis) -> View:
+        """Return the view at the tip, for the validators of the height at which the log reached this size."""
+        tip = basis.tip
+        return View(
+            height=tip.binding_height,
+            size=tip.log.size,
+            root=tip.app_hash,
+            binding_index=tip.binding_index,
+            state=basis.state,
+            history=basis.history,
+            validators=basis.history.validators(max(tip.binding_height, 1)),
+            changes_validators=tip.bound_validators_hash != tip.bound_next_validators_hash,
+        )
+
+    # --- transactions -------------------------------------------------------------------------
+
+    def prepare(self, raw: bytes) -> PreparedTransaction:
+        """Read a transaction and verify its signature. Pure: any thread may do it; then `remember` it.
+
+        Raises:
+            InvalidTransaction: malformed, or a bad signature.
+        """
+        return prepare_transaction(self._suite, self._operations, raw)
+
+    def remember(self, prepared: PreparedTransaction) -> None:
+        """Keep a transaction that `prepare` returned, so that its signature is not verified again."""
+        self._cache.add(prepared)
+
+    def check_transaction(self, raw: bytes, now_ms: int) -> PreparedTransaction:
+        """Check a submitted transaction against the newest state and this node's clock.
+
+        Raises:
+            InvalidTransaction: it could not enter a block, or would certainly fail there.
+        """
+        basis = self._current()
+        prepared = self._cache.get(raw)
+        check_chain(prepared.transaction, self._genesis.chain_id)
+        check_lifetime(
+            prepared.transaction, now_ms, self._genesis.parameters.transaction_lifetime_ms
+        )
+        check_operations(basis.state, prepared, registered_key(basis.state, prepared.signer))
+        if basis.history.transaction_index(prepared.id) is not None:
+            raise InvalidTransaction(DUPLICATE, "the log holds it already")
+        return prepared
+
+    # --- blocks -------------------------------------------------------------------------------
+
+    def check_evidence(self, evidence: DuplicateVoteEvidence) -> None:
+        """Check evidence that a peer sent or this node found, before it waits for a block.
+
+        Raises:
+            InvalidBlock: bad, too old, or on the ledger already.
+        """
+        check_evidence(self._current(), evidence)
+
+    def prepare_proposal(
+        self,
+        height: int,
+        time_ms: int,
+        candidates: Iterable[bytes],
+        evidence: Sequence[DuplicateVoteEvidence],
+        last_commit: Commit | None,
+        proposer: str,
+    ) -> Block:
+        """Build the next block of those candidates, in their order, that may stand in it and fit.
+
+        `time_ms` lies after the last block's time. Candidates and evidence that are no good are left out.
+        """
+        basis = self._current()
+        assert height == basis.tip.height + 1, f"height {height} on top of {basis.tip.height}"
+        assert time_ms > basis.tip.time_ms, "a proposer waits until its clock passes the last block"
+        good = self._good_evidence(basis, evidence)
+        used = _BLOCK_FRAME_BYTES + sum(len(one.encode()) for one in good)
+        used += 0 if last_commit is None else len(last_commit.encode())
+        room = self._genesis.parameters.max_block_bytes - used
+        chosen = self._choose(TransactionRules(basis, time_ms), candidates, room)
+        header = make_header(
+            basis,
+            time_ms=time_ms,
+            transactions=chosen,
+            evidence=good,
+            last_commit=last_commit,
+            proposer=proposer,
+        )
+        return Block(header, chosen, good, last_commit)
+
+    def _choose(
+        self, rules: TransactionRules, candidates: Iterable[bytes], room: int
+    ) -> tuple[bytes, ...]:
+        chosen: list[bytes] = []
+        for raw in candidates:
+            size = len(raw) + _TRANSACTION_FRAME_BYTES
+            if size > room or len(chosen) == MAX_BLOCK_TRANSACTIONS:
+                break  # in order: what does not fit now is first in line for the next block
+            try:
+                rules.check(self._cache.get(raw))
+            except InvalidTransaction:
+                continue
+            chosen.append(raw)
+            room -= size
+        return tuple(chosen)
+
+    @staticmethod
+    def _good_evidence(
+        basis: Basis, evidence: Sequence[DuplicateVoteEvidence]
+    ) -> tuple[DuplicateVoteEvidence, ...]:
+        good: dict[tuple[int, str], DuplicateVoteEvidence] = {}
+        for one in evidence:
+            if len(good) == MAX_BLOCK_EVIDENCE:
+                break
+            try:
+                check_evidence(basis, one)
+            except InvalidBlock:
+                continue
+            good.setdefault((one.height, one.validator), one)
+        return tuple(good[place] for place in sorted(good))
+
+    def process_proposal(self, block: Block) -> None:
+        """Check everything that a block claims and holds; a validator prevotes only for what passes.
+
+        Raises:
+            InvalidBlock: with the rule that it breaks.
+        """
+        basis = self._current()
+        check_header(basis, block)
+        check_size(basis, block)
+        check_last_commit(basis, block.last_commit)
+        check_all_evidence(basis, block.evidence)
+        check_transactions(basis, block.header.time_ms, block.transactions, self._cache.get)
+
+    def finalize_block(self, block: Block) -> FinalizedBlock:
+        """Execute a decided block that `process_proposal` accepted. Nothing is written, nothing changes here."""
+        prepared = tuple(self._cache.get(raw) for raw in block.transactions)
+        return finalize(self._current(), block, prepared, self._report)
+
+    def apply_synced(
+        self, block: Block, commit: Commit, extra: Batch | None = None
+    ) -> FinalizedBlock:
+        """Verify, execute and write a block that others have decided, e.g. one fetched from a peer.
+
+        Transactions' signatures are not verified again: more than two thirds of the validators have.
+
+        Raises:
+            InvalidBlock: the commit is not the word of the validators for this block: whoever sent it lies.
+            DamagedStoreError: it is, but the block does not fit this node's own ledger: stop.
+        """
+        basis = self._current()
+        check_decided(basis, block, commit)
+        try:
+            check_header(basis, block)
+            check_last_commit(basis, block.last_commit)
+            check_all_evidence(basis, block.evidence)
+            prepared = check_transactions(
+                basis, block.header.time_ms, block.transactions, self._prepare_decided
+            )
+        except InvalidBlock as error:
+            raise DamagedStoreError(
+                f"the validators decided a block that does not fit this ledger: {error}"
+            ) from error
+        finalized = finalize(basis, block, prepared, self._report)
+        self.commit(finalized, commit, extra)
+        return finalized
+
+    def _prepare_decided(self, raw: bytes) -> PreparedTransaction:
+        return prepare_transaction(self._suite, self._operations, raw, verify=False)
+
+    def commit(self, finalized: FinalizedBlock, commit: Commit, extra: Batch | None = None) -> None:
+        """Write a finalised block and make it the tip: `write_block`, then `adopt_block`."""
+        self.write_block(finalized, commit, extra)
+        self.adopt_block(finalized)
+
+    def write_block(
+        self, finalized: FinalizedBlock, commit: Commit, extra: Batch | None = None
+    ) -> None:
+        """Write a finalised block with the commit that decided it and the engine's own changes, all at once.
+
+        `extra` carries what must be true exactly when this height is: the truncation of the engine's WAL.
+
+        Raises:
+            StorageError: the outcome is unknown. Stop the process.
+        """
+        tip = finalized.tip
+        assert tip.height == self.tip.height + 1, f"commit of {tip.height} on {self.tip.height}"
+        assert (commit.height, commit.block_id) == (tip.height, tip.block_id), "another's commit"
+        batch = finalized.batch
+        batch.put(keyspace.commit(tip.height), commit.encode())
+        batch.update(self._checkpoint_changes(dict(self._unsaved)))
+        if extra is not None:
+            batch.update(extra)
+        self._database.write(batch, Head(tip.height, tip.app_hash))
+
+    def adopt_block(self, finalized: FinalizedBlock) -> None:
+        """Make a written block the tip."""
+        tip, old = finalized.tip, self._current()
+        snapshot = self._database.snapshot()
+        state = old.state.successor(snapshot, tip.state_root, finalized.overlay)
+        self._basis = Basis(self._genesis, tip, state, History(snapshot, self._suite))
+        if tip.log.size > old.tip.log.size:
+            self._views.add(self._view(self._basis))
+        for prepared in finalized.transactions:
+            self._cache.forget(prepared.transaction.raw)
+        self._forget_saved()
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def proven(self) -> ProvenView | None:
+        """Return the newest view under a quorum's checkpoint: what answers with proof are made from.
+
+        None until the first quorum of this process' life, unless the stored checkpoint is the tip's.
+        """
+        return self._views.newest
+
+    def record_checkpoint(self, signed: SignedCheckpoint) -> ProvenView | None:
+        """Take a checkpoint with a log signature and a quorum of cosignatures; return the view that it proves.
+
+        None if it is older than what is proven, or of a size that this node has not reached. It is written with
+        the next block, or by `save_checkpoints`.
+
+        Raises:
+            InvalidProof: of another chain, a bad signature, or no quorum.
+            DamagedStoreError: a quorum vouches for another log: stop.
+        """
+        proven = self._views.record(signed)
+        if proven is not None:
+            self._unsaved[proven.height] = signed
+        return proven
+
+    def save_checkpoints(self) -> None:
+        """Write recorded checkpoints that no block has carried along: when the chain falls idle, and on closing."""
+        batch = self._checkpoint_changes(dict(self._unsaved))
+        if len(batch):
+            self._database.write(batch)
+        self._unsaved.clear()
+
+    def _forget_saved(self) -> None:
+        """Forget checkpoints that the block just adopted has carried along.
+
+        One recorded while it was being written counts as saved only if the newer snapshot holds it.
+        """
+        for height, signed in list(self._unsaved.items()):
+            if self.history.checkpoint(height) == signed:
+                del self._unsaved[height]
+
+    def _checkpoint_changes(self, unsaved: dict[int, SignedCheckpoint]) -> Batch:
+        """Return the writes that keep the newest checkpoint, and those after which other validators took over."""
+        batch = Batch()
+        if not unsaved:
+            return batch
+        stored = self.history.newest_checkpoint()
+        heights = sorted({*unsaved, *(() if stored is None else (stored[0],))})
+        for height in heights:
+            if height == heights[-1] or self._changes_validators(height):
+                if height in unsaved:
+                    batch.put(keyspace.checkpoint(height), unsaved[height].encode())
+            elif height not in unsaved:
+                batch.delete(keyspace.checkpoint(height))
+        return batch
+
+    def _changes_validators(self, height: int) -> bool:
+        header = self.history.header(height)
+        return header is not None and header.validators_hash != header.next_validators_hash
