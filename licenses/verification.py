@@ -197,7 +197,7 @@ def license_keys(record: License) -> tuple[str, ...]:
 
 
 def use_keys(use: CommittedUse, records: tuple[License, ...]) -> tuple[str, ...]:
-    """Return the state keys that a bundle about this use holds, ascending: its licenses', matter's and organisation's."""
+    """Return the state keys that a bundle about this use holds, ascending: of licenses, matter, organisation."""
     keys = {
         entry_key("matter", use.request.matter),
         organisation_key(use.request.organisation),
