@@ -316,10 +316,11 @@ class TrustedView:
 
 
 def _lack_of_quorum(verdict: PolicyVerdict, policy: Policy) -> str:
-    if not verdict.log_signature:
-        return "the checkpoint has no log signature by a key of the policy"
-    known = len(policy.witnesses)
-    return f"only {len(verdict.cosigners)} of {known} validators have cosigned the checkpoint"
+    cosigners, known = len(verdict.cosigners), len(policy.witnesses)
+    unsigned = (
+        "" if verdict.log_signature else ", and it has no log signature by a key of the policy"
+    )
+    return f"{cosigners} of {known} known validators have cosigned the checkpoint{unsigned}"
 
 
 def open_bundle(suite: Suite, policy: Policy, data: bytes) -> tuple[TrustedView, VerifiedBundle]:

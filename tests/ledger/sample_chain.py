@@ -108,7 +108,7 @@ class SampleChain:
         self.next_members = tuple(next_members or self.members)
         self.height += 1
         self.time_ms += 1000
-        by_hash = {}
+        by_hash: dict[bytes, bytes | None] = {}
         for key, value in (changes or {}).items():
             if value is None:
                 self._values.pop(key, None)
