@@ -10,8 +10,9 @@ hashed, and must be the one that its parent names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Final, Generic, TypeVar
 
 from ledger import keyspace
 from ledger.codec import Value, decode, encode
@@ -25,75 +26,103 @@ CACHED_PAGES: Final = 65_536
 """A page takes one to three kilobytes of memory: up to twice this many make some 200 MB at most."""
 
 CACHED_VALUE_BYTES: Final = 4 * 1024 * 1024
-"""Encoded; decoded values take several times as much, and two generations are kept."""
+"""Of encoded values; decoded they take several times as much, and two generations are kept."""
 
 _ENTRY_BYTES: Final = 64
 """What a cached value costs beside its encoding, so that absent keys are bounded too."""
-
-_MISSING: Final[Any] = object()
-"""Not cached: None means that the key has no value."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class _Cache(Generic[_K, _V]):
+class _Generations(Generic[_K, _V]):
     """A bounded cache of two generations: when the young one is full, it replaces the old one.
 
-    What is used moves to the young generation, so whatever is used once a generation stays. Threads may share it:
-    each step is one dictionary operation, and one that is lost costs a second reading, no more.
+    What is used moves to the young generation, so whatever is used once a generation stays. Threads share it:
+    every change is made under `lock`, and finding something young needs none.
     """
 
-    __slots__ = ("_capacity", "_cost", "_old", "_young")
+    __slots__ = ("_capacity", "_cost", "_old", "_young", "lock")
 
     def __init__(self, capacity: int) -> None:
+        self.lock = threading.RLock()
         self._capacity = capacity
         self._cost = 0
         self._young: dict[_K, tuple[_V, int]] = {}
         self._old: dict[_K, tuple[_V, int]] = {}
 
-    def get(self, key: _K) -> _V:
-        """Return what is cached, or `_MISSING`."""
+    def get(self, key: _K) -> _V | None:
         entry = self._young.get(key)
         if entry is None:
-            entry = self._old.get(key)
-            if entry is None:
-                return _MISSING  # type: ignore[no-any-return]  # the one value outside _V
-            self.put(key, *entry)
+            with self.lock:
+                entry = self._old.get(key)
+                if entry is None:
+                    return None
+                self.put(key, *entry)
         return entry[0]
 
     def put(self, key: _K, value: _V, cost: int) -> None:
         """Cache a value that takes `cost` of the capacity."""
-        if self._cost >= self._capacity:
-            # in this order: who reads between the two finds everything in both
-            self._old = self._young
-            self._young = {}
-            self._cost = 0
-        self._young[key] = (value, cost)
-        self._cost += cost
+        with self.lock:
+            if self._cost >= self._capacity:
+                self._old, self._young = self._young, {}
+                self._cost = 0
+            self._young[key] = (value, cost)
+            self._cost += cost
 
-    def copy(self) -> _Cache[_K, _V]:
-        """Return a cache that begins with what this one holds and then goes its own way."""
-        # The old generation is shared: the copy never writes to it, and what this cache may still add to it is
-        # about keys that are unchanged, or that the copy holds newer values of in its young generation.
-        copy = _Cache[_K, _V](self._capacity)
-        copy._cost = self._cost
-        copy._young = dict(self._young)
-        copy._old = self._old
-        return copy
+    def discard(self, keys: Iterable[_K]) -> None:
+        with self.lock:
+            for key in keys:
+                self._young.pop(key, None)
+                self._old.pop(key, None)
+
+
+class _Values:
+    """Decoded values for a line of views, each the successor of the one before.
+
+    Views have ascending versions. A value read in some version holds until the newest version, for a value that
+    changes is dropped when the view with the change begins; an older view cannot tell, and reads for itself.
+    Only the newest view adds values, so that none that was read before a change comes in after it.
+    """
+
+    __slots__ = ("_entries", "newest")
+
+    def __init__(self) -> None:
+        self._entries: _Generations[str, tuple[Value, int]] = _Generations(CACHED_VALUE_BYTES)
+        self.newest = 0
+
+    def get(self, key: str, version: int) -> tuple[Value, int] | None:
+        """Return (value, version in which it was read) if that holds for `version` too."""
+        entry = self._entries.get(key)
+        return entry if entry is not None and entry[1] <= version else None
+
+    def put(self, key: str, value: Value, version: int, cost: int) -> None:
+        with self._entries.lock:
+            if version == self.newest:
+                self._entries.put(key, (value, version), cost)
+
+    def advance(self, changed: Iterable[str], version: int) -> int | None:
+        """Begin the version after `version`, in which these keys change; None if another has begun already."""
+        with self._entries.lock:
+            if version != self.newest:
+                return None
+            self._entries.discard(changed)
+            self.newest += 1
+            return self.newest
 
 
 class StateView:
     """The state under `root` (32 bytes), read from `reader`; implements `StateReader`."""
 
-    __slots__ = ("_pages", "_reader", "_root", "_suite", "_values")
+    __slots__ = ("_pages", "_reader", "_root", "_suite", "_values", "_version")
 
     def __init__(self, reader: Reader, suite: Suite, root: bytes) -> None:
         self._reader = reader
         self._suite = suite
         self._root = root
-        self._pages = _Cache[bytes, Page](CACHED_PAGES)
-        self._values = _Cache[str, Value](CACHED_VALUE_BYTES)
+        self._pages: _Generations[bytes, Page] = _Generations(CACHED_PAGES)
+        self._values = _Values()
+        self._version = self._values.newest
 
     @property
     def root(self) -> bytes:
@@ -106,11 +135,12 @@ class StateView:
             DamagedStoreError: what is stored is not a value.
             StorageError: it cannot be read.
         """
-        value = self._values.get(key)
-        if value is _MISSING:
-            encoded = self.encoded(key)
-            value = None if encoded is None else _decode(key, encoded)
-            self._values.put(key, value, _ENTRY_BYTES + len(encoded or b""))
+        entry = self._values.get(key, self._version)
+        if entry is not None:
+            return entry[0]
+        encoded = self.encoded(key)
+        value = None if encoded is None else _decode(key, encoded)
+        self._values.put(key, value, self._version, _ENTRY_BYTES + len(encoded or b""))
         return value
 
     def encoded(self, key: str) -> bytes | None:
@@ -176,15 +206,17 @@ class StateView:
         """Return the view under `root`, which staging `overlay` gave, over `reader`, a snapshot that holds it."""
         view = StateView(reader, self._suite, root)
         view._pages = self._pages
-        view._values = self._values.copy()
-        for key in overlay.changes:
-            # Read again when it is asked for: only what is decoded has the types that every node sees.
-            view._values.put(key, _MISSING, _ENTRY_BYTES)
+        # Changed values are read again when they are asked for: only what is decoded has the types that every
+        # node sees, whichever of them a handler had put there.
+        version = self._values.advance(overlay.changes, self._version)
+        if version is not None:
+            view._values = self._values
+            view._version = version
         return view
 
     def _read_page(self, path: bytes, root: bytes) -> Page:
         page = self._pages.get(root)
-        if page is not _MISSING:
+        if page is not None:
             return page
         data = self._reader.get(keyspace.page(path))
         if data is None:
