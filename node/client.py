@@ -480,9 +480,13 @@ class NodeClient:
         """Return the evidence bundle of a license: the states that `licenses.verification.license_keys` lists."""
         return self.request("GET", f"/v1/evidence/licenses/{handle}").content
 
-    def use_evidence(self, use_id: str) -> bytes:
-        """Return the evidence bundle of a recorded use."""
-        return self.request("GET", f"/v1/evidence/uses/{use_id}").content
+    def use_evidence(self, use_id: str, *, token: str | None = None) -> bytes:
+        """Return the evidence bundle of a recorded use; a wallet gives its holder's token (see `wallet`)."""
+        path = f"/v1/evidence/uses/{use_id}"
+        if token is None:
+            return self.request("GET", path).content
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.request("GET", path, headers=headers, authenticated=False).content
 
     # --- one-time-code sessions ------------------------------------------------------------------------------
 
