@@ -36,6 +36,9 @@ class Connection:
     signer: Signer | None
     suite: Suite
     policy: Path | None
+    organisation: str
+    """USCC of the profile's organisation; "" where no profile names one."""
+    sealing_key: Path | None
 
     def require_signer(self) -> Signer:
         """Return the key.
@@ -179,7 +182,12 @@ def connect(
     signer = None if path is None else open_key(path)
     anchor = policy if policy is not None else _profile_path(profiles, selected.policy)
     return Connection(
-        NodeClient(url, signer=signer, timeout_s=timeout_s), signer, SHA256_ED25519, anchor
+        NodeClient(url, signer=signer, timeout_s=timeout_s),
+        signer,
+        SHA256_ED25519,
+        anchor,
+        selected.organisation,
+        _profile_path(profiles, selected.sealing_key),
     )
 
 

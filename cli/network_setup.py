@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from cli import sample
-from cli.output import CommandError
+from cli.output import CommandError, ExitCode
 from cli.profiles import Profile, Profiles, save_profiles
 from ledger.genesis import Genesis
 from ledger.keyfile import save_key, save_sealing_key
@@ -44,7 +46,8 @@ from node.config import (
 )
 from node.home import ValidatorSigners, create_node_home, replace_file
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK: Final = "127.0.0.1"
+_LOWEST_PORT: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +170,34 @@ def create_network(
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return that many loopback ports that nobody listens on now."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    """Return that many loopback ports that nobody listens on now.
+
+    They lie below the range from which the system takes ports of outgoing connections, so that a
+    node that is stopped finds its port free when it starts again.
+    """
+    candidates = list(range(_LOWEST_PORT, _ephemeral_ports_from()))
+    random.shuffle(candidates)
+    ports: list[int] = []
+    for port in candidates:
+        if len(ports) == count:
+            break
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
+            try:
+                one.bind((_LOOPBACK, port))
+            except OSError:
+                continue
+            ports.append(port)
+    if len(ports) < count:
+        raise CommandError(f"fewer than {count} free ports", exit_code=ExitCode.NOT_ESTABLISHED)
+    return tuple(ports)
+
+
+def _ephemeral_ports_from() -> int:
     try:
-        for one in sockets:
-            one.bind((_LOOPBACK, 0))
-        return tuple(one.getsockname()[1] for one in sockets)
-    finally:
-        for one in sockets:
-            one.close()
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
+        return max(int(text.split()[0]), _LOWEST_PORT + 1_000)
+    except (OSError, ValueError, IndexError):
+        return 32_768
 
 
 def _check_names(directory: Path, names: Sequence[str]) -> None:
@@ -331,9 +353,17 @@ def _save_sample_profiles(directory: Path, places: Sequence[NodePlace]) -> None:
         one.profile: Profile(
             node=apis.get(one.node, fallback),
             key=f"keys/{one.profile}.key",
+            sealing_key=_sealing_file(one),
             policy="policy.txt",
+            organisation=sample.by_short_name(one.organisation).uscc,
             description=f"{sample.by_short_name(one.organisation).name}: {one.holder}",
         )
         for one in sample.KEYS
     }
     save_profiles(Profiles(directory, "national-auditor", profiles))
+
+
+def _sealing_file(one: sample.SampleKey) -> str:
+    """Return the sealing key of windows that ask for licenses; nobody else needs it."""
+    wants = one.organisation in sample.SEALED and {"operator", "recorder"} & set(one.roles)
+    return f"keys/{one.organisation}.sealing" if wants else ""

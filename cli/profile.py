@@ -57,6 +57,7 @@ def add(
     node: Annotated[str, typer.Option("--node", help="Address of the node, http://HOST:PORT.")],
     key: Annotated[Path | None, typer.Option("--key", help="Key file.")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="Policy file.")] = None,
+    organisation: Annotated[str, typer.Option(help="USCC of your organisation.")] = "",
     description: Annotated[str, typer.Option("--description", help="Who this is.")] = "",
 ) -> None:
     """Add a profile, or replace the one of that name."""
@@ -73,10 +74,11 @@ def add(
             raise CommandError(f"there is no file {file}")
     profiles = load_profiles(mulu_home())
     profile = Profile(
-        node,
-        str(key.resolve()) if key else "",
-        str(policy.resolve()) if policy else "",
-        description,
+        node=node,
+        key=str(key.resolve()) if key else "",
+        policy=str(policy.resolve()) if policy else "",
+        organisation=organisation,
+        description=description,
     )
     save_profiles(
         Profiles(profiles.directory, profiles.default or name, {**profiles.by_name, name: profile})

@@ -22,7 +22,7 @@ from cli.output import CommandError
 from node.home import replace_file
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-_FIELDS: Final = ("node", "key", "policy", "description")
+_FIELDS: Final = ("node", "key", "sealing_key", "policy", "organisation", "description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class Profile:
 
     node: str = ""
     key: str = ""
+    sealing_key: str = ""
     policy: str = ""
+    organisation: str = ""
     description: str = ""
 
 

@@ -1,0 +1,1 @@
+"""Measuring a network of this machine: its own processes, a loader, figures."""

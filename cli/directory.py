@@ -1,0 +1,451 @@
+"""`mulu directory`: responsibilities, matters and what they rest on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from cli.connection import connect, operation
+from cli.directory_import import ImportPlan, read_plan, submit_plan
+from cli.options import (
+    CursorOption,
+    JsonOption,
+    KeyOption,
+    LimitOption,
+    NodeOption,
+    ProfileOption,
+    YesOption,
+)
+from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table
+from cli.validation import build, build_from
+from directory.codes import COLLECTIONS, Collection
+from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
+from node.client import Json, NodeClient
+
+app = typer.Typer(
+    help="Responsibilities, matters, instruments of law, systems, resources, entrustments.",
+    no_args_is_help=True,
+)
+
+CollectionArgument = Annotated[
+    str, typer.Argument(metavar="COLLECTION", help=f"One of {', '.join(COLLECTIONS)}.")
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The entry's identifier.")]
+OpinionOption = Annotated[str | None, typer.Option("--opinion", help="Why; kept on the ledger.")]
+
+
+@app.command(
+    "import",
+    epilog="Example: mulu directory import --statement responsibilities.txt "
+    "--department 11110112MB1D52349B --dry-run",
+)
+def import_entries(
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            help="A department's published statement: numbered paragraphs.", dir_okay=False
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="A table with a header row.", dir_okay=False)
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json-file", help="A JSON list of entries.", dir_okay=False)
+    ] = None,
+    collection: Annotated[
+        str, typer.Option(help="What the rows of a table or list are.")
+    ] = "responsibility",
+    department: Annotated[
+        str | None, typer.Option(help="USCC of the department that the statement is of.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be submitted; needs no node.")
+    ] = False,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import entries from a statement in plain text, a CSV table or a JSON list.
+
+    What is imported waits for the competent authority: `mulu directory approve`.
+    """
+    plan = read_plan(
+        statement=statement,
+        csv=csv,
+        json_file=json_file,
+        collection=_collection(collection),
+        department=department,
+    )
+    if dry_run:
+        _show_plan(plan, as_json)
+        return
+    connection = connect(node, key, profile)
+    with connection.client:
+        transactions = submit_plan(connection, plan, show_progress=not as_json)
+    if as_json:
+        show_json({**plan.document, "transactions": transactions})
+    else:
+        _show_plan(plan, as_json=False)
+        say(
+            f"Submitted {len(plan.operations)} entries in {len(transactions)} transactions; they "
+            "wait for approval: mulu directory approve --all"
+        )
+
+
+@app.command(epilog="Example: mulu directory submit matter matter.json --profile tongzhou-editor")
+def submit(
+    collection: CollectionArgument,
+    file: Annotated[Path, typer.Argument(help="The whole entry as JSON.", dir_okay=False)],
+    amend: Annotated[
+        bool, typer.Option("--amend", help="A new version of an entry that counts.")
+    ] = False,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit an entry; it counts once the competent authority has approved it.
+
+    docs/OPERATIONS.md lists the fields of each collection under directory.<collection>.publish.
+    """
+    name = _collection(collection)
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CommandError(f"cannot read {file}: {error}") from None
+    entry = build_from(ENTRY_MODELS[name], document, where=str(file))
+    kind = f"directory.{name}.{'amend' if amend else 'publish'}"
+    connection = connect(node, key, profile)
+    with connection.client:
+        result = connection.submit([operation(kind, entry)])
+    _committed(result.id, result.height, as_json, id=entry.identifier, waits_for="approval")
+
+
+@app.command(
+    epilog="Example: mulu directory retire matter 11110112MB1D52349B0000000000001 --reason …"
+)
+def retire(
+    collection: CollectionArgument,
+    identifier: IdArgument,
+    reason: Annotated[str, typer.Option(help="Why; kept on the ledger.")],
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask that an entry count no longer; that waits for approval, too."""
+    body = build(RetireEntry, id=identifier, reason=reason)
+    connection = connect(node, key, profile)
+    with connection.client:
+        result = connection.submit([operation(f"directory.{_collection(collection)}.retire", body)])
+    _committed(result.id, result.height, as_json, id=identifier, waits_for="approval")
+
+
+@app.command(
+    epilog="Example: mulu directory approve responsibility --all --profile tongzhou-approver"
+)
+def approve(
+    collection: CollectionArgument,
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The entry; or --all.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All entries of the collection that wait.")
+    ] = False,
+    owner: Annotated[str | None, typer.Option(help="With --all: only this owner's.")] = None,
+    opinion: OpinionOption = None,
+    yes: YesOption = False,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve what waits, exactly as it is shown now: the approval names the version's hash."""
+    name = _collection(collection)
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        if everything == (identifier is not None):
+            raise CommandError("give an ID, or --all", hint="See mulu directory approve --help")
+        waiting = (
+            _waiting(client, name, owner)
+            if identifier is None
+            else [client.directory_entry(name, identifier)]
+        )
+        if not waiting:
+            say("Nothing waits.")
+            return
+        if not yes and not as_json:
+            _show_waiting(waiting)
+            typer.confirm(f"Approve {len(waiting)}?", abort=True, err=True)
+        operations = [
+            operation(
+                "directory.entry.approve",
+                build(
+                    ApproveEntry,
+                    collection=name,
+                    id=entry["id"],
+                    version=pending_version(entry),
+                    opinion=opinion,
+                ),
+            )
+            for entry in waiting
+        ]
+        transactions = []
+        for start in range(0, len(operations), 100):
+            result = connection.submit(operations[start : start + 100])
+            transactions.append(result.id)
+    if as_json:
+        show_json({"approved": [entry["id"] for entry in waiting], "transactions": transactions})
+    else:
+        say(f"Approved {len(waiting)}; transactions: {', '.join(transactions)}")
+
+
+@app.command(
+    "return", epilog="Example: mulu directory return matter 11110112MB1D52349B… --opinion …"
+)
+def return_entry(
+    collection: CollectionArgument,
+    identifier: IdArgument,
+    opinion: Annotated[str, typer.Option(help="The reason; kept on the ledger.")],
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Return what waits to its owner, with the reason."""
+    name = _collection(collection)
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        version = pending_version(client.directory_entry(name, identifier))
+        body = build(ReturnEntry, collection=name, id=identifier, version=version, opinion=opinion)
+        result = connection.submit([operation("directory.entry.return", body)])
+    _committed(result.id, result.height, as_json, id=identifier)
+
+
+@app.command(epilog="Example: mulu directory withdraw matter 11110112MB1D52349B…")
+def withdraw(
+    collection: CollectionArgument,
+    identifier: IdArgument,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back your organisation's own submission before it is decided."""
+    name = _collection(collection)
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        version = pending_version(client.directory_entry(name, identifier))
+        body = build(WithdrawEntry, collection=name, id=identifier, version=version)
+        result = connection.submit([operation("directory.entry.withdraw", body)])
+    _committed(result.id, result.height, as_json, id=identifier)
+
+
+@app.command("list", epilog="Example: mulu directory list matter --text disclosure")
+def list_entries(
+    collection: CollectionArgument,
+    text: Annotated[str | None, typer.Option(help="Words to look for.")] = None,
+    owner: Annotated[str | None, typer.Option(help="USCC of the owner.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="pending, effective, returned, withdrawn or retired."),
+    ] = None,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List entries of a collection."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        page = client.directory(
+            _collection(collection),
+            text=text,
+            owner=owner,
+            status=status,
+            cursor=cursor,
+            limit=limit,
+        )
+    if as_json:
+        show_json({"items": page.items, "cursor": page.cursor})
+        return
+    show_table(
+        collection.capitalize(),
+        ("Id", "Title", "Status", "Waiting", "Versions"),
+        (
+            (
+                entry["id"],
+                entry.get("title"),
+                entry.get("status"),
+                (entry.get("pending") or {}).get("action"),
+                entry.get("versions"),
+            )
+            for entry in page.items
+        ),
+    )
+    if page.cursor:
+        say(f"More: --cursor {page.cursor}")
+
+
+@app.command(epilog="Example: mulu directory show responsibility 11110112MB1D52349B-1")
+def show(
+    collection: CollectionArgument,
+    identifier: IdArgument,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an entry: what counts, what waits, and its history."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        record = client.directory_entry(_collection(collection), identifier)
+    if as_json:
+        show_json(record)
+    else:
+        show_record(f"{collection.capitalize()} {identifier}", record)
+
+
+@app.command(epilog="Example: mulu directory trace matter 11110112MB1D52349B… --up")
+def trace(
+    collection: CollectionArgument,
+    identifier: IdArgument,
+    up: Annotated[
+        bool, typer.Option("--up/--down", help="Up: what it rests on. Down: what rests on it.")
+    ] = True,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trace an entry: responsibility to system to data, matter to responsibility to article."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        tree = client.directory_trace(
+            _collection(collection), identifier, direction="up" if up else "down"
+        )
+    if as_json:
+        show_json(tree)
+    else:
+        _show_tree(tree)
+
+
+@app.command(epilog="Example: mulu directory check --department 11110112MB1D52349B")
+def check(
+    department: Annotated[str | None, typer.Option(help="Only this department.")] = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the structure: a responsibility without system or data, data without responsibility …
+
+    Exit code 1 where there are findings.
+    """
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        report = client.directory_check(department=department)
+    findings = report["findings"]
+    if as_json:
+        show_json(report)
+    else:
+        show_table(
+            "Findings",
+            ("Finding", "Entry", "What"),
+            ((one.get("code"), one.get("entry"), one.get("text")) for one in findings),
+        )
+    if findings:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def pending_version(entry: Json) -> str:
+    """Return the hash of the version of an entry that waits.
+
+    Raises:
+        CommandError: nothing waits.
+    """
+    pending = entry.get("pending")
+    if not pending:
+        raise CommandError(
+            f"nothing of {entry['id']} waits for approval",
+            code="directory.entry.nothing_pending",
+            exit_code=ExitCode.REFUSED,
+        )
+    return str(pending["version"])
+
+
+def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> list[Json]:
+    """Return all entries of a collection of which something waits."""
+    entries: list[Json] = []
+    cursor = None
+    while True:
+        page = client.directory(collection, owner=owner, cursor=cursor, limit=500)
+        entries += [entry for entry in page.items if entry.get("pending")]
+        cursor = page.cursor
+        if cursor is None:
+            return entries
+
+
+def _collection(text: str) -> Collection:
+    if text not in COLLECTIONS:
+        raise CommandError(
+            f"{text!r} is not a collection", hint=f"Choose from {', '.join(COLLECTIONS)}."
+        )
+    return cast("Collection", text)
+
+
+def _committed(transaction: str, height: int | None, as_json: bool, **more: object) -> None:
+    if as_json:
+        show_json({"transaction": transaction, "height": height, **more})
+    else:
+        say(f"Committed: transaction {transaction} in block {height}.")
+
+
+def _show_plan(plan: ImportPlan, as_json: bool) -> None:
+    if as_json:
+        show_json(plan.document)
+        return
+    show_table(plan.title, plan.columns, plan.rows)
+    for note in plan.notes:
+        say(note)
+
+
+def _show_waiting(entries: list[Json]) -> None:
+    show_table(
+        "Waiting",
+        ("Id", "Action", "Title", "Version"),
+        (
+            (
+                entry["id"],
+                entry["pending"]["action"],
+                entry.get("title"),
+                entry["pending"]["version"],
+            )
+            for entry in entries
+        ),
+    )
+
+
+def _show_tree(tree: Any) -> None:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from cli.output import console, printable
+
+    def label(entry: Json) -> Text:
+        parts = [entry.get("collection"), entry.get("id"), entry.get("title"), entry.get("note")]
+        return Text(printable("  ".join(str(part) for part in parts if part)))
+
+    def grow(branch: Tree, entry: Json) -> None:
+        for child in entry.get("children", ()):
+            grow(branch.add(label(child)), child)
+
+    root = Tree(label(tree))
+    grow(root, tree)
+    console().print(root)

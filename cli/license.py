@@ -1,0 +1,621 @@
+"""`mulu license`: types, issuers, licenses, their use at a window, and their verification."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.connection import Connection, connect, operation, passphrase_of
+from cli.options import (
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    PolicyOption,
+    ProfileOption,
+)
+from cli.org import show_result
+from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.proofs import load_policy
+from cli.validation import build
+from cli.window import (
+    Case,
+    Wish,
+    await_consent,
+    items_of,
+    make_request,
+    receive_fields,
+    record_operation,
+    show_request,
+)
+from ledger.keyfile import load_sealing_key
+from ledger.keys import SealingKey
+from licenses.issuance import HolderOffer, license_randomness, prepare_license, read_package
+from licenses.models import (
+    STATUS_NAMES,
+    AccreditIssuer,
+    ChangeStatus,
+    DefineType,
+    RevokeLicense,
+    SuspendIssuer,
+)
+from licenses.verification import Outcome, Question, Report, verify
+from node.client import NodeClient
+from node.home import replace_file
+
+app = typer.Typer(
+    help="License types, issuers, licenses, uses, verification.", no_args_is_help=True
+)
+type_app = typer.Typer(help="Define and show license types.", no_args_is_help=True)
+app.add_typer(type_app, name="type")
+
+_HANDLE_HEX: Final = 64
+
+TypeArgument = Annotated[
+    str, typer.Argument(metavar="TYPE", help="Type code: USCC of the defining authority, 3 digits.")
+]
+HandleArgument = Annotated[
+    str, typer.Argument(metavar="HANDLE", help="The license's handle, 64 hex digits.")
+]
+SealingKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MULU_SEALING_KEY", help="Your organisation's sealing key file.", dir_okay=False
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept on the ledger.")]
+
+
+@type_app.command(
+    epilog="Example: mulu license type define 11100000MB1A00079T001 --name 居住证 --holder person "
+    "--field holder_name=姓名 --field permit_number=证件号 --profile residence-ministry"
+)
+def define(
+    code: TypeArgument,
+    name: Annotated[str, typer.Option(help="What the license is called.")],
+    holder: Annotated[str, typer.Option(help="person or organisation.")],
+    field: Annotated[list[str], typer.Option("--field", help="NAME=TITLE; repeat for each field.")],
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Define a license type, or widen it; its defining authority does this."""
+    fields = [
+        {"name": field_name, "title": title} for field_name, title in pairs(field, "NAME=TITLE")
+    ]
+    body = build(DefineType, type=code, name=name, holder_kind=holder, fields=fields)
+    connection = connect(node, key, profile)
+    with connection.client:
+        show_result(connection.submit([operation("licenses.type.define", body)]), as_json)
+
+
+@type_app.command(epilog="Example: mulu license type show 11100000MB1A00079T001")
+def show(
+    code: TypeArgument,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a license type as the ledger holds it."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        record = client.state(f"licenses/type/{code}")["value"]
+    if record is None:
+        raise CommandError(
+            f"the ledger has no license type {code}", code="unknown", exit_code=ExitCode.REFUSED
+        )
+    if as_json:
+        show_json({"code": code, **record})
+    else:
+        show_record(f"License type {code}", record)
+
+
+@app.command(
+    epilog="Example: mulu license accredit 11100000MB1A00079T001 11110000MB1A00108A --from 2026-01-01"
+)
+def accredit(
+    code: TypeArgument,
+    issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="USCC of the issuer.")],
+    valid_from: Annotated[str, typer.Option("--from", help="Date, YYYY-MM-DD.")],
+    valid_to: Annotated[
+        str | None, typer.Option("--to", help="Date, YYYY-MM-DD; without end if left out.")
+    ] = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accredit an issuer for a type and a period."""
+    body = build(
+        AccreditIssuer,
+        type=code,
+        issuer=issuer,
+        valid_from_ms=date_ms(valid_from),
+        valid_to_ms=None if valid_to is None else date_ms(valid_to),
+    )
+    connection = connect(node, key, profile)
+    with connection.client:
+        show_result(connection.submit([operation("licenses.issuer.accredit", body)]), as_json)
+
+
+@app.command(
+    epilog="Example: mulu license suspend 11100000MB1A00079T001 11110000MB1A00108A --reason 'under review'"
+)
+def suspend(
+    code: TypeArgument,
+    issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="USCC of the issuer.")],
+    reason: ReasonOption,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Suspend an issuer: no new licenses; those recorded before stay valid."""
+    body = build(SuspendIssuer, type=code, issuer=issuer, reason=reason)
+    connection = connect(node, key, profile)
+    with connection.client:
+        show_result(connection.submit([operation("licenses.issuer.suspend", body)]), as_json)
+
+
+@app.command(
+    epilog="Example: mulu license issue --type 11100000MB1A00079T001 --issuer 11110000MB1A00108A "
+    "--serial 2026000001 --field holder_name=李明 --offer mulu-offer:… --out permit.json"
+)
+def issue(
+    license_type: Annotated[str, typer.Option("--type", help="Type code, 21 characters.")],
+    issuer: Annotated[str, typer.Option(help="USCC of your organisation.")],
+    serial: Annotated[str, typer.Option(help="Serial number, 6 to 32 of 0-9 and A-Z.")],
+    field: Annotated[list[str], typer.Option("--field", help="NAME=VALUE; repeat for each field.")],
+    out: Annotated[
+        Path, typer.Option(help="Where to write the credential: personal data!", dir_okay=False)
+    ],
+    offer: Annotated[
+        str | None,
+        typer.Option(help="The holder's offer, from `mulu wallet offer`; unbound if left out."),
+    ] = None,
+    valid_from: Annotated[
+        str | None, typer.Option("--from", help="Date, YYYY-MM-DD; now if left out.")
+    ] = None,
+    valid_to: Annotated[
+        str | None, typer.Option("--to", help="Date, YYYY-MM-DD; without end if left out.")
+    ] = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a license: sign its credential, record its handle, write the file for the holder's wallet."""
+    from licenses.identifiers import LicenseIdentifier
+
+    if out.exists():
+        raise CommandError(f"{out} exists already", hint="Choose another --out.")
+    values = dict(pairs(field, "NAME=VALUE"))
+    connection = connect(node, key, profile)
+    with connection.client:
+        identifier = str(LicenseIdentifier.build(license_type, issuer, serial))
+        issued = prepare_license(
+            connection.suite,
+            connection.require_signer(),
+            chain_id=connection.client.network().chain_id,
+            issuer=issuer,
+            license_type=license_type,
+            identifier=identifier,
+            fields=values,
+            offer=None if offer is None else HolderOffer.parse(offer),
+            valid_from_ms=now_ms() if valid_from is None else date_ms(valid_from),
+            valid_to_ms=None if valid_to is None else date_ms(valid_to),
+            now_ms=now_ms(),
+            randomness=os.urandom(license_randomness(len(values))),
+        )
+        # The file first: a recorded license whose only credential is lost could never be used.
+        replace_file(out, issued.package().encode())
+        try:
+            result = connection.submit([operation("licenses.license.issue", issued.body)])
+        except CommandError as error:
+            if error.exit_code is ExitCode.REFUSED:
+                out.unlink(missing_ok=True)
+            raise
+    handle = issued.credential.handle.hex()
+    if as_json:
+        show_result(result, True, handle=handle, identifier=identifier, file=str(out))
+    else:
+        say(
+            f"License {identifier}\nhandle {handle}\nrecorded by transaction {result.id} in block "
+            f"{result.height}; the holder's file: {out}"
+        )
+
+
+@app.command(epilog="Example: mulu license withhold 5e… --reason 'under investigation'")
+def withhold(
+    handle: Annotated[list[str], typer.Argument(metavar="HANDLE…", help="Handles of one license.")],
+    reason: ReasonOption,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Withhold a license for a time."""
+    body = build(ChangeStatus, licenses=handle, reason=reason)
+    _change(connect(node, key, profile), "withhold", body, as_json)
+
+
+@app.command("give-back", epilog="Example: mulu license give-back 5e… --reason 'found in order'")
+def give_back(
+    handle: Annotated[list[str], typer.Argument(metavar="HANDLE…", help="Handles of one license.")],
+    reason: ReasonOption,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a withheld license back."""
+    body = build(ChangeStatus, licenses=handle, reason=reason)
+    _change(connect(node, key, profile), "give_back", body, as_json)
+
+
+@app.command(epilog="Example: mulu license revoke 5e… --reason 'moved away' --status 04")
+def revoke(
+    handle: Annotated[list[str], typer.Argument(metavar="HANDLE…", help="Handles of one license.")],
+    reason: ReasonOption,
+    status: Annotated[
+        str,
+        typer.Option(
+            help="03 rescinded, 04 cancelled, 05 lapsed, 06 transferred out, 07 revoked, 99 other."
+        ),
+    ] = "07",
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a license for good."""
+    body = build(RevokeLicense, licenses=handle, reason=reason, status=status)
+    _change(connect(node, key, profile), "revoke", body, as_json)
+
+
+@app.command(epilog="Example: mulu license status 5e… --profile national-auditor")
+def status(
+    handle: HandleArgument,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the ledger knows of a license: status, history, number of uses."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        record = client.license(handle)
+    if as_json:
+        show_json(record)
+        return
+    history = record.pop("history", [])
+    code = record.get("status")
+    record["status"] = f"{code} {STATUS_NAMES.get(str(code), '')}"
+    for name in ("valid_from_ms", "valid_to_ms", "recorded_ms"):
+        if record.get(name) is not None:
+            record[name.removesuffix("_ms")] = time_text(record.pop(name))
+    show_record(f"License {handle}", record)
+    show_table(
+        "Status history",
+        ("Status", "Since", "Block", "Reason", "By"),
+        (
+            (
+                f"{change['status']} {STATUS_NAMES.get(change['status'], '')}",
+                time_text(change["time_ms"]),
+                change["height"],
+                change["reason"],
+                change["organisation"],
+            )
+            for change in history
+        ),
+    )
+
+
+@app.command(
+    epilog="Example: mulu license request --code 12345678 --matter 11110112MB1D52349B0000207110290 "
+    "--ask 11100000MB1A00079T001:holder_name,permit_number --case-number TJ-1 --profile tianjin-operator"
+)
+def request(
+    code: Annotated[str, typer.Option(help="The one-time code that the holder has told you.")],
+    matter: Annotated[str, typer.Option(help="Code of the matter, 31 characters.")],
+    ask: Annotated[
+        list[str], typer.Option(help="TYPE:field,field – what you ask of a license; repeat.")
+    ],
+    case_number: Annotated[str, typer.Option(help="Your case; the holder sees it.")],
+    purpose: Annotated[str, typer.Option(help="Why you ask; the holder sees it.")],
+    division: Annotated[str, typer.Option(help="Where, six digits (GB/T 2260).")],
+    place: Annotated[str, typer.Option(help="Where, in words.")] = "service hall",
+    window: Annotated[str, typer.Option(help="Your window.")] = "1",
+    organisation: Annotated[
+        str | None, typer.Option(help="USCC of your organisation; else the profile's.")
+    ] = None,
+    session_node: Annotated[
+        str | None, typer.Option(help="Node of the holder's jurisdiction; else yours.")
+    ] = None,
+    sealing_key: SealingKeyOption = None,
+    case: Annotated[
+        Path, typer.Option(help="Case file to write: for `mulu license use`.", dir_okay=False)
+    ] = Path("case.json"),
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 120.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a holder for fields of a license, and wait for the consent."""
+    if case.exists():
+        raise CommandError(f"{case} exists already", hint="Choose another --case.")
+    connection = connect(node, key, profile)
+    sealing = open_sealing_key(sealing_key or connection.sealing_key)
+    wish = Wish(
+        organisation=organisation or connection.organisation,
+        sealing_key=sealing.public_key,
+        matter=matter,
+        division=division,
+        items=items_of(ask),
+        window=window,
+        case_number=case_number,
+        purpose=purpose,
+        place=place,
+    )
+    with connection.client as client:
+        envelope = make_request(connection.require_signer(), client.network().chain_id, wish)
+        with session_client(connection, session_node) as sessions:
+            opened = show_request(sessions, code, envelope)
+            opened.save(case)
+            if not as_json:
+                say(f"Request {opened.use_id.hex()} sent; waiting for the holder …")
+            answered = await_consent(sessions, opened, sealing, timeout_s=timeout)
+    answered.save(case)
+    if as_json:
+        show_json({"use": answered.use_id.hex(), "case": str(case)})
+    else:
+        say(f"The holder consents. Next: mulu license use {case}")
+
+
+@app.command(epilog="Example: mulu license use case.json --profile tianjin-recorder")
+def use(
+    case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
+    receive: Annotated[
+        bool, typer.Option("--receive/--record-only", help="Wait for the fields, too.")
+    ] = True,
+    sealing_key: SealingKeyOption = None,
+    policy: PolicyOption = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a use with the holder's consent; then receive the fields, checked against the ledger."""
+    opened = Case.load(case)
+    connection = connect(node, key, profile, policy=policy)
+    with connection.client as client:
+        result = connection.submit([record_operation(opened)], wait="proven", timeout_s=timeout)
+        fields: list[dict[str, object]] = []
+        if receive:
+            if connection.policy is None:
+                raise CommandError("no policy to check the fields with", hint="Give --policy FILE.")
+            anchor = load_policy(connection.policy)
+            sealing = open_sealing_key(sealing_key or connection.sealing_key)
+            with session_client(connection, opened.session_node) as sessions:
+                disclosed = receive_fields(
+                    client, sessions, opened, sealing, anchor, timeout_s=timeout
+                )
+            fields = [
+                {"license": one.handle.hex(), "type": one.license_type, "fields": dict(one.fields)}
+                for one in disclosed
+            ]
+    if as_json:
+        show_result(result, True, use=opened.use_id.hex(), disclosed=fields)
+        return
+    say(f"Recorded: use {opened.use_id.hex()}, transaction {result.id}, block {result.height}.")
+    for one in fields:
+        show_record(f"License {one['license']}", dict(one["fields"]))  # type: ignore[call-overload]
+
+
+@app.command(
+    "verify",
+    epilog="Example: mulu license verify permit.json --policy policy.txt; offline: add --offline --bundle B",
+)
+def verify_license(
+    credential: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A credential or presentation; - reads standard input.", allow_dash=True
+        ),
+    ] = None,
+    handle: Annotated[
+        str | None, typer.Option(help="Verify what the ledger says of this handle instead.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Evidence bundle; asked from the node if left out.", dir_okay=False),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="For this time: YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Open no socket; needs --bundle.")
+    ] = False,
+    max_anchor_age: Annotated[
+        float, typer.Option(min=0, help="Days that the policy may be old.")
+    ] = 90.0,
+    fresh: Annotated[
+        float, typer.Option(min=0, help="Seconds that the newest checkpoint may be old.")
+    ] = 3600.0,
+    audience: Annotated[
+        str | None, typer.Option(help="The presentation must be for this organisation (USCC).")
+    ] = None,
+    nonce: Annotated[str | None, typer.Option(help="… and for this request.")] = None,
+    policy: PolicyOption = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a license: one verdict a check.
+
+    Exit codes: 0 valid, 1 not valid, 2 unreadable input, 3 could not be established.
+    """
+    text = None if credential is None else _read_text(credential)
+    if text is None and handle is None and bundle is None:
+        raise CommandError("nothing to verify", hint="Give a credential, --handle or --bundle.")
+    question = Question(
+        now_ms=now_ms(),
+        at_ms=None if at is None else date_ms(at),
+        audience=audience,
+        nonce=nonce,
+        fresh_ms=int(fresh * 1000),
+        max_anchor_age_ms=int(max_anchor_age * 86_400_000),
+    )
+    data = None if bundle is None else read_bytes(bundle)
+    anchor = policy
+    if data is None and not offline:
+        connection = connect(node, key, profile, policy=policy)
+        anchor = connection.policy
+        with connection.client:
+            data = _fetch_bundle(connection, text, handle)
+    if anchor is None:
+        raise CommandError(
+            "no policy: whom do you trust?",
+            hint="Give --policy FILE, set MULU_POLICY, or use a profile with one.",
+            code="no_policy",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+        )
+    from ledger.suite import SHA256_ED25519
+
+    report = verify(SHA256_ED25519, load_policy(anchor), question, credential=text, bundle=data)
+    show_report(report, as_json)
+    raise typer.Exit(int(report.exit_code))
+
+
+def open_sealing_key(path: Path | None) -> SealingKey:
+    """Load an organisation's sealing key.
+
+    Raises:
+        CommandError: none is named, or it cannot be opened.
+    """
+    if path is None:
+        raise CommandError(
+            "no sealing key was given",
+            hint="Give --sealing-key FILE, set MULU_SEALING_KEY, or use a window's profile.",
+        )
+    return load_sealing_key(path, passphrase_of(path))
+
+
+def session_client(connection: Connection, node: str | None) -> NodeClient:
+    """Return a client of the node that relays the session, signing with the connection's key."""
+    return NodeClient(node or connection.client.url, signer=connection.signer)
+
+
+def show_report(report: Report, as_json: bool) -> None:
+    """Show the verdicts of a verification."""
+    if as_json:
+        show_json(report.to_json())
+        return
+    marks = {
+        Outcome.PASSED: "✓",
+        Outcome.FAILED: "✗",
+        Outcome.UNREADABLE: "✗",
+        Outcome.UNESTABLISHED: "?",
+        Outcome.NOT_CHECKED: " ",
+    }
+    show_table(
+        f"Verification of {report.subject or 'the input'}",
+        ("", "Check", "Code", "What"),
+        (
+            (marks[one.outcome], one.check.replace("_", " "), one.code, one.text)
+            for one in report.verdicts
+            if one.outcome is not Outcome.NOT_CHECKED
+        ),
+    )
+    say(
+        {
+            0: "Valid.",
+            1: "NOT valid.",
+            2: "Unreadable input.",
+            3: "Could not be established.",
+        }[int(report.exit_code)]
+    )
+
+
+def pairs(texts: list[str], form: str) -> list[tuple[str, str]]:
+    """Return `NAME=VALUE` texts as pairs.
+
+    Raises:
+        CommandError: no `=`, or a name occurs twice.
+    """
+    result: list[tuple[str, str]] = []
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise CommandError(f"{text!r} is not of the form {form}")
+        if name in dict(result):
+            raise CommandError(f"{name} is given twice")
+        result.append((name, value))
+    return result
+
+
+def now_ms() -> int:
+    """Return this machine's time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def date_ms(text: str) -> int:
+    """Return a date or time in UTC as milliseconds since the epoch.
+
+    Raises:
+        CommandError: neither.
+    """
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"{text!r} is not a date", hint="Write YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ."
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_text(path: Path) -> str:
+    import sys
+
+    data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
+    return data.decode("utf-8", "replace")
+
+
+def _fetch_bundle(connection: Connection, text: str | None, handle: str | None) -> bytes | None:
+    """Return the evidence on a license; None where the credential is unreadable and so names no license."""
+    from ledger.errors import DecodeError, InvalidSignature
+
+    if handle is None:
+        try:
+            handle = read_package(connection.suite, text or "").handle.hex()
+        except (DecodeError, InvalidSignature):
+            return None
+    return connection.client.license_evidence(handle)
+
+
+def _change(connection: Connection, verb: str, body: ChangeStatus, as_json: bool) -> None:
+    with connection.client:
+        show_result(connection.submit([operation(f"licenses.license.{verb}", body)]), as_json)

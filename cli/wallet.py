@@ -1,0 +1,362 @@
+"""`mulu wallet`: a holder's licenses, consents and receipts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.connection import passphrase_of
+from cli.options import JsonOption, NodeOption, TimeoutOption
+from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.wallet_link import WalletLink, describe_request, now_ms
+from ledger.policy import Policy
+from ledger.suite import SHA256_ED25519
+from licenses.use import RequestEnvelope
+from licenses.wallet import KEY_FILE, Wallet
+from node.client import NodeClient
+from node.home import replace_file
+
+app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)
+
+WalletOption = Annotated[
+    Path,
+    typer.Option(
+        "--wallet", envvar="MULU_WALLET", help="The wallet's home directory.", file_okay=False
+    ),
+]
+DEFAULT_WALLET = Path("~/.mulu-wallet")
+
+
+@app.command(epilog="Example: mulu wallet init --node http://127.0.0.1:8080 --policy policy.txt")
+def init(
+    policy: Annotated[
+        Path, typer.Option(help="Policy file: what the wallet believes.", dir_okay=False)
+    ],
+    node: Annotated[str, typer.Option(help="Node of your jurisdiction.")],
+    wallet: WalletOption = DEFAULT_WALLET,
+    unprotected: Annotated[
+        bool, typer.Option("--unprotected", help="No passphrase; for demonstrations only.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set up a wallet in a directory of its own."""
+    home = wallet.expanduser()
+    try:
+        text = policy.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {policy}: {error.strerror}") from None
+    origins = {log.key.name for log in Policy.parse(SHA256_ED25519, text).logs}
+    if len(origins) != 1:
+        raise CommandError(f"{policy} is not the policy of one chain")
+    passphrase = "" if unprotected else _new_passphrase()
+    Wallet.create(home, passphrase, chain_id=origins.pop(), policy=text)
+    replace_file(home / "node.json", json.dumps({"node": node}).encode())
+    if as_json:
+        show_json({"wallet": str(home), "node": node})
+    else:
+        say(f"Wallet set up in {home}. Next: mulu wallet offer ISSUER")
+
+
+@app.command(epilog="Example: mulu wallet offer 11110000MB1A00108A")
+def offer(
+    issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="USCC of the issuer.")],
+    algorithm: Annotated[str, typer.Option(help="ed25519 or p256.")] = "ed25519",
+    wallet: WalletOption = DEFAULT_WALLET,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a fresh key and offer it to an issuer, who binds a license to it."""
+    made = _open(wallet).offer(issuer, algorithm)
+    if as_json:
+        show_json({"offer": str(made)})
+    else:
+        say(str(made))
+
+
+@app.command(epilog="Example: mulu wallet add permit.json")
+def add(
+    file: Annotated[Path, typer.Argument(help="The issuer's file.", dir_okay=False)],
+    wallet: WalletOption = DEFAULT_WALLET,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a license into the wallet."""
+    try:
+        package = file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read {file}: {error}") from None
+    held = _open(wallet).add(package)
+    handle = held.credential.handle.hex()
+    if as_json:
+        show_json({"handle": handle, "type": held.credential.license_type})
+    else:
+        say(f"License {handle} is in the wallet.")
+
+
+@app.command("list", epilog="Example: mulu wallet list")
+def list_licenses(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = False) -> None:
+    """List the licenses in the wallet."""
+    rows = [
+        {
+            "handle": held.credential.handle.hex(),
+            "type": held.credential.license_type,
+            "issuer": held.credential.issuer,
+            "bound": held.key is not None,
+            "fields": dict(held.credential.fields),
+        }
+        for held in _open(wallet).licenses()
+    ]
+    if as_json:
+        show_json({"licenses": rows})
+        return
+    show_table(
+        "Licenses",
+        ("Handle", "Type", "Issuer", "Bound", "Fields"),
+        ((row["handle"], row["type"], row["issuer"], row["bound"], row["fields"]) for row in rows),
+    )
+
+
+@app.command(epilog="Example: mulu wallet code")
+def code(
+    wallet: WalletOption = DEFAULT_WALLET,
+    node: NodeOption = None,
+    answer: Annotated[str, typer.Option(help="ask, consent or refuse.")] = "ask",
+    timeout: TimeoutOption = 120.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a one-time code, tell it to the window, answer its request, disclose once it is recorded.
+
+    The code lives two minutes and authorises nothing: your answer does.
+    """
+    with _link(wallet, node) as link:
+        session = link.open_session()
+        _emit(
+            as_json,
+            {"event": "code", "code": session.code, "expires": time_text(session.expires_ms)},
+            f"Your code: {session.code} (until {time_text(session.expires_ms)})",
+        )
+        envelope = link.await_request(session, timeout_s=timeout)
+        if envelope is None:
+            raise CommandError(
+                "no request came", code="no_request", exit_code=ExitCode.NOT_ESTABLISHED
+            )
+        _answer(link, session, envelope, answer, as_json, timeout)
+
+
+@app.command(epilog="Example: mulu wallet receipts")
+def receipts(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = False) -> None:
+    """List the receipts: every request answered, every use recorded."""
+    rows: list[dict[str, Any]] = []
+    for receipt in _open(wallet).receipts():
+        envelope = receipt.envelope()
+        rows.append(
+            {
+                "use": receipt.use_id.hex(),
+                "state": receipt.state,
+                "time": time_text(receipt.time_ms),
+                "organisation": envelope.signed.request.organisation if envelope else None,
+                "matter": envelope.signed.request.matter if envelope else None,
+                "purpose": envelope.details.purpose if envelope else None,
+                "transaction": receipt.transaction_id.hex() if receipt.transaction_id else None,
+            }
+        )
+    if as_json:
+        show_json({"receipts": rows})
+        return
+    show_table(
+        "Receipts",
+        ("Time", "State", "Organisation", "Matter", "Purpose", "Use"),
+        (
+            (r["time"], r["state"], r["organisation"], r["matter"], r["purpose"], r["use"])
+            for r in rows
+        ),
+    )
+
+
+@app.command(epilog="Example: mulu wallet disclose 9c…")
+def disclose(
+    use: Annotated[str, typer.Argument(metavar="USE", help="Id of the use, 64 hex digits.")],
+    out: Annotated[Path, typer.Option(help="File for the sealed fields.", dir_okay=False)],
+    wallet: WalletOption = DEFAULT_WALLET,
+    node: NodeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Disclose the fields of a recorded use to a file: sealed, readable by the organisation only."""
+    with _link(wallet, node) as link:
+        sealed = link.disclose(_use_id(use))
+    replace_file(out, sealed)
+    if as_json:
+        show_json({"use": use, "file": str(out)})
+    else:
+        say(f"Sealed fields written to {out}.")
+
+
+@app.command(epilog="Example: mulu wallet watch")
+def watch(
+    wallet: WalletOption = DEFAULT_WALLET,
+    node: NodeOption = None,
+    codes: Annotated[
+        bool, typer.Option("--codes", help="Keep a one-time code open, and answer its requests.")
+    ] = False,
+    answer: Annotated[str, typer.Option(help="With --codes: ask, consent or refuse.")] = "ask",
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch the ledger for uses of your licenses, and tell of each as it is recorded. Ends with Ctrl-C.
+
+    With `--json` each event is one line.
+    """
+    with _link(wallet, node) as link:
+        _watch(link, codes, answer, interval, as_json)
+
+
+def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_json: bool) -> None:
+    session = None
+    pending: list[tuple[Any, bytes]] = []
+    while True:
+        if codes and session is None:
+            session = link.open_session()
+            _emit(as_json, {"event": "code", "code": session.code}, f"Your code: {session.code}")
+        if session is not None:
+            envelope = link.await_request(session, timeout_s=interval_s)
+            if envelope is not None:
+                use_id = _consent(link, session, envelope, answer, as_json)
+                if use_id is not None:
+                    pending.append((session, use_id))
+                session = None
+            elif now_ms() >= session.expires_ms:
+                session = None
+        else:
+            time.sleep(interval_s)
+        for receipt in link.new_uses():
+            _emit(
+                as_json,
+                {
+                    "event": "use",
+                    "use": receipt.use_id.hex(),
+                    "transaction": (receipt.transaction_id or b"").hex(),
+                    "height": receipt.height,
+                    "time": time_text(receipt.time_ms),
+                },
+                f"A license of yours was used: {receipt.use_id.hex()} at {time_text(receipt.time_ms)}",
+            )
+        pending = [one for one in pending if not _try_disclose(link, *one, as_json)]
+
+
+def _consent(
+    link: WalletLink, session: Any, envelope: RequestEnvelope, answer: str, as_json: bool
+) -> bytes | None:
+    """Show a request, get the holder's answer, send it; return the use's id where it is a consent."""
+    record = describe_request(link.wallet, envelope)
+    use_id = envelope.signed.request.hash(SHA256_ED25519)
+    _emit(as_json, {"event": "request", "use": use_id.hex(), **record}, None)
+    if not as_json:
+        show_record("Somebody asks for your license", record)
+    consents = answer == "consent" or (
+        answer == "ask" and typer.confirm("Do you consent?", err=True)
+    )
+    if not consents:
+        link.refuse(session, envelope)
+        _emit(as_json, {"event": "refused", "use": use_id.hex()}, "Refused.")
+        return None
+    link.consent(session, envelope)
+    _emit(as_json, {"event": "consented", "use": use_id.hex()}, "Consented.")
+    return use_id
+
+
+def _try_disclose(link: WalletLink, session: Any, use_id: bytes, as_json: bool) -> bool:
+    """Disclose once the use is recorded; tell whether there is nothing left to wait for."""
+    if not link.is_recorded(use_id):
+        return now_ms() >= session.expires_ms
+    link.put_disclosure(session, use_id)
+    _emit(as_json, {"event": "disclosed", "use": use_id.hex()}, "Recorded and proved; disclosed.")
+    return True
+
+
+def _answer(
+    link: WalletLink,
+    session: Any,
+    envelope: RequestEnvelope,
+    answer: str,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    use_id = _consent(link, session, envelope, answer, as_json)
+    deadline = time.monotonic() + timeout_s
+    while use_id is not None:
+        if link.is_recorded(use_id):
+            link.put_disclosure(session, use_id)
+            _emit(
+                as_json,
+                {"event": "disclosed", "use": use_id.hex()},
+                "The use is recorded and proved; the fields were disclosed.",
+            )
+            return
+        if time.monotonic() > deadline:
+            raise CommandError(
+                "the use was not recorded in time; nothing was disclosed",
+                code="not_recorded",
+                exit_code=ExitCode.NOT_ESTABLISHED,
+            )
+        time.sleep(0.2)
+
+
+def _emit(as_json: bool, event: dict[str, Any], text: str | None) -> None:
+    """Tell of an event: a line of JSON for machines, a sentence for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    elif text is not None:
+        say(text)
+
+
+def _open(wallet: Path) -> Wallet:
+    home = wallet.expanduser()
+    key = home / KEY_FILE
+    if not key.exists():
+        raise CommandError(
+            f"there is no wallet in {home}", hint="Set one up: mulu wallet init --help"
+        )
+    return Wallet.open(home, passphrase_of(key))
+
+
+def _link(wallet: Path, node: str | None) -> WalletLink:
+    home = wallet.expanduser()
+    opened = _open(wallet)
+    url = node
+    if url is None:
+        try:
+            url = str(json.loads((home / "node.json").read_text("utf-8"))["node"])
+        except (OSError, ValueError, KeyError) as error:
+            raise CommandError(
+                f"the wallet names no node: {error}", hint="Give --node URL."
+            ) from None
+    return WalletLink(opened, NodeClient(url))
+
+
+def _use_id(text: str) -> bytes:
+    try:
+        use_id = bytes.fromhex(text)
+    except ValueError:
+        use_id = b""
+    if len(use_id) != 32:
+        raise CommandError(f"{text!r} is not the id of a use", hint="An id has 64 hex digits.")
+    return use_id
+
+
+def _new_passphrase() -> str:
+    text = os.environ.get("MULU_PASSPHRASE")
+    if text is None:
+        if not os.isatty(0):
+            raise CommandError(
+                "no passphrase was given",
+                hint="Set MULU_PASSPHRASE, run in a terminal, or give --unprotected for a test.",
+            )
+        text = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    if len(text) < 8:
+        raise CommandError("the passphrase is shorter than 8 characters")
+    return text

@@ -1,0 +1,126 @@
+"""A wallet and the node it talks to: sessions, evidence of uses, disclosure.
+
+The wallet believes no node: it discloses only against a bundle that verifies under its own policy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cli.window import REFUSAL
+from ledger.keys import seal
+from licenses.holding import Receipt
+from licenses.use import RequestEnvelope
+from licenses.wallet import Wallet
+from node.auth import make_token
+from node.client import NodeClient, OpenedSession
+from node.errors import ApiProblem
+
+_PREFIX_HEX = 4
+"""A wallet asks for all handles that begin with these digits, so that the node learns little of which are its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalletLink:
+    """A wallet connected to its node."""
+
+    wallet: Wallet
+    client: NodeClient
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def open_session(self) -> OpenedSession:
+        """Open a session at the node and return it with its one-time code."""
+        return self.client.open_session(self.wallet.open_session().public_key.hex())
+
+    def await_request(self, session: OpenedSession, *, timeout_s: float) -> RequestEnvelope | None:
+        """Return the request that came through a session, or None."""
+        try:
+            sealed = self.client.get_session_message(
+                session.id, "request", wait_s=timeout_s, secret=session.secret
+            )
+        except ApiProblem as problem:
+            if problem.status in (404, 410):
+                return None
+            raise
+        return None if sealed is None else self.wallet.open_request(sealed)
+
+    def consent(self, session: OpenedSession, envelope: RequestEnvelope) -> None:
+        """Consent, and send the consent to the window, sealed to its organisation."""
+        signed = self.wallet.consent(envelope, now_ms=now_ms())
+        self._answer(session, envelope, signed.encode())
+
+    def refuse(self, session: OpenedSession, envelope: RequestEnvelope) -> None:
+        """Refuse, and tell the window so."""
+        self.wallet.refuse(envelope, now_ms=now_ms())
+        self._answer(session, envelope, REFUSAL)
+
+    def _answer(self, session: OpenedSession, envelope: RequestEnvelope, answer: bytes) -> None:
+        sealed = seal(envelope.signed.request.sealing_key, answer)
+        self.client.put_session_message(session.id, "consent", sealed, secret=session.secret)
+
+    def is_recorded(self, use_id: bytes) -> bool:
+        """Tell whether a use stands in the receipts with its proof."""
+        receipt = self.wallet.read().receipt(use_id)
+        return receipt is not None and receipt.bundle is not None
+
+    def put_disclosure(self, session: OpenedSession, use_id: bytes) -> None:
+        """Disclose the fields of a recorded use through its session."""
+        sealed = self.disclose(use_id)
+        self.client.put_session_message(session.id, "disclosure", sealed, secret=session.secret)
+
+    def disclose(self, use_id: bytes) -> bytes:
+        """Return the fields of a recorded use, sealed to the organisation."""
+        return self.wallet.disclose(self.wallet.bundle(use_id), use_id, now_ms=now_ms())
+
+    def new_uses(self) -> Iterator[Receipt]:
+        """Fetch uses of the wallet's licenses that it has no evidence of yet, verify and keep them."""
+        held = self.wallet.read()
+        for license_ in held.licenses:
+            if license_.key is None:
+                continue
+            token = self._token(license_.credential.handle, held.chain_id)
+            for use_id in self._uses(license_.credential.handle, token):
+                receipt = self.wallet.read().receipt(use_id)
+                if receipt is not None and receipt.bundle is not None:
+                    continue
+                bundle = self.client.use_evidence(use_id.hex(), token=token)
+                yield self.wallet.note_use(bundle, use_id)
+
+    def _uses(self, handle: bytes, token: str) -> list[bytes]:
+        answer = self.client.wallet(handle.hex()[:_PREFIX_HEX], token)
+        return [
+            bytes.fromhex(use["id"]) for use in answer["uses"] if handle.hex() in use["licenses"]
+        ]
+
+    def _token(self, handle: bytes, chain_id: str) -> str:
+        signer, salt = self.wallet.holder_key(handle)
+        claims: dict[str, Any] = {"handle": handle.hex(), "salt": salt.hex()}
+        return make_token(signer, chain_id, int(time.time()), claims=claims)
+
+
+def describe_request(wallet: Wallet, envelope: RequestEnvelope) -> dict[str, Any]:
+    """Return what the holder must see of a request before answering it."""
+    request = envelope.signed.request
+    return {
+        "organisation": request.organisation,
+        "matter": request.matter,
+        "division": request.division,
+        "place": envelope.details.place,
+        "window": envelope.details.window,
+        "case_number": envelope.details.case_number,
+        "purpose": envelope.details.purpose,
+        "asks_for": [f"{item.license_type}: {', '.join(item.fields)}" for item in request.items],
+    }
+
+
+def now_ms() -> int:
+    """Return this machine's time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

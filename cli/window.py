@@ -1,0 +1,273 @@
+"""A window at work: ask for a license, record its use, receive the fields.
+
+Order: request → consent → record → disclose. The window talks to the holder's wallet through a one-time-code session
+at the holder's jurisdiction; everything that passes is sealed. Nothing is disclosed before the use is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cli.output import CommandError, ExitCode
+from ledger.codec import Value
+from ledger.errors import DecodeError, InvalidProof
+from ledger.keys import SealingKey, seal
+from ledger.light import VerifiedBundle, open_bundle
+from ledger.operations import body_value
+from ledger.policy import Policy
+from ledger.suite import SHA256_ED25519, Signer
+from ledger.transactions import Operation
+from licenses.disclosure import (
+    CommittedUse,
+    DisclosedLicense,
+    committed_use,
+    open_disclosure,
+)
+from licenses.handles import SALT_BYTES
+from licenses.models import License, RecordUse, license_key
+from licenses.recording import RECORD_KIND
+from licenses.use import (
+    DEFAULT_REQUEST_LIFETIME_MS,
+    NONCE_BYTES,
+    Item,
+    RequestDetails,
+    RequestEnvelope,
+    SignedConsent,
+    sign_request,
+)
+from licenses.verification import use_subject
+from node.client import NodeClient
+from node.home import replace_file
+
+_SUITE: Final = SHA256_ED25519
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a window wants to ask: matter, fields of license types, and what the holder is told."""
+
+    organisation: str
+    sealing_key: bytes
+    matter: str
+    division: str
+    items: tuple[Item, ...]
+    window: str
+    case_number: str
+    purpose: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request on its way: where its session is, and the consent once it is there."""
+
+    envelope: RequestEnvelope
+    session: str
+    session_node: str
+    consent: SignedConsent | None
+
+    @property
+    def use_id(self) -> bytes:
+        """The request's hash, which names the use."""
+        return self.envelope.signed.request.hash(_SUITE)
+
+    def save(self, path: Path) -> None:
+        """Write the case file, readable by its owner only."""
+        document = {
+            "use": self.use_id.hex(),
+            "request": self.envelope.encode().hex(),
+            "session": self.session,
+            "session_node": self.session_node,
+            "consent": None if self.consent is None else self.consent.encode().hex(),
+        }
+        replace_file(path, json.dumps(document, indent=2).encode())
+
+    @staticmethod
+    def load(path: Path) -> Case:
+        """Read a case file.
+
+        Raises:
+            CommandError: missing or malformed.
+        """
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            consent = document["consent"]
+            return Case(
+                RequestEnvelope.decode(bytes.fromhex(document["request"])),
+                document["session"],
+                document["session_node"],
+                None if consent is None else SignedConsent.decode(bytes.fromhex(consent)),
+            )
+        except OSError as error:
+            raise CommandError(f"cannot read {path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, DecodeError) as error:
+            raise CommandError(f"{path} is not a case file: {error}") from None
+
+
+def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:
+    """Return a signed request, valid for five minutes.
+
+    Raises:
+        DecodeError: a part of the wish is not well formed.
+    """
+    details = RequestDetails(
+        os.urandom(SALT_BYTES), wish.window, wish.case_number, wish.purpose, wish.place
+    )
+    return sign_request(
+        _SUITE,
+        signer,
+        chain_id=chain_id,
+        organisation=wish.organisation,
+        sealing_key=wish.sealing_key,
+        matter=wish.matter,
+        division=wish.division,
+        items=wish.items,
+        details=details,
+        nonce=os.urandom(NONCE_BYTES),
+        expires_ms=time.time_ns() // 1_000_000 + DEFAULT_REQUEST_LIFETIME_MS,
+    )
+
+
+def show_request(client: NodeClient, code: str, envelope: RequestEnvelope) -> Case:
+    """Send a request to the wallet whose holder has told this code; `client` acts as the operator."""
+    session = client.find_session(code)
+    sealed = seal(bytes.fromhex(session.sealing_key), envelope.encode())
+    client.put_session_message(session.id, "request", sealed)
+    return Case(envelope, session.id, client.url, None)
+
+
+def await_consent(client: NodeClient, case: Case, sealing: SealingKey, *, timeout_s: float) -> Case:
+    """Wait for the holder's answer and return the case with the consent.
+
+    Raises:
+        CommandError: refused, or no answer in time.
+    """
+    sealed = client.get_session_message(case.session, "consent", wait_s=timeout_s)
+    if sealed is None:
+        raise CommandError(
+            "the holder has not answered",
+            code="no_answer",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+            hint="Ask the holder for a new code and send the request again.",
+        )
+    answer = sealing.open(sealed)
+    if answer == REFUSAL:
+        raise CommandError(
+            "the holder has refused", code="refused_by_holder", exit_code=ExitCode.REFUSED
+        )
+    return Case(case.envelope, case.session, case.session_node, SignedConsent.decode(answer))
+
+
+REFUSAL: Final = b"mulu-refused"
+"""What a wallet answers, sealed, instead of a consent."""
+
+
+def record_operation(case: Case) -> Operation:
+    """Return the operation that records the use.
+
+    Raises:
+        CommandError: there is no consent yet.
+    """
+    if case.consent is None:
+        raise CommandError("this case has no consent yet", hint="Run `mulu license request` first.")
+    body = RecordUse(request=case.envelope.signed.encode(), consent=case.consent.encode())
+    return Operation(RECORD_KIND, body_value(body))
+
+
+def receive_fields(
+    client: NodeClient,
+    session_client: NodeClient,
+    case: Case,
+    sealing: SealingKey,
+    policy: Policy,
+    *,
+    timeout_s: float,
+) -> tuple[DisclosedLicense, ...]:
+    """Wait for the fields of a recorded use and check every part of them against proved records.
+
+    Raises:
+        CommandError: nothing was disclosed in time.
+        LedgerError: what was disclosed does not verify.
+    """
+    sealed = session_client.get_session_message(case.session, "disclosure", wait_s=timeout_s)
+    if sealed is None:
+        raise CommandError(
+            "the wallet has disclosed nothing",
+            code="not_disclosed",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+            hint="The use is recorded; the wallet discloses once it sees the proof.",
+        )
+    use, records = proved_use(client, case.use_id, policy)
+    return open_disclosure(_SUITE, sealing, sealed, use, records)
+
+
+def proved_use(
+    client: NodeClient, use_id: bytes, policy: Policy
+) -> tuple[CommittedUse, Mapping[bytes, License]]:
+    """Return a use and the records of its licenses, proved under the policy."""
+    return read_use_bundle(client.use_evidence(use_id.hex()), use_id, policy)
+
+
+def read_use_bundle(
+    data: bytes, use_id: bytes, policy: Policy
+) -> tuple[CommittedUse, Mapping[bytes, License]]:
+    """Verify a bundle about a use and return the use with the records of its licenses.
+
+    Raises:
+        LedgerError: the bundle does not verify, or is about something else.
+        CommandError: it does not show the use.
+    """
+    view, evidence = open_bundle(_SUITE, policy, data)
+    if evidence.subject != use_subject(use_id):
+        raise CommandError(f"the bundle is about {evidence.subject}", exit_code=ExitCode.REFUSED)
+    use = _use_in(view.chain_id, evidence, use_id)
+    records = {}
+    for used in use.licenses:
+        state = evidence.state(license_key(used.handle))
+        if state is not None and state.value is not None:
+            records[used.handle] = License.from_value(used.handle, state.value)
+    return use, records
+
+
+def _use_in(chain_id: str, evidence: VerifiedBundle, use_id: bytes) -> CommittedUse:
+    for entry in evidence.entries:
+        try:
+            return committed_use(_SUITE, entry, chain_id, use_id)
+        except InvalidProof:
+            continue
+    raise CommandError("the bundle does not show the use", exit_code=ExitCode.REFUSED)
+
+
+def items_of(texts: Sequence[str]) -> tuple[Item, ...]:
+    """Read what is asked of licenses, each `TYPE:field,field`.
+
+    Raises:
+        CommandError: of another form.
+    """
+    items = []
+    for text in texts:
+        code, separator, names = text.partition(":")
+        fields = tuple(sorted({name.strip() for name in names.split(",") if name.strip()}))
+        if not separator or not fields:
+            raise CommandError(
+                f"{text!r} does not say what is asked", hint="Write --ask TYPE:field,field."
+            )
+        items.append(Item(code, fields))
+    return tuple(items)
+
+
+def json_value(value: Value) -> object:
+    """Return a ledger value as JSON: bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {name: json_value(part) for name, part in value.items()}
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
+    return [json_value(part) for part in value]
