@@ -14,8 +14,15 @@ from typing import Final, TypeAlias
 
 from pydantic import ValidationError
 
+from ledger.codec import Value
 from ledger.errors import DecodeError, InvalidTransaction, StorageError
-from ledger.membership import EnrolledKey, enrolled_key, organisation
+from ledger.membership import (
+    EnrolledKey,
+    enrolled_key,
+    enrolled_key_key,
+    organisation,
+    organisation_key,
+)
 from ledger.operations import Body, OperationTable, OperationType
 from ledger.state import StateReader
 from ledger.suite import Suite
@@ -40,6 +47,10 @@ MAX_CACHED_TRANSACTIONS: Final = 60_000
 
 MAX_CACHED_BYTES: Final = 80 * 1024 * 1024
 """More than a full mempool (64 MiB), for the same reason."""
+
+
+MAX_KNOWN_SIGNERS: Final = 50_000
+"""Far more than officers and gateways that sign in an hour; beyond it, records are decoded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +218,63 @@ def registered_key(state: StateReader, signer: str) -> EnrolledKey:
     return found
 
 
-def check_operations(state: StateReader, prepared: PreparedTransaction, key: EnrolledKey) -> None:
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What a signer may act as: an organisation, and its key's roles there."""
+
+    organisation: str
+    roles: frozenset[str]
+
+
+class Signers:
+    """Who may act, decoded once for each version of a key's and its organisation's record.
+
+    State values are shared and never changed in place, so the very same values mean that nothing has changed.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Value | None, Value | None, Authority]] = {}
+
+    def look_up(self, state: StateReader, signer: str) -> Authority:
+        """Return what a signer may act as.
+
+        Raises:
+            InvalidTransaction: the key is not enrolled or revoked, or its organisation is dissolved.
+        """
+        key_value = state.get(enrolled_key_key(signer))
+        known = self._known.get(signer)
+        if known is not None and known[0] is key_value:
+            authority = known[2]
+            if known[1] is state.get(organisation_key(authority.organisation)):
+                return authority
+        key = registered_key(state, signer)
+        subject = organisation(state, key.organisation)
+        if subject is None or not subject.active:
+            raise InvalidTransaction(ORGANISATION_DISSOLVED, f"{key.organisation} is not active")
+        authority = Authority(key.organisation, frozenset(key.roles))
+        if len(self._known) >= MAX_KNOWN_SIGNERS:
+            self._known.clear()
+        subject_value = state.get(organisation_key(key.organisation))
+        self._known[signer] = (key_value, subject_value, authority)
+        return authority
+
+
+def check_operations(prepared: PreparedTransaction, authority: Authority) -> None:
     """Refuse at submission what could only be recorded as a failure: who is not allowed, what cannot run.
 
     Raises:
         InvalidTransaction: with the code that the failure would have.
     """
-    subject = organisation(state, key.organisation)
-    if subject is None or not subject.active:
-        raise InvalidTransaction(ORGANISATION_DISSOLVED, f"{key.organisation} is not active")
     for operation in prepared.operations:
         if isinstance(operation, Refusal):
             raise InvalidTransaction(operation.code, operation.text)
         roles = operation.type.roles
-        if roles and roles.isdisjoint(key.roles):
-            raise InvalidTransaction(
-                ROLE_MISSING, f"{operation.type.kind} needs a role of: {', '.join(sorted(roles))}"
-            )
+        if roles and roles.isdisjoint(authority.roles):
+            raise InvalidTransaction(ROLE_MISSING, role_missing_text(operation.type))
+
+
+def role_missing_text(kind: OperationType) -> str:
+    """Say which roles an operation asks for."""
+    return f"{kind.kind} needs a key with one of these roles: {', '.join(sorted(kind.roles))}"

@@ -17,12 +17,12 @@ from ledger import keyspace
 from ledger.admission import (
     DUPLICATE,
     PreparedTransaction,
+    Signers,
     TransactionCache,
     check_chain,
     check_lifetime,
     check_operations,
     prepare_transaction,
-    registered_key,
 )
 from ledger.blocks import MAX_BLOCK_EVIDENCE, MAX_BLOCK_TRANSACTIONS, Block
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
@@ -44,6 +44,7 @@ from ledger.operations import OperationTable
 from ledger.proven import ProvenView, ProvenViews, View
 from ledger.state_store import StateView
 from ledger.state_tree import EMPTY_ROOT, StateProof
+from ledger.tiles import root_from_tiles
 from ledger.validation import (
     Basis,
     TransactionRules,
@@ -101,6 +102,7 @@ class Application:
         self._suite = genesis.suite
         self._cache = TransactionCache(self.prepare)
         self._views = ProvenViews(genesis.suite, genesis.chain_id)
+        self._signers = Signers()
         self._unsaved: dict[int, SignedCheckpoint] = {}
         self._basis: Basis | None = None
         self._load()
@@ -235,7 +237,7 @@ class Application:
         check_lifetime(
             prepared.transaction, now_ms, self._genesis.parameters.transaction_lifetime_ms
         )
-        check_operations(basis.state, prepared, registered_key(basis.state, prepared.signer))
+        check_operations(prepared, self._signers.look_up(basis.state, prepared.signer))
         if basis.history.transaction_index(prepared.id) is not None:
             raise InvalidTransaction(DUPLICATE, "the log holds it already")
         return prepared
@@ -420,7 +422,21 @@ class Application:
         proven = self._views.record(signed)
         if proven is not None:
             self._unsaved[proven.height] = signed
+        else:
+            self._record_change(signed)
         return proven
+
+    def _record_change(self, signed: SignedCheckpoint) -> None:
+        """Keep an older checkpoint after which other validators took over, where this node has none yet."""
+        size = signed.checkpoint.size
+        for first_height, _ in self.history.validator_changes():
+            height = first_height - 1
+            record = self.history.record(height)
+            if record is None or record.log_size != size or self.history.checkpoint(height):
+                continue
+            root = root_from_tiles(self._suite, self.history.read_tile, size)
+            self._views.verify(signed, size, root, self.history.validators(height))
+            self._unsaved[height] = signed
 
     def save_checkpoints(self) -> None:
         """Write recorded checkpoints that no block has carried along: when the chain falls idle, and on closing."""

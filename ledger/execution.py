@@ -9,28 +9,22 @@ every restart. Storage, memory and recursion errors do stop the node: they say n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from ledger.admission import (
     INTERNAL,
-    KEY_REVOKED,
-    ORGANISATION_DISSOLVED,
     ROLE_MISSING,
-    UNKNOWN_SIGNER,
     PreparedTransaction,
     Refusal,
+    Signers,
+    role_missing_text,
 )
 from ledger.codec import encode
-from ledger.errors import InvalidOperation, StorageError
+from ledger.errors import InvalidOperation, InvalidTransaction, StorageError
 from ledger.evidence import DUPLICATE_VOTE, DuplicateVoteEvidence
 from ledger.limits import MIN_VALIDATORS
 from ledger.membership import (
-    EnrolledKey,
-    enrolled_key,
-    enrolled_key_key,
-    organisation,
-    organisation_key,
     punish_double_voting,
     wanted_validators,
 )
@@ -96,34 +90,6 @@ class _Failed(Exception):
         self.result = TransactionResult(code, index, text, ())
 
 
-@dataclass(slots=True)
-class _Signers:
-    """Who may sign what, decoded once for each version of a key's and its organisation's record."""
-
-    known: dict[str, tuple[Any, Any, EnrolledKey, frozenset[str]]] = field(default_factory=dict)
-
-    def look_up(self, state: StateReader, signer: str) -> tuple[EnrolledKey, frozenset[str]]:
-        """Return the record and the roles of an active key of an active organisation; `_Failed` otherwise."""
-        key_value = state.get(enrolled_key_key(signer))
-        known = self.known.get(signer)
-        if known is not None and known[0] is key_value:
-            subject = state.get(organisation_key(known[2].organisation))
-            if known[1] is subject:  # the very same values: nothing has changed
-                return known[2], known[3]
-        key = enrolled_key(state, signer)
-        if key is None:
-            raise _Failed(UNKNOWN_SIGNER, 0, f"{signer} is not enrolled")
-        if not key.active:
-            raise _Failed(KEY_REVOKED, 0, f"{signer} is revoked")
-        record = organisation(state, key.organisation)
-        if record is None or not record.active:
-            raise _Failed(ORGANISATION_DISSOLVED, 0, f"{key.organisation} is not active")
-        roles = frozenset(key.roles)
-        subject = state.get(organisation_key(key.organisation))
-        self.known[signer] = (key_value, subject, key, roles)
-        return key, roles
-
-
 def execute(
     state: StateReader,
     context: BlockContext,
@@ -135,7 +101,7 @@ def execute(
     """Run a valid block. `culprit_keys` are the consensus keys behind `evidence`, at its heights."""
     overlay = Overlay(state)
     encodings: dict[str, bytes] = {}
-    signers = _Signers()
+    signers = Signers()
     results = []
     for prepared in transactions:
         try:
@@ -163,14 +129,20 @@ def execute(
 def _run(
     block: Overlay,
     encodings: dict[str, bytes],
-    signers: _Signers,
+    signers: Signers,
     context: BlockContext,
     prepared: PreparedTransaction,
     report: ReportError,
 ) -> TransactionResult:
     """Run one transaction; merge its changes into the block's if every operation succeeds."""
     overlay = Overlay(block)
-    key, roles = signers.look_up(block, prepared.signer)
+    try:
+        authority = signers.look_up(block, prepared.signer)
+    except (
+        InvalidTransaction
+    ) as refusal:  # since the state before the block: revoked or dissolved by this block
+        raise _Failed(refusal.code, 0, refusal.text) from None
+    roles = authority.roles
     transaction = prepared.transaction
     events: list[Event] = []
     index = 0
@@ -182,7 +154,7 @@ def _run(
             kind = operation.type.kind
             needed = operation.type.roles
             if needed and needed.isdisjoint(roles):
-                raise _Failed(ROLE_MISSING, index, f"{kind} needs one of {sorted(needed)}")
+                raise _Failed(ROLE_MISSING, index, role_missing_text(operation.type))
             events.extend(
                 operation.type.handler(
                     overlay,
@@ -195,7 +167,7 @@ def _run(
                         transaction.id,
                         index,
                         transaction.signer,
-                        key.organisation,
+                        authority.organisation,
                         roles,
                     ),
                 )

@@ -40,6 +40,7 @@ MAX_GENESIS_BYTES: Final = 4 * 1024 * 1024
 """Some 10,000 organisations and keys; the rest is registered by transactions."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,16}", re.ASCII)
+_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _HEX_DIGITS_OF_CHAIN_ID: Final = 32
 
 
@@ -202,6 +203,8 @@ def _check_controllers(genesis: Genesis, organisations: Mapping[str, Organisatio
     if problem is not None:
         raise ValueError(problem)
     for validator in genesis.validators:
+        if _SLUG.fullmatch(validator.name) is None:
+            raise ValueError(f"validator {validator.name!r}: names are a-z, 0-9, '.', '_' and '-'")
         controller = organisations.get(validator.controller)
         if controller is None or not controller.authority:
             raise ValueError(f"validator {validator.name}: its controller is not an authority")

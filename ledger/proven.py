@@ -20,8 +20,8 @@ from ledger.state_store import StateView
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 
-MAX_WAITING_VIEWS: Final = 256
-"""Snapshots keep LevelDB from dropping old versions; a quorum later than this many blocks is served by a newer one."""
+MAX_WAITING_VIEWS: Final = 64
+"""Each keeps old versions in LevelDB and a cache of values; quorums come within a few blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +116,11 @@ class ProvenViews:
 
     def add(self, view: View) -> None:
         """Let the view after a commit wait for its checkpoint."""
+        if len(self._waiting) >= MAX_WAITING_VIEWS:
+            # Not the oldest, whose quorum is nearest: however late quorums are, the proven view moves on. Nor the
+            # one to come, which nodes that catch up sign. A snapshot is freed with its last reference.
+            del self._waiting[max(self._waiting)]
         self._waiting[view.size] = view
-        if len(self._waiting) > MAX_WAITING_VIEWS:
-            # Snapshots are freed with their last reference; an answer in the making may still hold one.
-            del self._waiting[min(self._waiting)]
 
     def record(self, signed: SignedCheckpoint) -> ProvenView | None:
         """Take a checkpoint; return the view that it proves, or None if no view waits for one of this size.
@@ -138,24 +139,32 @@ class ProvenViews:
             if self._proven is None or self._proven.size != checkpoint.size:
                 return None
             view = self._proven.view
-        time_s = self._verify(signed, view)
-        if checkpoint.root != view.root:
-            raise DamagedStoreError(
-                f"a quorum vouches for another log of size {view.size}: root "
-                f"{checkpoint.root.hex()}, here {view.root.hex()}"
-            )
+        time_s = self.verify(signed, view.size, view.root, view.validators)
         proven = ProvenView(view, signed, time_s)
         self._advance(proven)
         return proven
 
-    def _verify(self, signed: SignedCheckpoint, view: View) -> int:
-        policy = self._policies.get(view.validators)
+    def verify(
+        self, signed: SignedCheckpoint, size: int, root: bytes, validators: ValidatorSet
+    ) -> int:
+        """Check a quorum's checkpoint against this node's log; return the time in seconds that it vouches for.
+
+        Raises:
+            InvalidProof: not satisfying the validators' policy.
+            DamagedStoreError: a quorum vouches for another root: this node's log is not the network's.
+        """
+        policy = self._policies.get(validators)
         if policy is None:
-            policy = policy_for(self._suite, view.validators, self._chain_id)
-            self._policies = {view.validators: policy}
+            policy = policy_for(self._suite, validators, self._chain_id)
+            self._policies = {validators: policy}
         verdict = policy.check(self._suite, signed)
         if not verdict.satisfied or verdict.time_s is None:
-            raise InvalidProof(f"checkpoint of size {view.size}: no quorum of its validators")
+            raise InvalidProof(f"checkpoint of size {size}: no quorum of its validators")
+        if signed.checkpoint.root != root:
+            raise DamagedStoreError(
+                f"a quorum vouches for another log of size {size}: root "
+                f"{signed.checkpoint.root.hex()}, here {root.hex()}"
+            )
         return verdict.time_s
 
     def _advance(self, proven: ProvenView) -> None:

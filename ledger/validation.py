@@ -17,7 +17,14 @@ from ledger.admission import (
     check_lifetime,
     registered_key,
 )
-from ledger.blocks import MAX_BLOCK_EVIDENCE, VERSION, Block, Header, transactions_root
+from ledger.blocks import (
+    MAX_BLOCK_EVIDENCE,
+    MAX_BLOCK_TRANSACTIONS,
+    VERSION,
+    Block,
+    Header,
+    transactions_root,
+)
 from ledger.commits import Commit, commit_hash, verify_commit
 from ledger.errors import DecodeError, InvalidBlock, InvalidSignature, InvalidTransaction
 from ledger.evidence import DuplicateVoteEvidence, evidence_hash
@@ -100,8 +107,10 @@ def check_size(basis: Basis, block: Block) -> None:
     """Check the block's size.
 
     Raises:
-        InvalidBlock: its encoding is larger than the chain allows.
+        InvalidBlock: its encoding is larger than the chain allows, or it holds too many transactions.
     """
+    if len(block.transactions) > MAX_BLOCK_TRANSACTIONS:
+        raise InvalidBlock(f"block of {len(block.transactions)} transactions")
     size, maximum = len(block.encode()), basis.genesis.parameters.max_block_bytes
     if size > maximum:
         raise InvalidBlock(f"block of {size} bytes, at most {maximum}")
