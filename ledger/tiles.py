@@ -29,6 +29,11 @@ TileReader: TypeAlias = Callable[[int, int], bytes]
 given size needs.
 """
 
+_Levels: TypeAlias = "list[list[bytes]]"
+"""A tile's hashes and the perfect nodes above them, by height: 256, 128, … 2 of them if the tile is
+full.
+"""
+
 _PATH: Final = re.compile(
     r"tile/(?P<level>entries|[0-9]{1,2})/(?P<index>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?",
     re.ASCII,
@@ -130,52 +135,29 @@ def append_tiles(
 
 
 def root_from_tiles(suite: Suite, read: TileReader, size: int) -> bytes:
-    """Return the root of the log's first `size` entries.
-
-    Raises:
-        StorageError: a tile is missing or too short.
-    """
-    return _TileTree(suite, read).range_hash(0, size)
+    """Return the root of the log's first `size` entries; see `TileTree.root`."""
+    return TileTree(suite, read).root(size)
 
 
 def inclusion_proof_from_tiles(
     suite: Suite, read: TileReader, index: int, size: int
 ) -> tuple[bytes, ...]:
-    """Return the proof that entry `index` is in the log of `size` (RFC 6962, section 2.1.1).
-
-    Raises:
-        ValueError: there is no such entry.
-        StorageError: a tile is missing or too short.
+    """Return the proof that entry `index` is in the log of `size`; see
+    `TileTree.inclusion_proof`.
     """
-    tree = _TileTree(suite, read)
-    return tuple(tree.range_hash(start, end) for start, end in merkle.inclusion_ranges(index, size))
+    return TileTree(suite, read).inclusion_proof(index, size)
 
 
 def consistency_proof_from_tiles(
     suite: Suite, read: TileReader, old_size: int, new_size: int
 ) -> tuple[bytes, ...]:
-    """Return the proof that the log of `new_size` extends that of `old_size` (RFC 6962, section
-    2.1.2).
-
-    Raises:
-        ValueError: not 0 < old_size <= new_size.
-        StorageError: a tile is missing or too short.
-    """
-    tree = _TileTree(suite, read)
-    ranges = merkle.consistency_ranges(old_size, new_size)
-    return tuple(tree.range_hash(start, end) for start, end in ranges)
+    """Return the proof that the log has only grown; see `TileTree.consistency_proof`."""
+    return TileTree(suite, read).consistency_proof(old_size, new_size)
 
 
 def frontier_from_tiles(suite: Suite, read: TileReader, size: int) -> merkle.Frontier:
-    """Return the frontier of the log's first `size` entries.
-
-    Raises:
-        StorageError: a tile is missing or too short.
-    """
-    tree = _TileTree(suite, read)
-    return merkle.Frontier(
-        size, tuple(tree.node(height, index) for height, index in _perfect(0, size))
-    )
+    """Return the frontier of the log's first `size` entries; see `TileTree.frontier`."""
+    return TileTree(suite, read).frontier(size)
 
 
 def _perfect(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -190,21 +172,70 @@ def _perfect(start: int, end: int) -> Iterator[tuple[int, int]]:
         start += 1 << height
 
 
-class _TileTree:
-    """Hashes of any node, from tiles; each tile is read and hashed up once in the life of the
-    object.
+class TileTree:
+    """Roots and proofs of a growing log, from its tiles. It remembers the inner nodes of tiles it
+    has hashed.
+
+    A full tile never changes, so its nodes are kept, for `keep` tiles of about 40 KB each; when
+    there are more, all are dropped at once. Of the tile at the right edge of each level the nodes
+    are kept until it has grown.
     """
 
-    __slots__ = ("_levels", "_read", "_suite")
+    __slots__ = ("_edges", "_full", "_keep", "_read", "_suite")
 
-    def __init__(self, suite: Suite, read: TileReader) -> None:
+    def __init__(self, suite: Suite, read: TileReader, *, keep: int = 256) -> None:
         self._suite = suite
         self._read = read
-        self._levels: dict[tuple[int, int], list[list[bytes]]] = {}
+        self._keep = keep
+        self._full: dict[tuple[int, int], _Levels] = {}
+        self._edges: dict[int, tuple[int, bytes, _Levels]] = {}  # level to index, content, nodes
 
-    def range_hash(self, start: int, end: int) -> bytes:
-        """Return MTH(D[start:end]) of RFC 6962, section 2.1."""
-        nodes = [self.node(height, index) for height, index in _perfect(start, end)]
+    def root(self, size: int) -> bytes:
+        """Return the root of the log's first `size` entries (RFC 6962, section 2.1).
+
+        Raises:
+            StorageError: a tile is missing or too short.
+        """
+        return self._range_hashes([(0, size)])[0]
+
+    def inclusion_proof(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Return the proof that entry `index` is in the log of `size` (RFC 6962, section 2.1.1).
+
+        Raises:
+            ValueError: there is no such entry.
+            StorageError: a tile is missing or too short.
+        """
+        return self._range_hashes(merkle.inclusion_ranges(index, size))
+
+    def consistency_proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the proof that the log of `new_size` extends that of `old_size` (RFC 6962, section
+        2.1.2).
+
+        Raises:
+            ValueError: not 0 < old_size <= new_size.
+            StorageError: a tile is missing or too short.
+        """
+        return self._range_hashes(merkle.consistency_ranges(old_size, new_size))
+
+    def frontier(self, size: int) -> merkle.Frontier:
+        """Return the frontier of the log's first `size` entries.
+
+        Raises:
+            StorageError: a tile is missing or too short.
+        """
+        seen: dict[tuple[int, int], _Levels] = {}
+        nodes = (self._node(height, index, seen) for height, index in _perfect(0, size))
+        return merkle.Frontier(size, tuple(nodes))
+
+    def _range_hashes(self, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
+        """Return MTH(D[start:end]) of RFC 6962, section 2.1, for each range; no tile is read
+        twice.
+        """
+        seen: dict[tuple[int, int], _Levels] = {}
+        return tuple(self._range_hash(start, end, seen) for start, end in ranges)
+
+    def _range_hash(self, start: int, end: int, seen: dict[tuple[int, int], _Levels]) -> bytes:
+        nodes = [self._node(height, index, seen) for height, index in _perfect(start, end)]
         if not nodes:
             return self._suite.digest(b"")
         computed = nodes.pop()
@@ -212,30 +243,38 @@ class _TileTree:
             computed = merkle.node_hash(self._suite, nodes.pop(), computed)
         return computed
 
-    def node(self, height: int, index: int) -> bytes:
+    def _node(self, height: int, index: int, seen: dict[tuple[int, int], _Levels]) -> bytes:
         """Return the root of the perfect subtree over leaves [index * 2^height, (index + 1) *
         2^height).
         """
         level, above = divmod(height, TILE_HEIGHT)
         tile_index, position = divmod(index, TILE_WIDTH >> above)
-        levels = self._tile_levels(level, tile_index)
+        key = (level, tile_index)
+        levels = self._full.get(key) or seen.get(key)
+        if levels is None:
+            levels = seen[key] = self._load(level, tile_index)
         if position >= len(levels[above]):
             raise StorageError(f"tile {level}/{tile_index} is too short")
         return levels[above][position]
 
-    def _tile_levels(self, level: int, index: int) -> list[list[bytes]]:
-        """Return the tile's hashes and all perfect nodes above them, by height 0 … 7."""
-        known = self._levels.get((level, index))
-        if known is not None:
-            return known
+    def _load(self, level: int, index: int) -> _Levels:
+        """Read a tile and return its hashes and all perfect nodes above them, by height 0 … 7."""
+        content = self._read(level, index)
+        edge = self._edges.get(level)
+        if edge is not None and edge[:2] == (index, content):
+            return edge[2]
         digest = self._suite.digest
-        levels = [_hashes(self._read(level, index))]
+        levels = [_hashes(content)]
         for _ in range(TILE_HEIGHT - 1):
             below = levels[-1]
-            levels.append(
-                [digest(b"\x01" + below[i] + below[i + 1]) for i in range(0, len(below) - 1, 2)]
-            )
-        self._levels[level, index] = levels
+            pairs = range(0, len(below) - 1, 2)
+            levels.append([digest(b"\x01" + below[i] + below[i + 1]) for i in pairs])
+        if len(levels[0]) < TILE_WIDTH:
+            self._edges[level] = (index, content, levels)
+            return levels
+        if len(self._full) >= self._keep:
+            self._full.clear()
+        self._full[level, index] = levels
         return levels
 
 

@@ -157,6 +157,40 @@ def test_roots_and_proofs_from_tiles_of_a_larger_log_are_those_of_the_tree(
     merkle.verify_consistency(SUITE, old_size, size, proof, old_root, root)
 
 
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.data())
+def test_a_tree_that_remembers_tiles_still_follows_a_growing_log(
+    batches: list[int], data: st.DataObject
+) -> None:
+    growing = _Log()
+    tree = tiles.TileTree(SUITE, growing.read, keep=2)
+    for batch in batches:
+        growing.grow(growing.size + batch)
+        size = data.draw(st.integers(1, growing.size))
+        index = data.draw(st.integers(0, size - 1))
+        assert tree.root(size) == merkle.root(SUITE, _LEAVES[:size])
+        assert tree.inclusion_proof(index, size) == merkle.inclusion_proof(
+            SUITE, _LEAVES[:size], index
+        )
+        assert tree.consistency_proof(index + 1, size) == merkle.consistency_proof(
+            SUITE, _LEAVES[:size], index + 1
+        )
+
+
+def test_a_tree_reads_a_full_tile_once(log: _Log) -> None:
+    reads: list[tuple[int, int]] = []
+
+    def read(level: int, index: int) -> bytes:
+        reads.append((level, index))
+        return log.read(level, index)
+
+    tree = tiles.TileTree(SUITE, read)
+    for index in (0, 7, 255, 100):
+        tree.inclusion_proof(index, 70_000)
+    assert reads.count((0, 0)) == 1
+    assert reads.count((1, 0)) == 1
+
+
 def test_the_empty_log_has_the_empty_root(log: _Log) -> None:
     assert tiles.root_from_tiles(SUITE, log.read, 0) == SUITE.digest(b"")
     assert tiles.frontier_from_tiles(SUITE, log.read, 0) == merkle.Frontier()
