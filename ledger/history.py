@@ -131,11 +131,11 @@ class BlockRecord:
 class History:
     """Committed blocks and the log, over one reader. Reading something that is not there gives None."""
 
-    __slots__ = ("_reader", "_suite")
+    __slots__ = ("_reader", "_tree")
 
     def __init__(self, reader: Reader, suite: Suite) -> None:
         self._reader = reader
-        self._suite = suite
+        self._tree = tiles.TileTree(suite, self.read_tile)
 
     def tip(self) -> Tip | None:
         """Return the tip, or None where there is no chain yet.
@@ -288,7 +288,7 @@ class History:
         Raises:
             ValueError: there is no such entry.
         """
-        return tiles.inclusion_proof_from_tiles(self._suite, self.read_tile, index, size)
+        return self._tree.inclusion_proof(index, size)
 
     def consistency_proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the proof that the log of `new_size` extends that of `old_size`.
@@ -296,7 +296,7 @@ class History:
         Raises:
             ValueError: not 0 < old_size <= new_size.
         """
-        return tiles.consistency_proof_from_tiles(self._suite, self.read_tile, old_size, new_size)
+        return self._tree.consistency_proof(old_size, new_size)
 
     def checkpoint(self, height: int) -> SignedCheckpoint | None:
         """Return the stored quorum checkpoint of the log after `height`.
