@@ -242,6 +242,14 @@ class PeerNetwork:
             if link is not None:
                 link.send(frame, priority)
 
+    def cut_off(self, name: str, reason: str) -> None:
+        """Cut a node that sent what no correct node sends, and refuse it for a while."""
+        self._banned_until[name] = time.monotonic() + BAN_S
+        link = self._links.get(name)
+        if link is not None:
+            _log.warning("peer cut off", peer=name, reason=reason, seconds=BAN_S)
+            link.abort()
+
     def update_membership(self, membership: Membership) -> None:
         """Replace who may link, and cut at once the links of those who no longer may."""
         self._membership = membership

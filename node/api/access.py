@@ -1,0 +1,91 @@
+"""Who asks, and what they may see: tokens verified, roles read from the ledger at each request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from ledger.membership import enrolled_key, organisation
+from node.api.problems import problem
+from node.auth import Token, verify_token
+from node.errors import InvalidToken
+from node.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An enrolled key that has signed the request's token."""
+
+    key: str
+    organisation: str
+    roles: frozenset[str]
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Node = Annotated[Services, Depends(services_of)]
+
+
+def bearer_token(services: Services, authorization: str | None) -> Token:
+    """Return the verified token of a request.
+
+    Raises:
+        ApiProblem: 401, missing or wrong.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise problem(401, "token_missing", "this needs a token signed with an enrolled key")
+    try:
+        return verify_token(token.strip(), services.genesis.chain_id, int(time.time()))
+    except InvalidToken as error:
+        raise problem(401, "token_invalid", str(error)) from None
+
+
+def caller_of(services: Node, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    """Return who asks; an active key of an active organisation."""
+    key = str(bearer_token(services, authorization).key)
+    state = services.application.state
+    enrolled = enrolled_key(state, key)
+    if enrolled is None or not enrolled.active:
+        raise problem(
+            403, "key_not_enrolled", "the ledger does not know this key, or it is revoked"
+        )
+    subject = organisation(state, enrolled.organisation)
+    if subject is None or not subject.active:
+        raise problem(403, "organisation_not_active", "the key's organisation is not active")
+    return Caller(key, enrolled.organisation, frozenset(enrolled.roles))
+
+
+def reader_of_entries(
+    services: Node, authorization: Annotated[str | None, Header()] = None
+) -> Caller:
+    """Return a caller who may read log entries as they are: an auditor or a reader; 403 for all others."""
+    if authorization is None:
+        raise problem(403, "role_missing", "entries need the role auditor or reader")
+    caller = caller_of(services, authorization)
+    if caller.roles.isdisjoint(("auditor", "reader")):
+        raise problem(403, "role_missing", "entries need the role auditor or reader")
+    return caller
+
+
+Member = Annotated[Caller, Depends(caller_of)]
+"""Any enrolled key."""
+
+EntryReader = Annotated[Caller, Depends(reader_of_entries)]
+"""An auditor or a reader."""
+
+
+def require_role(caller: Caller, *roles: str) -> None:
+    """Refuse a caller who holds none of `roles`.
+
+    Raises:
+        ApiProblem: 403.
+    """
+    if caller.roles.isdisjoint(roles):
+        raise problem(403, "role_missing", f"this needs one of the roles: {', '.join(roles)}")

@@ -1,0 +1,79 @@
+"""The network as this node sees it: who is online, how far the chain is, policy, genesis, changes of validators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from ledger.policy import AsOf, policy_for
+from node.api.access import Node
+from node.services import Services
+
+router = APIRouter(prefix="/v1", tags=["network"])
+
+
+@router.get("/network", summary="Who is online, quorum, height and checkpoint")
+async def network(services: Node) -> dict[str, Any]:
+    return describe_network(services)
+
+
+def describe_network(services: Services) -> dict[str, Any]:
+    """Return the network's state for people and scripts."""
+    application = services.application
+    tip, proven, online = application.tip, application.proven(), services.online()
+    links = services.network.links
+    runner = services.runner.status
+    return {
+        "chain_id": services.genesis.chain_id,
+        "name": services.config.name,
+        "role": services.config.role,
+        "validators": [
+            {
+                "name": validator.name,
+                "online": validator.name in online,
+                "height": _height_of(services, validator.name),
+            }
+            for validator in tip.validators
+        ],
+        "online": len(online),
+        "total": len(tip.validators),
+        "quorum": services.has_quorum(),
+        "height": tip.height,
+        "time_ms": tip.time_ms,
+        "log_size": tip.log.size,
+        "app_hash": tip.app_hash.hex(),
+        "checkpoint_size": 0 if proven is None else proven.size,
+        "checkpoint_time_ms": 0 if proven is None else proven.time_s * 1000,
+        "proven_height": None if proven is None else proven.height,
+        "round": runner.round,
+        "step": runner.step,
+        "voting": runner.voting,
+        "catching_up": services.sync.catching_up,
+        "mempool": len(services.mempool),
+        "peers": sorted(links),
+        "stalled": services.stalled(),
+    }
+
+
+def _height_of(services: Services, name: str) -> int | None:
+    if name == services.config.name:
+        return services.application.tip.height
+    link = services.network.links.get(name)
+    return None if link is None else link.height
+
+
+@router.get("/policy", summary="The tlog-policy of the current validators")
+async def policy(services: Node) -> Response:
+    genesis, tip = services.genesis, services.application.tip
+    proven = services.application.proven()
+    as_of = None
+    if proven is not None:
+        as_of = AsOf(proven.time_s, proven.size, tip.validators.hash(genesis.suite))
+    text = policy_for(genesis.suite, tip.validators, genesis.chain_id, as_of).encode()
+    return Response(text, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/genesis", summary="The genesis file")
+async def genesis_file(services: Node) -> Response:
+    return Response(services.genesis_json, media_type="application/json")

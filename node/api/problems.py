@@ -1,0 +1,69 @@
+"""Refusals as RFC 9457 problems: `type`, `title`, `status`, `detail`, and a stable `code`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from node.errors import ApiProblem
+
+MEDIA_TYPE = "application/problem+json"
+
+_TITLES = {
+    400: "Bad request",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available now",
+}
+
+
+def problem(status: int, code: str, detail: str) -> ApiProblem:
+    """Return the error that becomes a problem response."""
+    return ApiProblem(status, code, _TITLES.get(status, "Error"), detail)
+
+
+def problem_response(status: int, code: str, detail: str) -> JSONResponse:
+    """Return a problem response."""
+    body: dict[str, Any] = {
+        "type": f"urn:mulu:problem:{code}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of `app` as a problem."""
+
+    async def api_problem(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ApiProblem)
+        return problem_response(error.status, error.code, error.detail)
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem_response(422, "invalid_input", f"{where}: {first['msg']}")
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        return problem_response(error.status_code, code, str(error.detail))
+
+    app.add_exception_handler(ApiProblem, api_problem)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)

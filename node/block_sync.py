@@ -1,0 +1,179 @@
+"""Block synchronisation: whoever is behind fetches decided blocks with their commits and applies them.
+
+Nodes tell their height when it changes. A node that sees a greater one asks for the blocks in between: a follower at
+once, a validator when consensus has not brought the height itself within a moment. One request is under way at a time;
+a peer that does not answer, or answers with nothing, is passed over for a while, one that lies is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from ledger.blocks import Block
+from ledger.commits import Commit
+from ledger.errors import DecodeError, InvalidBlock, InvalidSignature
+from ledger.history import History
+from node.errors import InvalidPeerMessage
+from node.messages import BLOCKS_FRAME_BYTES, MAX_SYNC_BLOCKS, Blocks, GetBlocks, Priority
+from node.peers import Link, PeerNetwork
+
+ANSWER_TIMEOUT_S: Final = 10.0
+"""64 blocks of some hundred kilobytes pass a 10 Mbit/s link within this."""
+
+PASSED_OVER_S: Final = 10.0
+"""How long a peer that did not help is not asked again."""
+
+PATIENCE_S: Final = 0.5
+"""How long a validator waits for consensus to bring a height that others have decided."""
+
+_log = structlog.get_logger(__name__)
+
+ApplyBlocks = Callable[[str, tuple[tuple[Block, Commit], ...]], Awaitable[int]]
+
+
+class BlockSync:
+    """Fetches what this node lacks, and serves what others lack."""
+
+    def __init__(
+        self,
+        network: PeerNetwork,
+        height: Callable[[], int],
+        apply_blocks: ApplyBlocks,
+        is_voting: Callable[[], bool],
+    ) -> None:
+        self._network = network
+        self._height = height
+        self._apply_blocks = apply_blocks
+        self._is_voting = is_voting
+        self._news = asyncio.Event()
+        self._answer: asyncio.Future[Blocks] | None = None
+        self._asked = ""
+        self._passed_over: dict[str, float] = {}
+        self.catching_up = False
+
+    def peer_height(self, link: Link, height: int) -> None:
+        """Note a peer's height."""
+        link.height = height
+        if height > self._height():
+            self._news.set()
+
+    def received(self, peer: str, message: Blocks) -> None:
+        """Take the answer to our request; an unasked one is dropped."""
+        answer = self._answer
+        if answer is not None and not answer.done() and peer == self._asked:
+            answer.set_result(message)
+
+    def link_down(self, peer: str) -> None:
+        """Stop waiting for a peer whose link has ended."""
+        if peer == self._asked and self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the link has ended"))
+
+    @property
+    def target(self) -> int:
+        """The greatest height that a linked peer has told."""
+        return max((link.height for link in self._network.links.values()), default=0)
+
+    async def run(self) -> None:
+        """Catch up whenever there is something to fetch, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self.target > self._height():
+                if self._is_voting() and not await self._overdue():
+                    continue
+                if not await self._fetch():
+                    self.catching_up = False
+                    await asyncio.sleep(PATIENCE_S)
+            self.catching_up = False
+
+    async def _overdue(self) -> bool:
+        """Give consensus a moment to bring the next height; tell whether it has not."""
+        height = self._height()
+        if self.catching_up:
+            return True
+        await asyncio.sleep(PATIENCE_S)
+        return self._height() == height
+
+    async def _fetch(self) -> bool:
+        """Fetch one run of blocks and apply it; False if nobody could help."""
+        height = self._height()
+        peer = self._choose(height)
+        if peer is None:
+            return False
+        self.catching_up = self.target > height + 1
+        try:
+            message = await self._ask(peer, height + 1)
+            applied = await self._apply_blocks(peer, _decode(message, height + 1))
+        except (TimeoutError, ConnectionError):
+            applied = 0
+        except (InvalidPeerMessage, InvalidBlock, InvalidSignature) as error:
+            self._network.cut_off(peer, f"synchronised block: {error}")
+            return False
+        if applied == 0 and self._height() == height:
+            self._passed_over[peer] = time.monotonic() + PASSED_OVER_S
+            _log.info("peer did not help to catch up", peer=peer, height=height + 1)
+            return False
+        return True
+
+    def _choose(self, height: int) -> str | None:
+        now = time.monotonic()
+        able = [
+            name
+            for name, link in sorted(self._network.links.items())
+            if link.height > height and self._passed_over.get(name, 0.0) <= now
+        ]
+        return able[height % len(able)] if able else None
+
+    async def _ask(self, peer: str, from_height: int) -> Blocks:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._asked = peer
+        request = GetBlocks(from_height, MAX_SYNC_BLOCKS).encode()
+        try:
+            if not self._network.send(peer, request, Priority.SYNC):
+                raise ConnectionError("not linked")
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await self._answer
+        finally:
+            self._answer = None
+            self._asked = ""
+
+
+def _decode(message: Blocks, from_height: int) -> tuple[tuple[Block, Commit], ...]:
+    """Read fetched blocks.
+
+    Raises:
+        InvalidPeerMessage: not blocks with commits, or of other heights than asked for.
+    """
+    if message.from_height != from_height:
+        raise InvalidPeerMessage("blocks of another height than asked for")
+    try:
+        blocks = tuple(
+            (Block.decode(block), Commit.decode(commit)) for block, commit in message.blocks
+        )
+    except DecodeError as error:
+        raise InvalidPeerMessage(str(error)) from None
+    for offset, (block, _) in enumerate(blocks):
+        if block.header.height != from_height + offset:
+            raise InvalidPeerMessage("blocks with a gap")
+    return blocks
+
+
+def collect_blocks(history: History, request: GetBlocks) -> Blocks:
+    """Return what a peer asked for, as far as it is here and fits a frame. Blocking reads."""
+    found: list[tuple[bytes, bytes]] = []
+    size = 0
+    for height in range(request.from_height, request.from_height + request.count):
+        block, commit = history.block(height), history.commit(height)
+        if block is None or commit is None:
+            break
+        row = (block.encode(), commit.encode())
+        size += len(row[0]) + len(row[1])
+        if found and size > BLOCKS_FRAME_BYTES:
+            break
+        found.append(row)
+    return Blocks(request.from_height, tuple(found))

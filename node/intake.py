@@ -1,0 +1,143 @@
+"""Where transactions come in: from clients and from peers, checked once, into the mempool and on to the others.
+
+A transaction that a client hands in goes to every linked node of the validators. What comes from a peer is not passed
+on: its sender has links of its own. What waits too long is sent again. Checks run in chunks on the application's
+worker, so that consensus gets its turn in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.admission import BAD_SIGNATURE, MALFORMED
+from ledger.application import Application
+from ledger.errors import InvalidTransaction
+from ledger.membership import enrolled_key
+from ledger.transactions import Transaction
+from node.errors import InvalidPeerMessage
+from node.mempool import Mempool
+from node.messages import Priority, transaction_frames
+from node.peers import PeerNetwork
+from node.runner import clock_ms
+from node.workers import Worker
+
+CHUNK: Final = 64
+"""Transactions checked without a pause: some 5 ms."""
+
+GATHER_S: Final = 0.005
+"""Transactions of clients are sent on together when the first of them has waited this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A checked transaction and the organisation whose key signed it."""
+
+    transaction: Transaction
+    organisation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A transaction that was not taken in. `id` is empty if the bytes are no transaction."""
+
+    id: bytes
+    code: str
+    text: str
+
+
+class Intake:
+    """Checks, admits and gossips transactions."""
+
+    def __init__(
+        self,
+        application: Application,
+        worker: Worker,
+        mempool: Mempool,
+        network: PeerNetwork,
+        work_available: Callable[[], None],
+    ) -> None:
+        self._application = application
+        self._worker = worker
+        self._mempool = mempool
+        self._network = network
+        self._work_available = work_available
+        self._outgoing: list[bytes] = []
+        self.refused: dict[str, int] = {}
+
+    async def submit(self, raws: Sequence[bytes]) -> list[Admitted | Refused]:
+        """Take in a client's transactions; return what became of each, in order."""
+        results = await self._admit(raws)
+        for raw, result in zip(raws, results, strict=True):
+            if isinstance(result, Admitted):
+                self._send_on(raw)
+        return results
+
+    async def from_peer(self, raws: Sequence[bytes]) -> None:
+        """Take in a peer's transactions.
+
+        Raises:
+            InvalidPeerMessage: one is malformed or has a bad signature; correct nodes check before they send.
+        """
+        unknown = [raw for raw in raws if self._mempool.known(raw) is None]
+        for result in await self._admit(unknown):
+            if isinstance(result, Refused) and result.code in (MALFORMED, BAD_SIGNATURE):
+                raise InvalidPeerMessage(f"a transaction that is {result.code}")
+
+    def resend_overdue(self) -> None:
+        """Send transactions again that have waited long, and forget those that have expired."""
+        now_ms = clock_ms()
+        self._mempool.expire(now_ms)
+        self._send(self._mempool.overdue(now_ms))
+
+    async def _admit(self, raws: Sequence[bytes]) -> list[Admitted | Refused]:
+        results: list[Admitted | Refused] = []
+        for start in range(0, len(raws), CHUNK):
+            chunk = raws[start : start + CHUNK]
+            now_ms = clock_ms()
+            for result in await self._worker.run(self._check, chunk, now_ms):
+                results.append(self._pool(result, now_ms))
+            self._work_available()
+        return results
+
+    def _check(self, raws: Sequence[bytes], now_ms: int) -> list[Admitted | Refused]:
+        """Runs on the application's worker."""
+        application = self._application
+        state = application.state
+        results: list[Admitted | Refused] = []
+        for raw in raws:
+            try:
+                prepared = application.check_transaction(raw, now_ms)
+            except InvalidTransaction as error:
+                results.append(Refused(b"", error.code, error.text))
+                continue
+            key = enrolled_key(state, prepared.signer)
+            organisation = "" if key is None else key.organisation
+            results.append(Admitted(prepared.transaction, organisation))
+        return results
+
+    def _pool(self, result: Admitted | Refused, now_ms: int) -> Admitted | Refused:
+        if isinstance(result, Admitted):
+            try:
+                self._mempool.add(result.transaction, result.organisation, now_ms)
+                return result
+            except InvalidTransaction as error:
+                result = Refused(result.transaction.id, error.code, error.text)
+        self.refused[result.code] = self.refused.get(result.code, 0) + 1
+        return result
+
+    def _send_on(self, raw: bytes) -> None:
+        if not self._outgoing:
+            asyncio.get_running_loop().call_later(GATHER_S, self._flush)
+        self._outgoing.append(raw)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self._send(outgoing)
+
+    def _send(self, raws: Sequence[bytes]) -> None:
+        names = [validator.name for validator in self._application.tip.validators]
+        for frame in transaction_frames(raws):
+            self._network.broadcast(frame, Priority.TRANSACTIONS, names)

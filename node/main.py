@@ -1,0 +1,142 @@
+"""Start a node: read its home, open its store, run it until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from ledger.application import Application
+from ledger.errors import LedgerError
+from ledger.store import Store
+from node.config import LogConfig
+from node.home import OpenedHome, open_home, replace_file
+from node.node import Node
+from node.operation_table import OPERATIONS
+
+_log = structlog.get_logger(__name__)
+
+
+def run_node(home: Path, passphrase: str = "") -> int:
+    """Run the node of a home directory until SIGTERM or SIGINT; return the process' exit status.
+
+    0: ended by a signal. 1: a part failed; the log says why. 2: configuration, keys or genesis are not usable.
+    """
+    configure_logging(LogConfig())
+    try:
+        opened = open_home(home, passphrase)
+    except LedgerError as error:
+        _log.error("cannot start", reason=str(error))
+        return 2
+    configure_logging(opened.config.log)
+    structlog.contextvars.bind_contextvars(node=opened.config.name)
+    replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
+    try:
+        return _run(opened)
+    finally:
+        opened.home.process_id.unlink(missing_ok=True)
+
+
+def _run(opened: OpenedHome) -> int:
+    try:
+        store = Store.open(opened.home.ledger)
+    except LedgerError as error:
+        _log.error("cannot open the store", reason=str(error))
+        return 1
+    try:
+        application = open_application(opened, store)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_signalled(Node(opened, store, application)))
+    except LedgerError as error:
+        _log.error("stopped", reason=str(error), kind=type(error).__name__)
+        return 1
+    finally:
+        store.close()
+
+
+def open_application(opened: OpenedHome, store: Store) -> Application:
+    """Open the chain in a store; an empty store is given its genesis.
+
+    Raises:
+        StorageError: the store is damaged or holds another chain.
+    """
+    application = Application(opened.genesis, OPERATIONS, store, _report)
+    if application.info() is None:
+        application.init_chain()
+        _log.info("chain initialised", chain_id=opened.genesis.chain_id)
+    return application
+
+
+def _report(transaction_id: bytes, kind: str, error: BaseException) -> None:
+    _log.error(
+        "a handler failed unexpectedly",
+        transaction=transaction_id.hex(),
+        operation=kind,
+        exc_info=error,
+    )
+
+
+async def _until_signalled(node: Node) -> int:
+    """Run a node until SIGTERM or SIGINT cancels it."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    signalled: list[signal.Signals] = []
+
+    def stop(received: signal.Signals) -> None:
+        signalled.append(received)
+        task.cancel()
+
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(wanted, stop, wanted)
+    try:
+        await node.run()
+    except asyncio.CancelledError:
+        if not signalled:
+            raise
+        _log.info("ended by a signal", signal=signalled[0].name)
+        return 0
+    except BaseExceptionGroup as group:
+        for error in _leaves(group):
+            _log.critical(
+                "a part failed",
+                reason=str(error),
+                kind=type(error).__name__,
+                exc_info=None if isinstance(error, (LedgerError, OSError)) else error,
+            )
+        return 1
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for one in group.exceptions:
+        found += _leaves(one) if isinstance(one, BaseExceptionGroup) else [one]
+    return found
+
+
+def configure_logging(config: LogConfig) -> None:
+    """Write one line an event to standard output: JSON for machines, or text for people."""
+    level = getattr(logging, config.level.upper())
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if config.format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=logging.WARNING)

@@ -1,0 +1,66 @@
+"""What the HTTP API works with: the parts of a running node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.application import Application
+from ledger.genesis import Genesis
+from ledger.validators import ValidatorSet
+from node.block_sync import BlockSync
+from node.config import NodeConfig
+from node.index import Index
+from node.intake import Intake
+from node.mempool import Mempool
+from node.metrics import Metrics
+from node.outcomes import Outcomes
+from node.peers import PeerNetwork
+from node.runner import Runner
+from node.sessions import Sessions
+from node.signal import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running node. The API reads them and hands transactions to the intake; it changes nothing."""
+
+    config: NodeConfig
+    genesis: Genesis
+    genesis_json: bytes
+    application: Application
+    runner: Runner
+    network: PeerNetwork
+    mempool: Mempool
+    intake: Intake
+    outcomes: Outcomes
+    sync: BlockSync
+    index: Index
+    sessions: Sessions
+    proven_signal: Signal
+    metrics: Metrics
+    root: Path
+
+    def online(self) -> frozenset[str]:
+        """Return the names of the validators that are linked, this node included."""
+        linked = {*self.network.links, self.config.name}
+        return frozenset(v.name for v in self.validators() if v.name in linked)
+
+    def validators(self) -> ValidatorSet:
+        """Return the set that decides the next height."""
+        return self.application.tip.validators
+
+    def has_quorum(self) -> bool:
+        """Tell whether enough validators are linked for blocks to be decided."""
+        return self.validators().quorum(len(self.online()))
+
+    def stalled(self) -> str | None:
+        """Return why no block can be made now, or None."""
+        if self.runner.status.diverged:
+            return "this node disagrees with a quorum about a block's validity and has stopped"
+        if not self.has_quorum():
+            return (
+                f"no quorum: {len(self.online())} of {len(self.validators())} validators online, "
+                f"{self.validators().quorum_size} needed"
+            )
+        return None
