@@ -11,7 +11,7 @@ hashed, and must be the one that its parent names.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from ledger import keyspace
@@ -77,6 +77,39 @@ class _Generations(Generic[_K, _V]):
                 self._old.pop(key, None)
 
 
+class _Pages:
+    """Decoded pages of the tree by their hash, for all views of a line.
+
+    A page that a block replaces is of use to the view before the block, from which answers with proof are made; when
+    the next block has come, it goes. Else pages of the past would drive out those of the present.
+    """
+
+    __slots__ = ("_entries", "_replaced", "_staged")
+
+    def __init__(self) -> None:
+        self._entries: _Generations[bytes, Page] = _Generations(CACHED_PAGES)
+        self._staged: tuple[bytes, Sequence[bytes]] = (b"", ())
+        self._replaced: Sequence[bytes] = ()
+
+    def get(self, root: bytes) -> Page | None:
+        return self._entries.get(root)
+
+    def put(self, page: Page) -> None:
+        self._entries.put(page.root, page, 1)
+
+    def stage(self, root: bytes, replaced: Sequence[bytes]) -> None:
+        """Note what the block under the state root `root` replaces."""
+        self._staged = (root, replaced)
+
+    def advance(self, root: bytes) -> None:
+        """The block that led to `root` is committed."""
+        staged_root, replaced = self._staged
+        if staged_root == root:
+            self._entries.discard(self._replaced)
+            self._replaced = replaced
+            self._staged = (b"", ())
+
+
 class _Values:
     """Decoded values for a line of views, each the successor of the one before.
 
@@ -120,7 +153,7 @@ class StateView:
         self._reader = reader
         self._suite = suite
         self._root = root
-        self._pages: _Generations[bytes, Page] = _Generations(CACHED_PAGES)
+        self._pages = _Pages()
         self._values = _Values()
         self._version = self._values.newest
 
@@ -199,13 +232,15 @@ class StateView:
                 batch.delete(keyspace.page(path))
             else:
                 batch.put(keyspace.page(path), page.encode())
-                self._pages.put(page.root, page, 1)
+                self._pages.put(page)
+        self._pages.stage(updated.root, updated.replaced)
         return updated.root
 
     def successor(self, reader: Reader, root: bytes, overlay: Overlay) -> StateView:
         """Return the view under `root`, which staging `overlay` gave, over `reader`, a snapshot that holds it."""
         view = StateView(reader, self._suite, root)
         view._pages = self._pages
+        view._pages.advance(root)
         # Changed values are read again when they are asked for: only what is decoded has the types that every
         # node sees, whichever of them a handler had put there.
         version = self._values.advance(overlay.changes, self._version)
@@ -227,7 +262,7 @@ class StateView:
             raise DamagedStoreError(f"page {_name(path)}: {error}") from None
         if page.root != root:
             raise DamagedStoreError(f"page {_name(path)} is not the one that its parent names")
-        self._pages.put(root, page, 1)
+        self._pages.put(page)
         return page
 
 

@@ -132,20 +132,22 @@ class Page(NamedTuple):
         ):
             raise DecodeError("not a page of the state tree")
         draft = _Draft(occupied, lone, bytes(_NODES_BYTES), data[_HEADER_BYTES:inner_from])
+        nodes, digest = draft.nodes, suite.digest
         leaf_from = _HEADER_BYTES
-        for slot in range(_SLOTS):
+        rest = occupied
+        while rest:
+            slot = (rest & -rest).bit_length() - 1
+            rest &= rest - 1
+            draft.dirty |= _ANCESTORS[slot]
             if lone >> slot & 1:
                 leaf_to = leaf_from + _LEAF_BYTES
-                draft.nodes[_SLOT_HASH[slot]] = suite.digest(b"\x00" + data[leaf_from:leaf_to])
+                nodes[_SLOT_HASH[slot]] = digest(b"\x00" + data[leaf_from:leaf_to])
                 leaf_from = leaf_to
-            elif occupied >> slot & 1:
-                inner_to = inner_from + HASH_BYTES
-                draft.nodes[_SLOT_HASH[slot]] = data[inner_from:inner_to]
-                inner_from = inner_to
             else:
-                continue
-            draft.dirty |= _ANCESTORS[slot]
-        return draft.finish(suite.digest)
+                inner_to = inner_from + HASH_BYTES
+                nodes[_SLOT_HASH[slot]] = data[inner_from:inner_to]
+                inner_from = inner_to
+        return draft.finish(digest)
 
     def leaf(self, slot: int) -> Leaf:
         """Return the leaf in `slot`, which must be one."""
@@ -178,10 +180,14 @@ def inner_hash(suite: Suite, left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The outcome of an update: the new root, and every page that changed; None marks one to delete."""
+    """The outcome of an update: the new root, and every page that changed; None marks one to delete.
+
+    `replaced` are the roots of the pages that were there before.
+    """
 
     root: bytes
     pages: Mapping[bytes, Page | None]
+    replaced: Sequence[bytes]
 
 
 def update(
@@ -216,8 +222,8 @@ def update(
         node = descent.change(b"", read_page(b"", root), leaves, 0, len(leaves))
     if isinstance(node, Leaf):  # the root's page is kept also for a single leaf
         descent.write_root(node)
-        return Updated(node.hash, descent.pages)
-    return Updated(EMPTY_ROOT if node is None else node, descent.pages)
+        node = node.hash
+    return Updated(EMPTY_ROOT if node is None else node, descent.pages, descent.replaced)
 
 
 def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> StateProof:
@@ -311,14 +317,15 @@ _NOTHING: Final = Page(0, 0, bytes(_NODES_BYTES), b"")
 
 
 class _Descent:
-    """One update on its way down and up again; `pages` collects what it changes."""
+    """One update on its way down and up again; `pages` and `replaced` collect what it changes."""
 
-    __slots__ = ("_digest", "_read_page", "pages")
+    __slots__ = ("_digest", "_read_page", "pages", "replaced")
 
     def __init__(self, digest: Callable[[bytes], bytes], read_page: PageReader) -> None:
         self._digest = digest
         self._read_page = read_page
         self.pages: dict[bytes, Page | None] = {}
+        self.replaced: list[bytes] = []
 
     def change(
         self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
@@ -349,6 +356,7 @@ class _Descent:
             low = end
         if not draft.dirty:
             return page.root
+        self.replaced.append(page.root)
         occupied = draft.occupied
         if occupied == draft.lone and not occupied & (occupied - 1):
             self.pages[path] = None
