@@ -133,7 +133,7 @@ def _first_problem(error: ValidationError) -> str:
 class TransactionCache:
     """Prepared transactions whose signatures are verified, by their bytes; the oldest make room for new ones.
 
-    By their bytes and not by id: an id does not cover the signature. Used from one thread at a time.
+    By their bytes and not by id: an id does not cover the signature. Used by one thread.
     """
 
     __slots__ = ("_bytes", "_prepare", "_transactions")
@@ -168,10 +168,17 @@ class TransactionCache:
             dropped, _ = self._transactions.popitem(last=False)
             self._bytes -= len(dropped)
 
-    def forget(self, raw: bytes) -> None:
-        """Drop a transaction that is committed: nobody asks for it again."""
-        if self._transactions.pop(raw, None) is not None:
-            self._bytes -= len(raw)
+    def take(self, raw: bytes) -> PreparedTransaction:
+        """Return the transaction of these bytes, as `get`, and forget it: it is decided, nobody asks again.
+
+        Raises:
+            InvalidTransaction: malformed, or a bad signature.
+        """
+        known = self._transactions.pop(raw, None)
+        if known is None:
+            return self._prepare(raw)
+        self._bytes -= len(raw)
+        return known
 
     def __len__(self) -> int:
         return len(self._transactions)

@@ -4,8 +4,9 @@ An engine asks `info`, on an empty database `init_chain`; then for each height `
 `process_proposal` (before prevoting), and once it has decided `finalize_block`, which writes nothing, and
 `commit`, which writes block, commit, state, log and whatever the engine adds in one atomic synced batch.
 
-`commit` is `write_block`, the only slow step, and `adopt_block`. A runner may leave `write_block` to another thread
-and go on checking transactions meanwhile; everything else is called from one thread at a time, but for `prepare`.
+Two threads may share it: one that checks, proposes, processes and finalises, and one that writes – `commit`,
+`apply_synced`, `record_checkpoint`, `save_checkpoints`. The tip with its state and history is replaced at once when
+it is durable. Reading is open to all threads, and so is `prepare`.
 """
 
 from __future__ import annotations
@@ -329,7 +330,7 @@ class Application:
 
     def finalize_block(self, block: Block) -> FinalizedBlock:
         """Execute a decided block that `process_proposal` accepted. Nothing is written, nothing changes here."""
-        prepared = tuple(self._cache.get(raw) for raw in block.transactions)
+        prepared = tuple(self._cache.take(raw) for raw in block.transactions)
         return finalize(self._current(), block, prepared, self._report)
 
     def apply_synced(
@@ -364,14 +365,7 @@ class Application:
         return prepare_transaction(self._suite, self._operations, raw, verify=False)
 
     def commit(self, finalized: FinalizedBlock, commit: Commit, extra: Batch | None = None) -> None:
-        """Write a finalised block and make it the tip: `write_block`, then `adopt_block`."""
-        self.write_block(finalized, commit, extra)
-        self.adopt_block(finalized)
-
-    def write_block(
-        self, finalized: FinalizedBlock, commit: Commit, extra: Batch | None = None
-    ) -> None:
-        """Write a finalised block with the commit that decided it and the engine's own changes, all at once.
+        """Write a finalised block with the commit that decided it and the engine's own changes; make it the tip.
 
         `extra` carries what must be true exactly when this height is: the truncation of the engine's WAL.
 
@@ -383,12 +377,14 @@ class Application:
         assert (commit.height, commit.block_id) == (tip.height, tip.block_id), "another's commit"
         batch = finalized.batch
         batch.put(keyspace.commit(tip.height), commit.encode())
-        batch.update(self._checkpoint_changes(dict(self._unsaved)))
+        batch.update(self._checkpoint_changes())
         if extra is not None:
             batch.update(extra)
         self._database.write(batch, Head(tip.height, tip.app_hash))
+        self._unsaved.clear()
+        self._adopt(finalized)
 
-    def adopt_block(self, finalized: FinalizedBlock) -> None:
+    def _adopt(self, finalized: FinalizedBlock) -> None:
         """Make a written block the tip."""
         tip, old = finalized.tip, self._current()
         snapshot = self._database.snapshot()
@@ -396,9 +392,6 @@ class Application:
         self._basis = Basis(self._genesis, tip, state, History(snapshot, self._suite))
         if tip.log.size > old.tip.log.size:
             self._views.add(self._view(self._basis))
-        for prepared in finalized.transactions:
-            self._cache.forget(prepared.transaction.raw)
-        self._forget_saved()
 
     # --- checkpoints --------------------------------------------------------------------------
 
@@ -440,23 +433,14 @@ class Application:
 
     def save_checkpoints(self) -> None:
         """Write recorded checkpoints that no block has carried along: when the chain falls idle, and on closing."""
-        batch = self._checkpoint_changes(dict(self._unsaved))
+        batch = self._checkpoint_changes()
         if len(batch):
             self._database.write(batch)
         self._unsaved.clear()
 
-    def _forget_saved(self) -> None:
-        """Forget checkpoints that the block just adopted has carried along.
-
-        One recorded while it was being written counts as saved only if the newer snapshot holds it.
-        """
-        for height, signed in list(self._unsaved.items()):
-            if self.history.checkpoint(height) == signed:
-                del self._unsaved[height]
-
-    def _checkpoint_changes(self, unsaved: dict[int, SignedCheckpoint]) -> Batch:
+    def _checkpoint_changes(self) -> Batch:
         """Return the writes that keep the newest checkpoint, and those after which other validators took over."""
-        batch = Batch()
+        batch, unsaved = Batch(), self._unsaved
         if not unsaved:
             return batch
         stored = self.history.newest_checkpoint()

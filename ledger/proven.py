@@ -100,7 +100,7 @@ class ProvenView:
 
 
 class ProvenViews:
-    """Views that wait for their checkpoint, and the newest that has one. Used from one thread at a time."""
+    """Views that wait for their checkpoint, and the newest that has one. Changed by one thread, read by all."""
 
     def __init__(self, suite: Suite, chain_id: str) -> None:
         self._suite = suite
