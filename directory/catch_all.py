@@ -17,7 +17,7 @@ MAX_CLAUSE_CHARACTERS: Final = 400
 """Longer sentences describe something; the clause itself is short, even with the assigning bodies'
 full names."""
 
-_SENTENCE_END: Final = re.compile(r"[.!?;\n](?=[ \n]|$)|[。！？；]")
+_SENTENCE_END: Final = re.compile(r"[.!?;](?=[ \n]|\Z)|[。！？；]")
 _WORD: Final = re.compile(r"[a-z]+|,")
 _NOUN: Final = re.compile(
     r"(?:task|matter|work|assignment|function|affair|item|job|mission|undertaking)s?"
