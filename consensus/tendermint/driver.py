@@ -267,8 +267,7 @@ class HeightDriver:
         if later is not None:
             yield SkipRound(later)
         round = self._state.round
-        if self._state.step is Step.PROPOSE:
-            yield from self._proposal_inputs(round, effects)
+        yield from self._proposal_inputs(round, effects)
         polka = self._votes.polka_value(round)
         if polka is not None and self._validity(polka, effects):
             yield PolkaValue(polka)
@@ -410,7 +409,7 @@ class HeightDriver:
                 # A step's timeout, once it has elapsed, has ended the step; that for precommits the round.
                 return round == state.round and (step is Step.PRECOMMIT or step is state.step)
             case BuildBlock(_, round):
-                return round == self._building
+                return round == self._building and state.step is Step.PROPOSE
             case ValidateBlock(_, block_id):
                 block = self._proposals.block(block_id)
                 return block.body is not None and block.valid is None

@@ -45,6 +45,7 @@ from consensus.tendermint.messages import (
     BodyMessage,
     BodyRequest,
     Message,
+    Proposal,
     ProposalMessage,
     SignedProposal,
     StatusMessage,
@@ -71,7 +72,9 @@ NAMES = ("anhui", "beijing", "chongqing", "fujian", "gansu", "hebei", "jilin", "
 
 def signer_of(name: str, purpose: str = "consensus") -> SoftwareSigner:
     """Return a key that depends on name and purpose only."""
-    return SoftwareSigner.from_secret("ed25519", hashlib.sha256(f"{name} {purpose}".encode()).digest())
+    return SoftwareSigner.from_secret(
+        "ed25519", hashlib.sha256(f"{name} {purpose}".encode()).digest()
+    )
 
 
 def validator_set(n: int) -> ValidatorSet:
@@ -168,8 +171,8 @@ class Node:
         self.guard = LastSignGuard(
             signer_of(self.name), CHAIN_ID, last, self._save_guard, self.now_ms
         )
-        self.driver = self._new_driver(self.disk.height + 1)
-        self.next_driver = self._new_driver(self.disk.height + 2)
+        self.driver = self.new_driver(self.disk.height + 1)
+        self.next_driver = self.new_driver(self.disk.height + 2)
         records = [self.disk.wal[i] for i in sorted(self.disk.wal)]
         lock = self.guard.lock_for(self.driver.height)
         self._guarded(lambda: self._run(self.driver.replay(records, lock)))
@@ -179,7 +182,7 @@ class Node:
     def stop(self) -> None:
         self.up = False
 
-    def _new_driver(self, height: int) -> HeightDriver:
+    def new_driver(self, height: int) -> HeightDriver:
         return HeightDriver(
             SUITE, CHAIN_ID, height, self.simulation.validators, self.name, Timeouts()
         )
@@ -218,27 +221,24 @@ class Node:
             self._run(self.next_driver.handle(event))
 
     def _run(self, effects: list[Effect]) -> None:
+        """Carry out the effects of one event, then give the guard's answers back."""
+        answers: list[Event] = []
         for effect in effects:
             self.write_point()
-            self.carry_out(effect)
+            answers += self.carry_out(effect)
         self.write_point()
+        for answer in answers:
+            self.handle(answer)
 
-    def carry_out(self, effect: Effect) -> None:
+    def carry_out(self, effect: Effect) -> list[Event]:
         match effect:
+            case SignVote(vote, lock):
+                return self._answer_of_guard(lambda: self._sign_vote(vote, lock))
+            case SignProposal(proposal, lock):
+                return self._answer_of_guard(lambda: self._sign_proposal(proposal, lock))
             case SaveWal(first, records):
                 assert first == len(self.disk.wal)
                 self.disk.wal.update(enumerate(records, first))
-            case SignVote(vote, lock):
-                self.sign_vote(vote, lock)
-            case SignProposal(proposal, lock):
-                try:
-                    signed = self.guard.sign_proposal(proposal, lock)
-                except SigningRefused as error:
-                    self.refused.append(str(error))
-                    return
-                self.simulation.note_signature(self.name, proposal.height, proposal.round, 1, signed)
-                self.write_point()
-                self.handle(ProposalReceived(signed, None, True))
             case Broadcast(message):
                 self.broadcast(message)
             case ScheduleTimeout(height, round, step, duration_ms):
@@ -257,16 +257,25 @@ class Node:
                 self.evidence.add(evidence)
             case ReportDivergence():
                 raise AssertionError(f"{self.name}: {effect}")
+        return []
 
-    def sign_vote(self, vote: Vote, lock: RoundValue | None) -> None:
+    def _answer_of_guard(self, sign: Callable[[], Event]) -> list[Event]:
         try:
-            signed = self.guard.sign_vote(vote, lock)
+            return [sign()]
         except SigningRefused as error:
             self.refused.append(str(error))
-            return
-        self.simulation.note_signature(self.name, vote.height, vote.round, 1 + vote.type, signed)
-        self.write_point()
-        self.handle(VoteReceived(signed))
+            return []
+
+    def _sign_vote(self, vote: Vote, lock: RoundValue | None) -> Event:
+        signed = self.guard.sign_vote(vote, lock)
+        step = 1 + vote.type
+        self.simulation.note_signature(self.name, vote.height, vote.round, step, signed)
+        return VoteReceived(signed)
+
+    def _sign_proposal(self, proposal: Proposal, lock: RoundValue | None) -> Event:
+        signed = self.guard.sign_proposal(proposal, lock)
+        self.simulation.note_signature(self.name, proposal.height, proposal.round, 1, signed)
+        return ProposalReceived(signed, None, True)
 
     def _save_guard(self, data: bytes) -> None:
         self.write_point()
@@ -294,7 +303,7 @@ class Node:
         self.write_point()
         self.guard.note_decided(commit.height, time_of(body))
         self.driver = self.next_driver
-        self.next_driver = self._new_driver(self.driver.height + 1)
+        self.next_driver = self.new_driver(self.driver.height + 1)
         self.handle(StartHeight(self.driver.height))
 
     # ---- messages
@@ -316,6 +325,11 @@ class Node:
                 self.send(name, message)
 
     def send(self, to: str, message: Message) -> None:
+        if isinstance(message, VotesMessage):
+            hides = self.simulation.hides
+            message = VotesMessage(
+                tuple(vote for vote in message.votes if not hides(to, vote.vote))
+            )
         self.simulation.send(self.name, to, encode_message(message))
 
     def receive(self, sender: str, data: bytes) -> None:
@@ -368,31 +382,39 @@ class Node:
 class Equivocator(Node):
     """A faulty node: signs whatever it likes, tells different peers different things, keeps bodies back."""
 
-    def carry_out(self, effect: Effect) -> None:
-        random = self.simulation.random
+    def carry_out(self, effect: Effect) -> list[Event]:
         match effect:
             case SignVote(vote):
-                others: list[bytes | None] = [None, *self.simulation.known_ids(vote.height)]
-                for block_id in {vote.block_id, random.choice(others)}:
-                    signed = sign_vote(signer_of(self.name), replace(vote, block_id=block_id))
-                    self._tell_some(VotesMessage((signed,)))
-                    self.handle(VoteReceived(signed))
+                return self._vote_for_everything(vote)
             case SignProposal(proposal):
-                number = next(self.simulation.numbers)
-                valid = random.random() < 0.5
-                other = make_body(proposal.height, self.now_ms, self.name, number, valid=valid)
-                body = self.driver.body(proposal.block_id)
-                for one in (body, other):
-                    if one is None:
-                        continue
-                    changed = replace(proposal, block_id=block_id_of(one))
-                    signature = signer_of(self.name).sign(changed.signed_bytes())
-                    message_body = one if random.random() < 0.7 else None
-                    self._tell_some(ProposalMessage(SignedProposal(changed, signature), message_body))
+                self._propose_two(proposal)
+                return []
             case ReportDivergence():
-                pass
+                return []
             case _:
-                super().carry_out(effect)
+                return super().carry_out(effect)
+
+    def _vote_for_everything(self, vote: Vote) -> list[Event]:
+        known = self.simulation.known_ids(vote.height)
+        votes: list[Event] = []
+        for block_id in dict.fromkeys((vote.block_id, None, *known)):
+            signed = sign_vote(signer_of(self.name), replace(vote, block_id=block_id))
+            self._tell_some(VotesMessage((signed,)))
+            votes.append(VoteReceived(signed))
+        return votes
+
+    def _propose_two(self, proposal: Proposal) -> None:
+        random = self.simulation.random
+        number = next(self.simulation.numbers)
+        valid = random.random() < 0.5
+        other = make_body(proposal.height, self.now_ms, self.name, number, valid=valid)
+        for body in (self.driver.body(proposal.block_id), other):
+            if body is not None:
+                pol_round = proposal.pol_round if body is not other else None
+                changed = replace(proposal, block_id=block_id_of(body), pol_round=pol_round)
+                signature = signer_of(self.name).sign(changed.signed_bytes())
+                sent_body = body if random.random() < 0.7 else None
+                self._tell_some(ProposalMessage(SignedProposal(changed, signature), sent_body))
 
     def _tell_some(self, message: Message) -> None:
         for name in self.simulation.names:
@@ -406,18 +428,28 @@ class Equivocator(Node):
 class Simulation:
     """Nodes, links and clock, all from one seed."""
 
-    def __init__(self, seed: int, n: int, faults: Faults, byzantine: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        n: int,
+        faults: Faults,
+        byzantine: int = 0,
+        byzantine_names: tuple[str, ...] = (),
+    ) -> None:
         self.description = f"seed={seed} n={n} byzantine={byzantine} {faults}"
         self.random = Random(seed)
         self.validators = validator_set(n)
         self.names = NAMES[:n]
         self.faults = faults
         self.byzantine = set(self.random.sample(self.names, byzantine))
+        if byzantine_names:
+            self.byzantine = set(byzantine_names)
+        self.hides: Callable[[str, Vote], bool] = lambda to, vote: False
         self.now_ms = START_MS
         self.numbers = count()
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
-        self._cut: Callable[[str, str], bool] = lambda a, b: False
+        self.cut: Callable[[str, str], bool] = lambda a, b: False
         self._decided: dict[int, bytes] = {}
         self._signed: dict[tuple[str, int, int, int], SignedVote | SignedProposal] = {}
         self.crashes = 0
@@ -456,14 +488,14 @@ class Simulation:
 
     def _deliver(self, sender: str, to: str, data: bytes) -> None:
         node = self.nodes[to]
-        if node.up and not self._cut(sender, to):
+        if node.up and not self.cut(sender, to):
             node._guarded(lambda: node.receive(sender, data))
 
     def send_block(self, sender: str, to: str, block: tuple[bytes, bytes, Commit]) -> None:
         node = self.nodes[to]
 
         def deliver() -> None:
-            if node.up and not self._cut(sender, to):
+            if node.up and not self.cut(sender, to):
                 node._guarded(lambda: node.receive_block(*block))
 
         if sender not in self.byzantine and self.random.random() >= self.faults.loss:
@@ -472,7 +504,7 @@ class Simulation:
     def _repartition(self) -> None:
         """Cut links in one of several shapes, or none, and again after a while."""
         if not self.faults.partitions:
-            self._cut = lambda a, b: False
+            self.cut = lambda a, b: False
             return
         order = list(self.names)
         self.random.shuffle(order)
@@ -485,7 +517,7 @@ class Simulation:
             lambda a, b: place[a] == 0,  # one that is heard by nobody
             lambda a, b: (place[a] - place[b]) % n not in (1, n - 1),  # ring
         ]
-        self._cut = self.random.choice(shapes)
+        self.cut = self.random.choice(shapes)
         self.at(self.random.randint(500, 6_000), self._repartition)
 
     # ---- faults
@@ -505,7 +537,7 @@ class Simulation:
     def heal(self) -> None:
         """End all faults but those of faulty nodes."""
         self.faults = Faults(delay_ms=(5, 40), clock_skew_ms=self.faults.clock_skew_ms)
-        self._cut = lambda a, b: False
+        self.cut = lambda a, b: False
         for node in self.nodes.values():
             if not node.up:
                 node.start()
