@@ -71,19 +71,13 @@ def _upwards(dirty: int) -> tuple[tuple[int, slice, slice], ...]:
 _BYTES: Final = tuple(bytes((value,)) for value in range(_SLOTS))
 
 
-class Leaf(NamedTuple):
-    """One key of the map, by hashes of 32 bytes."""
+_Node: TypeAlias = tuple[bytes, bytes]
+"""What stands at the root of a subtree: its hash, and for a single leaf its key hash and value hash, else nothing."""
 
-    key_hash: bytes
-    value_hash: bytes
-    hash: bytes
+_NOTHING: Final[_Node] = (EMPTY_ROOT, b"")
 
-
-_Node: TypeAlias = "Leaf | bytes | None"
-"""What stands at the root of a subtree: one leaf, the hash of an inner node, or nothing."""
-
-_Change: TypeAlias = "tuple[bytes, Leaf | None]"
-"""A key hash and its new leaf, or None where it is deleted."""
+_Change: TypeAlias = tuple[bytes, _Node]
+"""A key hash and its new leaf, or nothing where it is deleted."""
 
 
 class Page(NamedTuple):
@@ -149,15 +143,12 @@ class Page(NamedTuple):
                 inner_from = inner_to
         return draft.finish(digest)
 
-    def leaf(self, slot: int) -> Leaf:
-        """Return the leaf in `slot`, which must be one."""
-        offset = _LEAF_BYTES * (self.lone & (1 << slot) - 1).bit_count()
-        middle = offset + HASH_BYTES
-        return Leaf(
-            self.leaves[offset:middle],
-            self.leaves[middle : offset + _LEAF_BYTES],
-            self.nodes[_SLOT_HASH[slot]],
-        )
+    def leaf(self, slot: int) -> bytes:
+        """Return key hash and value hash of the leaf in `slot`; nothing where there is none."""
+        if not self.lone >> slot & 1:
+            return b""
+        start = _LEAF_BYTES * (self.lone & (1 << slot) - 1).bit_count()
+        return self.leaves[start : start + _LEAF_BYTES]
 
     def node(self, number: int) -> bytes:
         """Return the hash of a node: 1 is the page's root, 2i and 2i + 1 stand below i, 16 + s is slot s."""
@@ -204,26 +195,25 @@ def update(
         ValueError: the key hashes are not strictly ascending.
     """
     digest = suite.digest
-    leaves: list[_Change] = []
+    nodes: list[_Change] = []
     previous = b""
     for key_hash, value_hash in changes:
         if key_hash <= previous:
             raise ValueError("key hashes must be strictly ascending")
         previous = key_hash
-        leaf = None
+        node = _NOTHING
         if value_hash is not None:
-            leaf = Leaf(key_hash, value_hash, digest(b"\x00" + key_hash + value_hash))
-        leaves.append((key_hash, leaf))
+            leaf = key_hash + value_hash
+            node = (digest(b"\x00" + leaf), leaf)
+        nodes.append((key_hash, node))
     descent = _Descent(digest, read_page)
-    node: _Node
     if root == EMPTY_ROOT:
-        node = descent.build(b"", [leaf for _, leaf in leaves if leaf is not None])
+        node = descent.build(b"", [new for _, new in nodes if new[1]])
     else:
-        node = descent.change(b"", read_page(b"", root), leaves, 0, len(leaves))
-    if isinstance(node, Leaf):  # the root's page is kept also for a single leaf
-        descent.write_root(node)
-        node = node.hash
-    return Updated(EMPTY_ROOT if node is None else node, descent.pages, descent.replaced)
+        node = descent.change(b"", read_page(b"", root), nodes, 0, len(nodes))
+    if node[1]:  # the root's page is kept also for a single leaf
+        descent.write(b"", {_nibble(node[1], 0): node})
+    return Updated(node[0], descent.pages, descent.replaced)
 
 
 def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> StateProof:
@@ -239,7 +229,9 @@ def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> 
             return StateProof(None, tuple(reversed(siblings)))
         if below & page.lone and not below & (below - 1):
             leaf = page.leaf(below.bit_length() - 1)
-            other = None if leaf.key_hash == key_hash else (leaf.key_hash, leaf.value_hash)
+            other = (leaf[:HASH_BYTES], leaf[HASH_BYTES:])
+            if other[0] == key_hash:
+                return StateProof(None, tuple(reversed(siblings)))
             return StateProof(other, tuple(reversed(siblings)))
         if node >= _SLOTS:
             page = read_page(path[: depth // 4], page.node(node))
@@ -272,32 +264,21 @@ class _Draft:
         self.leaves = leaves
         self.dirty = 0
 
-    def set(self, slot: int, node: _Node) -> None:
-        """Put `node` into `slot`, whatever was there."""
+    def set(self, slot: int, node_hash: bytes, leaf: bytes) -> None:
+        """Put a node into `slot`, whatever was there."""
         bit = 1 << slot
         was_leaf = self.lone & bit
-        self.occupied |= bit
-        if isinstance(node, Leaf):
-            key_hash, value_hash, node_hash = node
-            self._splice(bit, key_hash + value_hash)
-            self.lone |= bit
+        if leaf or was_leaf:
+            start = _LEAF_BYTES * (self.lone & bit - 1).bit_count()
+            end = start + _LEAF_BYTES if was_leaf else start
+            self.leaves = self.leaves[:start] + leaf + self.leaves[end:]
+            self.lone = self.lone | bit if leaf else self.lone ^ bit
+        if node_hash == EMPTY_ROOT:
+            self.occupied &= ~bit
         else:
-            if was_leaf:
-                self._splice(bit, b"")
-                self.lone ^= bit
-            if node is None:
-                self.occupied ^= bit
-                node_hash = EMPTY_ROOT
-            else:
-                node_hash = node
+            self.occupied |= bit
         self.nodes[_SLOT_HASH[slot]] = node_hash
         self.dirty |= _ANCESTORS[slot]
-
-    def _splice(self, bit: int, leaf: bytes) -> None:
-        """Put the two hashes of a leaf, or nothing, where those of the slot with this bit belong."""
-        start = _LEAF_BYTES * (self.lone & bit - 1).bit_count()
-        end = start + _LEAF_BYTES if self.lone & bit else start
-        self.leaves = self.leaves[:start] + leaf + self.leaves[end:]
 
     def finish(self, digest: Callable[[bytes], bytes]) -> Page:
         """Compute the inner nodes above the slots that were set, lowest level first."""
@@ -313,7 +294,7 @@ class _Draft:
         return Page(occupied, lone, bytes(nodes), self.leaves)
 
 
-_NOTHING: Final = Page(0, 0, bytes(_NODES_BYTES), b"")
+_NO_PAGE: Final = Page(0, 0, bytes(_NODES_BYTES), b"")
 
 
 class _Descent:
@@ -331,65 +312,69 @@ class _Descent:
         self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
     ) -> _Node:
         """Apply `changes[low:high]`, all of which lie below `page`; return what then stands at its root."""
-        lone, inner = page.lone, page.occupied ^ page.lone
+        nodes, inner = page.nodes, page.occupied ^ page.lone
         draft = _Draft(*page)
         depth = len(path)
         byte, shift = depth >> 1, 0 if depth & 1 else 4
         while low < high:
-            slot = changes[low][0][byte] >> shift & 15
+            key_hash, node = changes[low]
+            slot = key_hash[byte] >> shift & 15
             end = low + 1
             while end < high and changes[end][0][byte] >> shift & 15 == slot:
                 end += 1
-            old: _Node
-            new: _Node
+            old_hash = nodes[_SLOT_HASH[slot]]
+            below = path + _BYTES[slot]
             if inner >> slot & 1:
-                old = page.nodes[_SLOT_HASH[slot]]
-                below = path + _BYTES[slot]
-                new = self.change(below, self._read_page(below, old), changes, low, end)
+                node = self.change(below, self._read_page(below, old_hash), changes, low, end)
             else:
-                old = page.leaf(slot) if lone >> slot & 1 else None
-                key_hash, new = changes[low]
-                if end - low > 1 or (old is not None and old.key_hash != key_hash):
-                    new = self.build(path + _BYTES[slot], _merged(old, changes[low:end]))
-            if new != old:
-                draft.set(slot, new)
+                leaf = page.leaf(slot)
+                if end - low > 1 or (leaf and leaf[:HASH_BYTES] != key_hash):
+                    node = self.build(below, _merged((old_hash, leaf), changes[low:end]))
+            if node[0] != old_hash:
+                draft.set(slot, *node)
             low = end
         if not draft.dirty:
-            return page.root
+            return page.root, b""
         self.replaced.append(page.root)
         occupied = draft.occupied
-        if occupied == draft.lone and not occupied & (occupied - 1):
-            self.pages[path] = None
-            return draft.finish(self._digest).leaf(occupied.bit_length() - 1) if occupied else None
-        return self._write(path, draft)
+        if occupied != draft.lone or occupied & (occupied - 1):
+            return self._write(path, draft)
+        self.pages[path] = None
+        return (
+            (bytes(draft.nodes[_SLOT_HASH[occupied.bit_length() - 1]]), draft.leaves)
+            if occupied
+            else _NOTHING
+        )
 
-    def build(self, path: bytes, leaves: Sequence[Leaf]) -> _Node:
+    def build(self, path: bytes, leaves: Sequence[_Node]) -> _Node:
         """Make the pages of a subtree that holds these leaves only; return what stands at its root."""
         if len(leaves) < 2:
-            return leaves[0] if leaves else None
-        groups: dict[int, list[Leaf]] = {}
+            return leaves[0] if leaves else _NOTHING
+        depth = len(path)
+        groups: dict[int, list[_Node]] = {}
         for leaf in leaves:
-            groups.setdefault(_nibble(leaf.key_hash, len(path)), []).append(leaf)
-        draft = _Draft(*_NOTHING)
-        for slot, group in groups.items():
-            draft.set(slot, self.build(path + _BYTES[slot], group))
+            groups.setdefault(_nibble(leaf[1], depth), []).append(leaf)
+        return self.write(
+            path, {slot: self.build(path + _BYTES[slot], group) for slot, group in groups.items()}
+        )
+
+    def write(self, path: bytes, slots: Mapping[int, _Node]) -> _Node:
+        """Make a page of these slots; return what stands at its root."""
+        draft = _Draft(*_NO_PAGE)
+        for slot, node in slots.items():
+            draft.set(slot, *node)
         return self._write(path, draft)
 
-    def write_root(self, leaf: Leaf) -> None:
-        """Make the root's page of a single leaf."""
-        draft = _Draft(*_NOTHING)
-        draft.set(_nibble(leaf.key_hash, 0), leaf)
-        self._write(b"", draft)
-
-    def _write(self, path: bytes, draft: _Draft) -> bytes:
+    def _write(self, path: bytes, draft: _Draft) -> _Node:
         page = self.pages[path] = draft.finish(self._digest)
-        return page.root
+        return page.root, b""
 
 
-def _merged(old: Leaf | None, changes: Sequence[_Change]) -> Sequence[Leaf]:
-    """Return the leaves of a subtree that held `old` alone, or nothing, after `changes`."""
-    merged = [new for _, new in changes if new is not None]
-    if old is not None and all(key_hash != old.key_hash for key_hash, _ in changes):
+def _merged(old: _Node, changes: Sequence[_Change]) -> Sequence[_Node]:
+    """Return the leaves of a subtree that held the leaf `old`, or nothing, after `changes`."""
+    merged = [new for _, new in changes if new[1]]
+    key_hash = old[1][:HASH_BYTES]
+    if key_hash and all(changed != key_hash for changed, _ in changes):
         merged.append(old)
     return merged
 
