@@ -155,7 +155,8 @@ class Bundle:
             raise ValueError("entries of a bundle ascend by index")
         if any(entry.checkpoint != self.checkpoint for entry in self.entries):
             raise ValueError("all evidence of a bundle rests on its one checkpoint")
-        if any(state.block not in self.entries for state in self.states):
+        by_index = {entry.index: entry for entry in self.entries}
+        if any(by_index.get(state.block.index) != state.block for state in self.states):
             raise ValueError("the block of each state of a bundle is one of its entries")
         if any(a[0] >= b[0] for a, b in pairwise(self.attachments)):
             raise ValueError("attachments ascend by name")

@@ -38,7 +38,10 @@ DEFAULT_MAX_ANCHOR_AGE_MS: Final = 90 * 24 * 3_600_000
 
 
 class NotEstablishedError(LedgerError):
-    """The evidence does not show enough. `code`: no_quorum, no_anchor, anchor_too_old, stale, not_current, future."""
+    """The evidence does not show enough.
+
+    `code` is one of no_quorum, no_anchor, validators_changed, anchor_too_old, stale, not_current, future.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -183,7 +186,7 @@ class TrustedView:
         Raises:
             DecodeError: the entry is of no known kind.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum`.
+            NotEstablishedError: `no_quorum`, or `validators_changed`: by a set that is not shown.
         """
         checkpoint = self.verify_checkpoint(evidence.checkpoint)
         tree = checkpoint.checkpoint
@@ -197,8 +200,10 @@ class TrustedView:
             and evidence.index == tree.size - 1
             and self._validators_hash not in (None, entry.validators_hash)
         ):
-            raise InvalidProof(
-                "the last block was decided by another set than cosigned the checkpoint"
+            raise NotEstablishedError(
+                "validators_changed",
+                "the newest block was decided by other validators than the policy names, and the "
+                "evidence does not show the change",
             )
         return VerifiedEntry(entry, evidence.entry, evidence.index, checkpoint)
 
@@ -208,7 +213,7 @@ class TrustedView:
         Raises:
             DecodeError: entry or value is malformed.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum`.
+            NotEstablishedError: `no_quorum`, or `validators_changed`: by a set that is not shown.
         """
         return self._verify_state(evidence, self.verify_entry(evidence.block))
 
@@ -238,7 +243,7 @@ class TrustedView:
         Raises:
             DecodeError: an entry or value is malformed.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum` or `no_anchor`.
+            NotEstablishedError: `no_quorum`, `no_anchor` or `validators_changed`.
         """
         for change in self._changes_ahead(bundle.changes):
             self.advance(change)
@@ -329,7 +334,7 @@ def open_bundle(suite: Suite, policy: Policy, data: bytes) -> tuple[TrustedView,
     Raises:
         DecodeError: not a bundle, damaged, or a part is malformed.
         InvalidProof: the evidence is false.
-        NotEstablishedError: `no_quorum` or `no_anchor`.
+        NotEstablishedError: `no_quorum`, `no_anchor` or `validators_changed`.
     """
     view = TrustedView(suite, policy)
     return view, view.verify_bundle(Bundle.decode(suite, data))

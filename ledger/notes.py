@@ -136,6 +136,10 @@ class VerifierKey:
         """The vkey."""
         return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes([self.key_type]) + self.public_key.data)}"
 
+    def is_named_by(self, signature: NoteSignature) -> bool:
+        """Tell whether a signature line says that it is this key's: by name and key id."""
+        return self.key_id == signature.key_id and self.name == signature.name
+
     def verify(self, suite: Suite, text: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (without key id) is this key's over a note's text."""
         if self.key_type is KeyType.ED25519:
@@ -262,41 +266,37 @@ class OpenedNote:
 
 def verify_signatures(suite: Suite, note: SignedNote, keys: Iterable[VerifierKey]) -> OpenedNote:
     """Verify the signatures of known keys; see `open_note`."""
-    by_identity = {(key.name, key.key_id): key for key in keys}
+    known = tuple(keys)
     text = note.text.encode()
-    verified: list[VerifiedSignature] = []
-    seen: set[tuple[str, bytes]] = set()
+    verified: dict[VerifierKey, VerifiedSignature] = {}
     for signature in note.signatures:
-        identity = (signature.name, signature.key_id)
-        key = by_identity.get(identity)
-        if key is None:
+        candidates = [key for key in known if key.is_named_by(signature)]
+        if not candidates:
             continue
-        if identity in seen:
+        one = verify_by_any(suite, text, signature, candidates)
+        if one.key in verified:
             raise InvalidProof(f"two signatures by {signature.name[:80]!r}")
-        seen.add(identity)
-        verified.append(verify_signature(suite, text, signature, key))
+        verified[one.key] = one
     if not verified:
         raise InvalidProof("no signature by a known key")
-    return OpenedNote(note.text, tuple(verified), len(note.signatures) - len(verified))
+    return OpenedNote(note.text, tuple(verified.values()), len(note.signatures) - len(verified))
 
 
-def verify_signature(
-    suite: Suite, text: bytes, signature: NoteSignature, key: VerifierKey
+def verify_by_any(
+    suite: Suite, text: bytes, signature: NoteSignature, keys: Iterable[VerifierKey]
 ) -> VerifiedSignature:
-    """Verify one signature by a known key over a note's text.
+    """Verify a signature over a note's text by one of `keys`, all of which its line names.
+
+    A key id is four bytes, so anyone can make a key whose id is that of another key; both are tried.
 
     Raises:
-        InvalidProof: it is not this key's signature.
+        InvalidProof: it is the signature of none of them.
     """
-    if (signature.name, signature.key_id) != (key.name, key.key_id):
-        raise InvalidProof(
-            f"signature line of {signature.name[:80]!r} names another key than {key.name!r}"
-        )
-    if not key.verify(suite, text, signature.signature):
-        raise InvalidProof(f"bad signature by {key.name!r}")
-    return VerifiedSignature(
-        key, signature, signature.time_s if key.key_type is KeyType.COSIGNATURE_V1 else None
-    )
+    for key in keys:
+        if key.verify(suite, text, signature.signature):
+            time_s = signature.time_s if key.key_type is KeyType.COSIGNATURE_V1 else None
+            return VerifiedSignature(key, signature, time_s)
+    raise InvalidProof(f"bad signature by {signature.name[:80]!r}")
 
 
 def open_note(suite: Suite, data: bytes, keys: Iterable[VerifierKey]) -> OpenedNote:

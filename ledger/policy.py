@@ -15,7 +15,7 @@ group of threshold k, the k-th newest time of its members.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -25,9 +25,8 @@ from ledger.errors import DecodeError, InvalidKey, InvalidProof
 from ledger.notes import (
     KeyType,
     NoteSignature,
-    VerifiedSignature,
     VerifierKey,
-    verify_signature,
+    verify_by_any,
 )
 from ledger.suite import Suite
 from ledger.validators import Validator, is_quorum
@@ -173,31 +172,32 @@ class Policy:
         Raises:
             InvalidProof: a signature by a known key is bad, or a known key signed twice.
         """
-        keys: list[Log | Witness] = [*self.logs, *self.witnesses]
-        by_identity = {(known.key.name, known.key.key_id): known for known in keys}
+        known: list[Log | Witness] = [*self.logs, *self.witnesses]
         text = signed.checkpoint.text.encode()
         times: dict[str, int] = {}
-        log_signature, seen = False, set()
+        log_signature, unknown = False, 0
+        seen: set[VerifierKey] = set()
         for signature in signed.signatures:
-            identity = (signature.name, signature.key_id)
-            known = by_identity.get(identity)
-            if known is None:
+            by_key = {item.key: item for item in known if item.key.is_named_by(signature)}
+            if not by_key:
+                unknown += 1
                 continue
-            if identity in seen:
+            verified = verify_by_any(suite, text, signature, by_key)
+            if verified.key in seen:
                 raise InvalidProof(f"two signatures by {signature.name[:80]!r}")
-            seen.add(identity)
-            verified = verify_signature(suite, text, signature, known.key)
-            if isinstance(known, Log):
-                log_signature = log_signature or known.key.name == signed.checkpoint.origin
+            seen.add(verified.key)
+            signed_by = by_key[verified.key]
+            if isinstance(signed_by, Log):
+                log_signature = log_signature or signed_by.key.name == signed.checkpoint.origin
             elif verified.time_s is not None:
-                times[known.name] = verified.time_s
+                times[signed_by.name] = verified.time_s
         time_s = self._time(times)
         return PolicyVerdict(
             self.quorum == NO_QUORUM or time_s is not None,
             log_signature,
             tuple(witness.name for witness in self.witnesses if witness.name in times),
             time_s,
-            len(signed.signatures) - len(seen),
+            unknown,
         )
 
     def _time(self, times: _Times) -> int | None:
@@ -421,14 +421,10 @@ class CheckpointCollector:
         self._suite = suite
         self._policy = policy
         self._text = checkpoint.text.encode()
-        self._logs = {
-            (log.key.name, log.key.key_id): log.key
-            for log in policy.logs
-            if log.key.name == checkpoint.origin
-        }
-        self._witnesses = {(w.key.name, w.key.key_id): w for w in policy.witnesses}
-        self._log_signatures: dict[bytes, NoteSignature] = {}
-        self._cosignatures: dict[str, VerifiedSignature] = {}
+        self._logs = [log.key for log in policy.logs if log.key.name == checkpoint.origin]
+        self._witnesses = {witness.key: witness.name for witness in policy.witnesses}
+        self._log_signatures: dict[VerifierKey, NoteSignature] = {}
+        self._cosignatures: dict[str, NoteSignature] = {}
 
     def add(self, signature: NoteSignature) -> bool:
         """Verify and keep a signature; tell whether it told us something new. An older one is not
@@ -437,22 +433,30 @@ class CheckpointCollector:
         Raises:
             InvalidProof: by a key that the policy does not know, or bad.
         """
-        identity = (signature.name, signature.key_id)
-        if identity in self._logs:
-            if signature.key_id in self._log_signatures:
-                return False
-            verify_signature(self._suite, self._text, signature, self._logs[identity])
-            self._log_signatures[signature.key_id] = signature
-            return True
-        witness = self._witnesses.get(identity)
-        if witness is None:
+        logs = [key for key in self._logs if key.is_named_by(signature)]
+        if logs:
+            return self._add_log_signature(signature, logs)
+        witnesses = [key for key in self._witnesses if key.is_named_by(signature)]
+        if not witnesses:
             raise InvalidProof(f"signature by an unknown key {signature.name[:80]!r}")
-        known = self._cosignatures.get(witness.name)
-        if known is not None and (signature.time_s or 0) <= (known.time_s or 0):
+        known = self._cosignatures.get(self._witnesses[witnesses[0]])
+        if len(witnesses) == 1 and known is not None and _time_s(signature) <= _time_s(known):
             return False
-        self._cosignatures[witness.name] = verify_signature(
-            self._suite, self._text, signature, witness.key
-        )
+        verified = verify_by_any(self._suite, self._text, signature, witnesses)
+        name = self._witnesses[verified.key]
+        known = self._cosignatures.get(name)
+        if known is not None and _time_s(signature) <= _time_s(known):
+            return False
+        self._cosignatures[name] = signature
+        return True
+
+    def _add_log_signature(self, signature: NoteSignature, keys: Sequence[VerifierKey]) -> bool:
+        if all(key in self._log_signatures for key in keys):
+            return False
+        verified = verify_by_any(self._suite, self._text, signature, keys)
+        if verified.key in self._log_signatures:
+            return False
+        self._log_signatures[verified.key] = signature
         return True
 
     @property
@@ -460,7 +464,7 @@ class CheckpointCollector:
         """All signatures held, log signatures first: what a peer that lacks them is sent."""
         return (
             *self._log_signatures.values(),
-            *(self._cosignatures[name].signature for name in sorted(self._cosignatures)),
+            *(self._cosignatures[name] for name in sorted(self._cosignatures)),
         )
 
     def result(self) -> SignedCheckpoint | None:
@@ -469,10 +473,16 @@ class CheckpointCollector:
 
         So the note never has more lines than readers must accept: `MAX_SIGNATURES`.
         """
-        times = {name: verified.time_s or 0 for name, verified in self._cosignatures.items()}
+        times = {name: _time_s(signature) for name, signature in self._cosignatures.items()}
         quorum = self._policy.smallest_quorum(times)
         if quorum is None or not self._log_signatures:
             return None
-        log_signature = self._log_signatures[min(self._log_signatures)]
-        cosignatures = (self._cosignatures[name].signature for name in quorum)
+        first = min(self._log_signatures, key=lambda key: key.public_key)
+        log_signature = self._log_signatures[first]
+        cosignatures = (self._cosignatures[name] for name in quorum)
         return SignedCheckpoint(self.checkpoint, (log_signature, *cosignatures))
+
+
+def _time_s(cosignature: NoteSignature) -> int:
+    """Return what a line says its time is; one without a time is as old as can be."""
+    return cosignature.time_s or 0

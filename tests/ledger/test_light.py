@@ -195,12 +195,23 @@ def test_changes_of_validators_are_followed_from_the_anchor_on() -> None:
 
 
 def test_without_the_changes_a_newer_checkpoint_is_not_established() -> None:
-    chain, anchor, changes = _changed_chain(_NEWCOMERS, (Member("a"), Member("b"), *FOUNDERS[:2]))
+    strangers = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
+    chain, anchor, changes = _changed_chain(strangers, (*strangers[:3], FOUNDERS[1]))
     view = TrustedView(SUITE, anchor)
     with pytest.raises(NotEstablishedError, match="known validators have cosigned"):
         view.verify_checkpoint(chain.checkpoint())
     with pytest.raises(NotEstablishedError, match="known validators have cosigned"):
         view.advance(changes[1])
+
+
+def test_a_quorum_of_the_old_set_is_not_enough_for_what_holds_now_under_a_new_set() -> None:
+    chain, anchor, _ = _changed_chain(_NEWCOMERS)  # three of the four founders are still there
+    view = TrustedView(SUITE, anchor)
+    signed = chain.checkpoint()
+    assert view.verify_entry(chain.entry_evidence(1, signed)).index == 1
+    with pytest.raises(NotEstablishedError) as refused:
+        view.verify_state(chain.state_evidence(_KEY, signed))
+    assert refused.value.code == "validators_changed"
 
 
 def test_a_change_names_the_present_set_and_lists_exactly_the_next() -> None:
@@ -249,7 +260,7 @@ def test_a_replaced_set_cannot_present_its_continuation_as_the_newest_block() ->
         forged.next_members = FOUNDERS
         forged.commit({_KEY: ["forged"]})
     forged.members = _NEWCOMERS
-    with pytest.raises(InvalidProof, match="another set"):
+    with pytest.raises(NotEstablishedError, match="other validators"):
         view.verify_state(forged.state_evidence(_KEY, forged.checkpoint()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 import pytest
 from hypothesis import given
@@ -316,6 +317,42 @@ def test_a_collector_refuses_strangers_and_bad_signatures_and_keeps_what_it_has(
         with contextlib.suppress(InvalidProof):
             assert collector.add(line) is False
         assert collector.signatures == (good,)
+
+
+def _colliding_policy() -> Policy:
+    """Return the founders' policy, the second log key and witness made to share name and id with the first."""
+
+    def disguised(key: VerifierKey, first: VerifierKey) -> VerifierKey:
+        return dataclasses.replace(key, name=first.name, key_id=first.key_id)
+
+    logs, witnesses = _POLICY.logs, _POLICY.witnesses
+    return dataclasses.replace(
+        _POLICY,
+        logs=(Log(disguised(logs[1].key, logs[0].key)), logs[0], *logs[2:]),
+        witnesses=(
+            dataclasses.replace(witnesses[1], key=disguised(witnesses[1].key, witnesses[0].key)),
+            witnesses[0],
+            *witnesses[2:],
+        ),
+    )
+
+
+def test_a_key_ground_to_collide_with_another_keys_id_does_not_void_that_keys_signatures() -> None:
+    policy = _colliding_policy()
+    lines = [sign_checkpoint(SUITE, FOUNDERS[0].log_signer, _TREE)]
+    for member in FOUNDERS:
+        line = cosign(SUITE, member.witness_signer, member.name, _TREE, 5)
+        if member == FOUNDERS[1]:
+            line = dataclasses.replace(line, name=lines[1].name, key_id=lines[1].key_id)
+        lines.append(line)
+    signed = SignedCheckpoint(_TREE, tuple(lines))
+    verdict = policy.check(SUITE, signed)
+    assert verdict.satisfied
+    assert set(verdict.cosigners) == {member.name for member in FOUNDERS}
+    collector = CheckpointCollector(SUITE, policy, _TREE)
+    assert all(collector.add(line) for line in lines)
+    assert not any(collector.add(line) for line in lines)
+    assert collector.result() is not None
 
 
 def test_a_validator_cannot_take_the_quorums_name() -> None:
