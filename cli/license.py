@@ -17,6 +17,7 @@ from cli.options import (
     NodeOption,
     PolicyOption,
     ProfileOption,
+    TimeoutOption,
 )
 from cli.org import show_result
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
@@ -382,9 +383,30 @@ def request(
 @app.command(epilog="Example: mulu license use case.json --profile tianjin-recorder")
 def use(
     case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
-    receive: Annotated[
-        bool, typer.Option("--receive/--record-only", help="Wait for the fields, too.")
-    ] = True,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a use with the holder's consent: every validator checks it against the directory."""
+    opened = Case.load(case)
+    connection = connect(node, key, profile)
+    with connection.client:
+        result = connection.submit([record_operation(opened)], wait="proven", timeout_s=timeout)
+    use_id = opened.use_id.hex()
+    if as_json:
+        show_result(result, True, use=use_id)
+    else:
+        say(
+            f"Recorded: use {use_id}, transaction {result.id}, block {result.height}.\n"
+            f"Next: mulu license receive {case}"
+        )
+
+
+@app.command(epilog="Example: mulu license receive case.json --profile tianjin-operator")
+def receive(
+    case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
     sealing_key: SealingKeyOption = None,
     policy: PolicyOption = None,
     node: NodeOption = None,
@@ -393,31 +415,25 @@ def use(
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a use with the holder's consent; then receive the fields, checked against the ledger."""
+    """Receive the fields of a recorded use, checked against the ledger; by who asked for them."""
     opened = Case.load(case)
     connection = connect(node, key, profile, policy=policy)
-    with connection.client as client:
-        result = connection.submit([record_operation(opened)], wait="proven", timeout_s=timeout)
-        fields: list[dict[str, object]] = []
-        if receive:
-            if connection.policy is None:
-                raise CommandError("no policy to check the fields with", hint="Give --policy FILE.")
-            anchor = load_policy(connection.policy)
-            sealing = open_sealing_key(sealing_key or connection.sealing_key)
-            with session_client(connection, opened.session_node) as sessions:
-                disclosed = receive_fields(
-                    client, sessions, opened, sealing, anchor, timeout_s=timeout
-                )
-            fields = [
-                {"license": one.handle.hex(), "type": one.license_type, "fields": dict(one.fields)}
-                for one in disclosed
-            ]
+    if connection.policy is None:
+        raise CommandError("no policy to check the fields with", hint="Give --policy FILE.")
+    sealing = open_sealing_key(sealing_key or connection.sealing_key)
+    with connection.client as client, session_client(connection, opened.session_node) as sessions:
+        disclosed = receive_fields(
+            client, sessions, opened, sealing, load_policy(connection.policy), timeout_s=timeout
+        )
     if as_json:
-        show_result(result, True, use=opened.use_id.hex(), disclosed=fields)
+        rows = [
+            {"license": one.handle.hex(), "type": one.license_type, "fields": dict(one.fields)}
+            for one in disclosed
+        ]
+        show_json({"use": opened.use_id.hex(), "licenses": rows})
         return
-    say(f"Recorded: use {opened.use_id.hex()}, transaction {result.id}, block {result.height}.")
-    for one in fields:
-        show_record(f"License {one['license']}", dict(one["fields"]))  # type: ignore[call-overload]
+    for one in disclosed:
+        show_record(f"License {one.handle.hex()}", dict(one.fields))
 
 
 @app.command(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli.network_setup import Network, NodePlace
 from cli.output import CommandError, ExitCode
@@ -32,12 +32,12 @@ def spawn_node(home: Path, *, detached: bool) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=detached,
-            env=_environment(),
+            env=python_environment(),
         )
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a node: ours, with the directory that our packages come from."""
+def python_environment() -> dict[str, str]:
+    """Return the environment of our processes: ours, with the directory that our packages come from."""
     root = str(Path(__file__).resolve().parent.parent)
     path = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in (root, path) if part)}
@@ -117,3 +117,14 @@ def start_failure(network: Network, reasons: dict[str, str]) -> CommandError:
         exit_code=ExitCode.NOT_ESTABLISHED,
         hint=f"Last lines of {home / 'node.log'}:\n{log_tail(home)}",
     )
+
+
+def terminate(process: subprocess.Popen[Any], *, timeout_s: float = 15.0) -> None:
+    """End a child of ours with SIGTERM, and with SIGKILL where it does not listen; reap it."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError, ExitCode
+from cli.tracing import find_use
 from ledger.codec import Value
-from ledger.errors import DecodeError, InvalidProof
+from ledger.errors import DecodeError
 from ledger.keys import SealingKey, seal
-from ledger.light import VerifiedBundle, open_bundle
+from ledger.light import open_bundle
 from ledger.operations import body_value
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Signer
@@ -26,7 +27,6 @@ from ledger.transactions import Operation
 from licenses.disclosure import (
     CommittedUse,
     DisclosedLicense,
-    committed_use,
     open_disclosure,
 )
 from licenses.handles import SALT_BYTES
@@ -226,22 +226,13 @@ def read_use_bundle(
     view, evidence = open_bundle(_SUITE, policy, data)
     if evidence.subject != use_subject(use_id):
         raise CommandError(f"the bundle is about {evidence.subject}", exit_code=ExitCode.REFUSED)
-    use = _use_in(view.chain_id, evidence, use_id)
+    use = find_use(view.chain_id, evidence, use_id)
     records = {}
     for used in use.licenses:
         state = evidence.state(license_key(used.handle))
         if state is not None and state.value is not None:
             records[used.handle] = License.from_value(used.handle, state.value)
     return use, records
-
-
-def _use_in(chain_id: str, evidence: VerifiedBundle, use_id: bytes) -> CommittedUse:
-    for entry in evidence.entries:
-        try:
-            return committed_use(_SUITE, entry, chain_id, use_id)
-        except InvalidProof:
-            continue
-    raise CommandError("the bundle does not show the use", exit_code=ExitCode.REFUSED)
 
 
 def items_of(texts: Sequence[str]) -> tuple[Item, ...]:

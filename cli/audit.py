@@ -1,0 +1,137 @@
+"""`mulu audit`: trace a use to its grounds, bundle the evidence, verify it offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import connect
+from cli.license import now_ms, read_bytes, show_report
+from cli.offline import forbid_sockets
+from cli.options import JsonOption, KeyOption, NodeOption, PolicyOption, ProfileOption
+from cli.output import CommandError, ExitCode, say, show_json, show_table
+from cli.proofs import load_policy
+from cli.tracing import trace_use
+from ledger.suite import SHA256_ED25519
+from licenses.verification import Question, verify
+from node.home import replace_file
+
+app = typer.Typer(help="Trace, bundle and verify evidence.", no_args_is_help=True)
+
+UseArgument = Annotated[str, typer.Argument(metavar="USE", help="Id of the use, 64 hex digits.")]
+
+
+@app.command(epilog="Example: mulu audit trace 9c… --profile national-auditor")
+def trace(
+    use: UseArgument,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    policy: PolicyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trace a use: license, issuer, matter, responsibility, article of law, block, proof."""
+    connection = connect(node, key, profile, policy=policy)
+    if connection.policy is None:
+        raise CommandError("no policy to verify with", hint="Give --policy FILE.")
+    with connection.client as client:
+        links = trace_use(client, use, load_policy(connection.policy))
+    if as_json:
+        show_json({"use": use, "trace": [link.to_json() for link in links]})
+        return
+    show_table(
+        f"Trace of use {use}",
+        ("What", "Id", "Says", "Proved by"),
+        ((link.what, link.identifier, link.text, link.proof) for link in links),
+    )
+
+
+@app.command(epilog="Example: mulu audit bundle --use 9c… --out use.bundle")
+def bundle(
+    out: Annotated[Path, typer.Option(help="The bundle file to write.", dir_okay=False)],
+    use: Annotated[str | None, typer.Option(help="Evidence on this use.")] = None,
+    license_handle: Annotated[
+        str | None, typer.Option("--license", help="Evidence on the license of this handle.")
+    ] = None,
+    transaction: Annotated[
+        str | None, typer.Option("--transaction", help="Evidence on this transaction.")
+    ] = None,
+    key_name: Annotated[
+        str | None, typer.Option("--state", help="Evidence on this state key, also of absence.")
+    ] = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write an evidence bundle: all that is needed to verify offline, but the policy."""
+    chosen = [one for one in (use, license_handle, transaction, key_name) if one is not None]
+    if len(chosen) != 1:
+        raise CommandError(
+            "say what for", hint="Give one of --use, --license, --transaction, --state."
+        )
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        if use is not None:
+            data = client.use_evidence(use)
+        elif license_handle is not None:
+            data = client.license_evidence(license_handle)
+        elif transaction is not None:
+            data = client.transaction_evidence(transaction)
+        else:
+            data = client.state_evidence(chosen[0])
+    replace_file(out, data)
+    if as_json:
+        show_json({"file": str(out), "bytes": len(data)})
+    else:
+        say(f"{len(data)} bytes written to {out}. Verify: mulu audit verify {out} --policy FILE")
+
+
+@app.command("verify", epilog="Example: mulu audit verify use.bundle --policy policy.txt")
+def verify_bundle(
+    file: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle file.")],
+    policy: PolicyOption = None,
+    max_anchor_age: Annotated[
+        float, typer.Option(min=0, help="Days that the policy may be old.")
+    ] = 90.0,
+    fresh: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that the checkpoint may be old, for what holds now."),
+    ] = 3600.0,
+    at: Annotated[
+        str | None, typer.Option(help="For this time: YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify an evidence bundle; opens no socket.
+
+    Exit codes: 0 what it shows holds, 1 it is false or shows something not valid, 2 unreadable,
+    3 could not be established.
+    """
+    from cli.license import date_ms
+    from cli.proofs import report_bundle
+
+    forbid_sockets()
+    data = read_bytes(file)
+    if policy is None:
+        raise CommandError(
+            "no policy: whom do you trust?",
+            hint="Give --policy FILE or set MULU_POLICY.",
+            code="no_policy",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+        )
+    question = Question(
+        now_ms=now_ms(),
+        at_ms=None if at is None else date_ms(at),
+        fresh_ms=int(fresh * 1000),
+        max_anchor_age_ms=int(max_anchor_age * 86_400_000),
+    )
+    anchor = load_policy(policy)
+    plain = report_bundle(data, anchor, as_json=as_json)
+    if plain is not None:
+        raise typer.Exit(plain)
+    report = verify(SHA256_ED25519, anchor, question, bundle=data)
+    show_report(report, as_json)
+    raise typer.Exit(int(report.exit_code))
