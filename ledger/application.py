@@ -101,6 +101,7 @@ class Application:
         self._database = database
         self._report = report
         self._suite = genesis.suite
+        self._stored = History(database, genesis.suite)
         self._cache = TransactionCache(self.prepare)
         self._views = ProvenViews(genesis.suite, genesis.chain_id)
         self._signers = Signers()
@@ -419,13 +420,20 @@ class Application:
             self._record_change(signed)
         return proven
 
+    def checkpoint_after(self, height: int) -> SignedCheckpoint | None:
+        """Return the quorum checkpoint of the log after `height`, written or not.
+
+        Kept are the newest and those after which another set of validators took over.
+        """
+        return self._unsaved.get(height) or self._stored.checkpoint(height)
+
     def _record_change(self, signed: SignedCheckpoint) -> None:
         """Keep an older checkpoint after which other validators took over, where this node has none yet."""
         size = signed.checkpoint.size
         for first_height, _ in self.history.validator_changes():
             height = first_height - 1
             record = self.history.record(height)
-            if record is None or record.log_size != size or self.history.checkpoint(height):
+            if record is None or record.log_size != size or self.checkpoint_after(height):
                 continue
             root = root_from_tiles(self._suite, self.history.read_tile, size)
             self._views.verify(signed, size, root, self.history.validators(height))
@@ -443,7 +451,7 @@ class Application:
         batch, unsaved = Batch(), self._unsaved
         if not unsaved:
             return batch
-        stored = self.history.newest_checkpoint()
+        stored = self._stored.newest_checkpoint()
         heights = sorted({*unsaved, *(() if stored is None else (stored[0],))})
         for height in heights:
             if height == heights[-1] or self._changes_validators(height):

@@ -299,9 +299,9 @@ class History:
         return self._tree.consistency_proof(old_size, new_size)
 
     def checkpoint(self, height: int) -> SignedCheckpoint | None:
-        """Return the stored quorum checkpoint of the log after `height`.
+        """Return the quorum checkpoint of the log after `height` as this reader holds it.
 
-        Kept are the newest and those after which another set of validators took over.
+        A snapshot holds what was written up to its block; see `Application.checkpoint_after`.
         """
         encoded = self._reader.get(keyspace.checkpoint(height))
         return None if encoded is None else _readable(SignedCheckpoint.parse, encoded)
