@@ -321,10 +321,12 @@ class _Verification:
             use_id = bytes.fromhex(subject[2])
         use = None if use_id is None else self._check_use(view, evidence, use_id)
         if presented is not None:
-            self._check_license(view, evidence, presented.handle, presented, use)
+            if use is not None:
+                self._check_disclosed(presented, use)
+            self._check_license(view, evidence, presented.handle, presented)
         elif subject is not None and subject[1] == "license":
             self.subject = evidence.subject
-            self._check_license(view, evidence, bytes.fromhex(subject[2]), None, use)
+            self._check_license(view, evidence, bytes.fromhex(subject[2]), None)
         elif use_id is not None:
             self.subject = use_subject(use_id)
             # A use is a fact of the past: whether its licenses are good today is another question.
@@ -339,7 +341,6 @@ class _Verification:
         evidence: VerifiedBundle,
         handle: bytes,
         presented: Credential | None,
-        use: CommittedUse | None,
     ) -> None:
         if presented is not None and presented.chain_id != view.chain_id:
             self.failed(ANCHORED, "other_chain", f"the credential is of {presented.chain_id}")
@@ -356,8 +357,6 @@ class _Verification:
         self._state_facts(record, state)
         if presented is not None:
             self._check_content(presented, record)
-            if use is not None:
-                self._check_disclosed(presented, use)
         else:
             self.passed(ANCHORED, f"recorded by {record.issuer}")
         self._check_issuer(evidence, record)
