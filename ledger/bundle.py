@@ -193,7 +193,11 @@ class Bundle:
         return dict(self.attachments).get(name)
 
     def encode(self, suite: Suite) -> bytes:
-        """Return the bundle file."""
+        """Return the bundle file.
+
+        Raises:
+            ValueError: it would be larger than `MAX_BUNDLE_BYTES`, so that nobody could read it.
+        """
         position = {entry.index: number for number, entry in enumerate(self.entries)}
         content = signed_bytes(
             KIND,
@@ -212,6 +216,8 @@ class Bundle:
                 )
             ),
         )
+        if len(content) + HASH_BYTES > MAX_BUNDLE_BYTES:
+            raise ValueError(f"bundle of {len(content)} bytes, at most {MAX_BUNDLE_BYTES}")
         return content + suite.digest(content)
 
     @staticmethod

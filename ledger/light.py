@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ledger import merkle
 from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.codec import Value, decode
@@ -32,6 +31,7 @@ from ledger.errors import InvalidProof, LedgerError
 from ledger.limits import CHECKPOINT_FRESH_MS, CLOCK_BOUND_MS
 from ledger.policy import Policy, PolicyVerdict, policy_for
 from ledger.suite import Suite
+from ledger.tlog_proof import verify_entry
 
 DEFAULT_MAX_ANCHOR_AGE_MS: Final = 90 * 24 * 3_600_000
 """Validators that leave destroy their keys; how long that may take to be relied upon is the verifier's choice."""
@@ -190,9 +190,8 @@ class TrustedView:
         """
         checkpoint = self.verify_checkpoint(evidence.checkpoint)
         tree = checkpoint.checkpoint
-        leaf = merkle.leaf_hash(self._suite, evidence.entry)
-        merkle.verify_inclusion(
-            self._suite, leaf, evidence.index, tree.size, evidence.inclusion, tree.root
+        verify_entry(
+            self._suite, evidence.entry, evidence.index, evidence.inclusion, evidence.checkpoint
         )
         entry = decode_entry(evidence.entry)
         if (

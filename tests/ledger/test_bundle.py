@@ -187,6 +187,9 @@ def test_a_bundle_is_valid_from_birth() -> None:
         Bundle.of("nothing")
 
 
-def test_a_bundle_of_many_megabytes_is_refused_at_once() -> None:
+def test_a_bundle_of_many_megabytes_is_neither_written_nor_read() -> None:
+    bundle = dataclasses.replace(_case()[0], attachments=(("film", bytes(MAX_BUNDLE_BYTES)),))
+    with pytest.raises(ValueError, match="at most"):
+        bundle.encode(SUITE)
     with pytest.raises(DecodeError, match="at most"):
         Bundle.decode(SUITE, _PREFIX + bytes(MAX_BUNDLE_BYTES))
