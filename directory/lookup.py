@@ -112,10 +112,7 @@ def instrument_article_in_force(
 ) -> bool:
     """Tell whether an article of a registered instrument is in force at `time_ms`."""
     instrument = effective_instrument(state, instrument_id)
-    if instrument is None or article not in instrument.articles:
-        return False
-    until = instrument.in_force_until_ms
-    return instrument.in_force_from_ms <= time_ms and (until is None or time_ms < until)
+    return instrument is not None and instrument.in_force(article, time_ms)
 
 
 def _effective(state: StateReader, collection: Collection, identifier: str) -> Entry | None:

@@ -189,6 +189,15 @@ class Instrument(Entry):
             raise ValueError("in_force_until_ms must lie after in_force_from_ms")
         return self
 
+    def in_force(self, article: str, time_ms: int) -> bool:
+        """Tell whether an article of the instrument is in force at `time_ms`."""
+        until_ms = self.in_force_until_ms
+        return (
+            article in self.articles
+            and self.in_force_from_ms <= time_ms
+            and (until_ms is None or time_ms < until_ms)
+        )
+
 
 class Responsibility(Entry):
     """One numbered responsibility of a department, as its published statement has it.

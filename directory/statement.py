@@ -385,7 +385,8 @@ def _paragraph(marker: Marker, raw: str) -> Paragraph:
 def _first_clause(text: str) -> str:
     """Return the first clause, without its punctuation.
 
-    An English comma mostly separates the parts of an enumeration ("promote, guide and supervise"), so there the clause is
+    An English comma mostly separates the parts of an enumeration ("promote, guide and supervise"),
+    so there the clause is
     the sentence, or as much of it as a title holds, up to a comma or else a word.
     """
     match = _CLAUSE_END.search(text, 1)
