@@ -26,7 +26,7 @@ from typing import Final
 from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.codec import Value, decode
-from ledger.entries import BlockEntry, Entry, decode_entry
+from ledger.entries import BlockEntry, Entry, GenesisEntry, decode_entry
 from ledger.errors import InvalidProof, LedgerError
 from ledger.limits import CHECKPOINT_FRESH_MS, CLOCK_BOUND_MS
 from ledger.policy import Policy, PolicyVerdict, policy_for
@@ -218,8 +218,14 @@ class TrustedView:
 
     def _verify_state(self, evidence: StateEvidence, verified: VerifiedEntry) -> VerifiedState:
         block, checkpoint = verified.entry, verified.checkpoint
-        if not isinstance(block, BlockEntry):
-            raise InvalidProof("a state is proved under a block entry")
+        if isinstance(block, BlockEntry):
+            height, time_ms = block.height, block.time_ms
+        elif isinstance(
+            block, GenesisEntry
+        ):  # before the first block entry; its time is not in the log
+            height, time_ms = 0, 0
+        else:
+            raise InvalidProof("a state is proved under a block entry or genesis")
         evidence.proof.verify(self._suite, block.state_root, evidence.key, evidence.value)
         value = None if evidence.value is None else decode(evidence.value)
         is_current = verified.index == checkpoint.checkpoint.size - 1
@@ -227,10 +233,10 @@ class TrustedView:
         return VerifiedState(
             evidence.key,
             value,
-            block.height,
-            block.time_ms,
+            height,
+            time_ms,
             is_current,
-            max(block.time_ms, vouched_ms),
+            max(time_ms, vouched_ms),
             checkpoint,
         )
 

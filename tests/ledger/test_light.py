@@ -95,12 +95,12 @@ def test_an_old_value_passes_neither_for_another_block_nor_for_another_key() -> 
             _view(chain).verify_state(forged)
 
 
-def test_a_state_is_proved_under_a_block_entry_only() -> None:
+def test_a_state_is_proved_under_no_entry_but_its_own_blocks() -> None:
     chain = _issued_and_revoked()
     signed = chain.checkpoint()
     genesis = chain.entry_evidence(0, signed)
     evidence = dataclasses.replace(chain.state_evidence(_KEY, signed), block=genesis)
-    with pytest.raises(InvalidProof, match="block entry"):
+    with pytest.raises(InvalidProof, match="state root"):
         _view(chain).verify_state(evidence)
 
 

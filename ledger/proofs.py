@@ -1,0 +1,81 @@
+"""Proofs made by a node: evidence for entries, states and changes of validators, from the proven view.
+
+`ledger.light` verifies what is made here, without a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger.application import Application
+from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
+from ledger.errors import DamagedStoreError
+from ledger.proven import ProvenView
+
+
+def entry_evidence(proven: ProvenView, index: int) -> EntryEvidence:
+    """Return the evidence that an entry is in the log.
+
+    Raises:
+        ValueError: the log under the proven checkpoint does not reach so far (yet).
+    """
+    inclusion = proven.inclusion_proof(index)
+    entry = proven.history.entry(index)
+    if entry is None:
+        raise DamagedStoreError(f"entry {index} is missing")
+    return EntryEvidence(entry, index, inclusion, proven.checkpoint)
+
+
+def state_evidence(proven: ProvenView, key: str) -> StateEvidence:
+    """Return the evidence of what the state holds at `key`, or that it holds nothing there."""
+    value, proof = proven.state.prove(key)
+    return StateEvidence(key, value, proof, entry_evidence(proven, proven.binding_index))
+
+
+def validator_changes(
+    application: Application, since_height: int = 0, before_height: int | None = None
+) -> tuple[ValidatorChange, ...]:
+    """Return the evidence of every change of validators that block entries after `since_height` bind.
+
+    `before_height` leaves out those that it or later blocks bind. A change whose checkpoint this node never saw
+    is left out: who follows the chain then learns that it cannot.
+    """
+    history = application.history
+    changes = []
+    for first_height, validators in history.validator_changes(since_height + 1):
+        height = first_height - 1
+        if before_height is not None and height >= before_height:
+            break
+        record, signed = history.record(height), application.checkpoint_after(height)
+        if record is None or signed is None:
+            continue
+        index, size = record.log_size - 1, record.log_size
+        entry = history.entry(index)
+        if entry is None:
+            raise DamagedStoreError(f"entry {index} is missing")
+        block = EntryEvidence(entry, index, history.inclusion_proof(index, size), signed)
+        changes.append(ValidatorChange.of(block, validators))
+    return tuple(changes)
+
+
+def make_bundle(
+    application: Application,
+    proven: ProvenView,
+    subject: str,
+    *,
+    indexes: Iterable[int] = (),
+    keys: Iterable[str] = (),
+    attachments: Iterable[tuple[str, bytes]] = (),
+) -> Bundle:
+    """Bundle the evidence of these entries and states with every change of validators since genesis.
+
+    Raises:
+        ValueError: nothing to bundle, or an index beyond the proven checkpoint.
+    """
+    return Bundle.of(
+        subject,
+        changes=validator_changes(application, before_height=proven.height),
+        entries=[entry_evidence(proven, index) for index in indexes],
+        states=[state_evidence(proven, key) for key in keys],
+        attachments=attachments,
+    )
