@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -53,10 +53,11 @@ def import_entries(
         Path | None, typer.Option("--csv", help="A table with a header row.", dir_okay=False)
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json-file", help="A JSON list of entries.", dir_okay=False)
+        Path | None,
+        typer.Option("--json-file", help="JSON: an object of lists by collection.", dir_okay=False),
     ] = None,
     collection: Annotated[
-        str, typer.Option(help="What the rows of a table or list are.")
+        str, typer.Option(help="What the rows of the table are.")
     ] = "responsibility",
     department: Annotated[
         str | None, typer.Option(help="USCC of the department that the statement is of.")
@@ -69,7 +70,7 @@ def import_entries(
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import entries from a statement in plain text, a CSV table or a JSON list.
+    """Import entries from a statement in plain text, a CSV table or JSON.
 
     What is imported waits for the competent authority: `mulu directory approve`.
     """
@@ -397,7 +398,7 @@ def _collection(text: str) -> Collection:
         raise CommandError(
             f"{text!r} is not a collection", hint=f"Choose from {', '.join(COLLECTIONS)}."
         )
-    return cast("Collection", text)
+    return text
 
 
 def _committed(transaction: str, height: int | None, as_json: bool, **more: object) -> None:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.progress import Progress
 
 from cli.connection import Connection
 from cli.output import CommandError, error_console
-from cli.validation import build
 from directory.codes import Collection
-from directory.models import Responsibility
-from directory.statement import Statement, decode_statement, parse_statement
-from ledger.codec import encode
-from ledger.operations import body_value
+from directory.importing import (
+    batches,
+    entries_from_csv,
+    entries_from_json,
+    entries_from_statement,
+    publish_operation,
+)
+from directory.models import Entry
+from directory.statement import decode_statement, parse_statement
 from ledger.transactions import Operation
-from ledger.uscc import uscc_problem
-
-_ENTRIES_PER_TRANSACTION: Final = 50
-_BYTES_PER_TRANSACTION: Final = 40_000
-"""Well below the limit of a transaction, which its frame must fit, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +60,6 @@ def read_plan(
     return _entries_plan(csv, json_file, collection)
 
 
-def responsibility_operations(department: str, statement: Statement) -> list[Operation]:
-    """Return the operations that submit every numbered paragraph as a responsibility.
-
-    Raises:
-        CommandError: no paragraphs, a number that occurs twice, or a paragraph that cannot be an entry.
-    """
-    problem = uscc_problem(department)
-    if problem is not None:
-        raise CommandError(f"{department!r} is not a USCC: it {problem}")
-    if not statement.responsibilities:
-        raise CommandError(
-            "no numbered paragraphs were found",
-            hint='Expected paragraphs such as "(1) …", "Article 5 …", "（一）…" or "第五条 …".',
-        )
-    counts = Counter(one.number for one in statement.responsibilities)
-    repeated = [number for number, count in counts.items() if count > 1]
-    if repeated:
-        raise CommandError(
-            f"number {repeated[0]} occurs {counts[repeated[0]]} times",
-            hint="Each responsibility needs its own number: correct the file. Nothing was submitted.",
-        )
-    return [
-        Operation(
-            "directory.responsibility.publish",
-            body_value(
-                build(
-                    Responsibility,
-                    department=department,
-                    number=one.number,
-                    name=one.title,
-                    text=one.text,
-                    catch_all=one.catch_all,
-                )
-            ),
-        )
-        for one in statement.responsibilities
-    ]
-
-
 def submit_plan(connection: Connection, plan: ImportPlan, *, show_progress: bool) -> list[str]:
     """Submit an import, many entries a transaction, with a progress bar; return the transactions' ids.
 
@@ -110,31 +69,15 @@ def submit_plan(connection: Connection, plan: ImportPlan, *, show_progress: bool
     transactions = []
     with Progress(console=error_console(), disable=not show_progress) as progress:
         task = progress.add_task("Submitting", total=len(plan.operations))
-        for batch in _batches(plan.operations):
+        for batch in batches(plan.operations):
             transactions.append(connection.submit(batch).id)
             progress.advance(task, len(batch))
     return transactions
 
 
-def _batches(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
-    """Split operations so that each part fits a transaction."""
-    batch: list[Operation] = []
-    size = 0
-    for operation in operations:
-        length = len(encode((operation.kind, operation.body)))
-        full = len(batch) >= _ENTRIES_PER_TRANSACTION or size + length > _BYTES_PER_TRANSACTION
-        if batch and full:
-            yield batch
-            batch, size = [], 0
-        batch.append(operation)
-        size += length
-    if batch:
-        yield batch
-
-
 def _statement_plan(path: Path, department: str) -> ImportPlan:
     statement = parse_statement(decode_statement(_read(path)))
-    operations = responsibility_operations(department, statement)
+    entries = entries_from_statement(statement, department)
     found = statement.responsibilities
     notes = [f"{len(found)} responsibilities, {sum(one.catch_all for one in found)} catch-all."]
     if statement.unnumbered:
@@ -145,7 +88,29 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
         [(one.number, one.title, one.catch_all, len(one.text)) for one in found],
         notes,
         statement.to_value(),
-        operations,
+        [publish_operation(entry) for entry in entries],
+    )
+
+
+def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collection) -> ImportPlan:
+    if csv is not None:
+        entries: tuple[Entry, ...] = entries_from_csv(_read(csv), collection)
+    else:
+        assert json_file is not None, "one of the files was given"
+        entries = entries_from_json(_read(json_file))
+    rows = [(entry.collection, entry.identifier, entry.title) for entry in entries]
+    return ImportPlan(
+        f"Entries of {csv or json_file}",
+        ("Collection", "Id", "Title"),
+        rows,
+        [f"{len(entries)} entries."],
+        {
+            "entries": [
+                {"collection": entry.collection, **entry.model_dump(mode="json", exclude_none=True)}
+                for entry in entries
+            ]
+        },
+        [publish_operation(entry) for entry in entries],
     )
 
 

@@ -19,7 +19,7 @@ from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from licenses.use import RequestEnvelope
 from licenses.wallet import KEY_FILE, Wallet
-from node.client import NodeClient
+from node.client import NodeClient, OpenedSession
 from node.home import replace_file
 
 app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)
@@ -215,8 +215,8 @@ def watch(
 
 
 def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_json: bool) -> None:
-    session = None
-    pending: list[tuple[Any, bytes]] = []
+    session: OpenedSession | None = None
+    pending: list[tuple[OpenedSession, bytes]] = []
     while True:
         if codes and session is None:
             session = link.open_session()
@@ -248,7 +248,7 @@ def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_jso
 
 
 def _consent(
-    link: WalletLink, session: Any, envelope: RequestEnvelope, answer: str, as_json: bool
+    link: WalletLink, session: OpenedSession, envelope: RequestEnvelope, answer: str, as_json: bool
 ) -> bytes | None:
     """Show a request, get the holder's answer, send it; return the use's id where it is a consent."""
     record = describe_request(link.wallet, envelope)
@@ -268,7 +268,7 @@ def _consent(
     return use_id
 
 
-def _try_disclose(link: WalletLink, session: Any, use_id: bytes, as_json: bool) -> bool:
+def _try_disclose(link: WalletLink, session: OpenedSession, use_id: bytes, as_json: bool) -> bool:
     """Disclose once the use is recorded; tell whether there is nothing left to wait for."""
     if not link.is_recorded(use_id):
         return now_ms() >= session.expires_ms
@@ -279,7 +279,7 @@ def _try_disclose(link: WalletLink, session: Any, use_id: bytes, as_json: bool) 
 
 def _answer(
     link: WalletLink,
-    session: Any,
+    session: OpenedSession,
     envelope: RequestEnvelope,
     answer: str,
     as_json: bool,
@@ -288,6 +288,8 @@ def _answer(
     use_id = _consent(link, session, envelope, answer, as_json)
     deadline = time.monotonic() + timeout_s
     while use_id is not None:
+        for _ in link.new_uses():
+            pass
         if link.is_recorded(use_id):
             link.put_disclosure(session, use_id)
             _emit(

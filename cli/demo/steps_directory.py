@@ -5,10 +5,10 @@ from __future__ import annotations
 from cli.demo import content
 from cli.demo.world import StoryError, World, now_ms, operation
 from cli.directory import pending_version
-from cli.directory_import import responsibility_operations
 from cli.sample import QUERY_NODES, VALIDATORS, by_short_name
 from cli.validation import build, build_from
 from directory.codes import Collection
+from directory.importing import entries_from_statement, publish_operation
 from directory.models import ENTRY_MODELS, ApproveEntry
 from directory.statement import parse_statement
 from ledger.membership_operations import RegisterOrganisation
@@ -46,7 +46,8 @@ def statement_imported(world: World) -> list[str]:
     found = statement.responsibilities
     if len(found) != 8 or [one.number for one in found if one.catch_all] != [8]:
         raise StoryError("the statement should hold eight responsibilities, the eighth catch-all")
-    operations = responsibility_operations(content.DEPARTMENT.uscc, statement)
+    entries = entries_from_statement(statement, content.DEPARTMENT.uscc)
+    operations = [publish_operation(entry) for entry in entries]
     result = world.commit("tongzhou-editor", operations)
     return [
         f"{len(found)} responsibilities of {content.DEPARTMENT.name}",
@@ -79,8 +80,8 @@ def matter_registered(world: World) -> list[str]:
     world.facts.matter_transaction = approval
     return [
         f"matter {content.MATTER}: {content.matter()['name']}",
-        f"rests on responsibility 4 and article {content.ARTICLE} of {content.INSTRUMENT_ID}; may ask "
-        f"for {', '.join(content.LISTED_FIELDS)} of a residence permit, nothing else",
+        f"rests on responsibility 4 and article {content.ARTICLE} of {content.INSTRUMENT_ID}",
+        f"may ask for {', '.join(content.LISTED_FIELDS)} of a residence permit, nothing else",
         world.shown_by(approval, "xiongan"),
     ]
 
