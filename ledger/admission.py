@@ -63,10 +63,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An operation that fails before its handler runs: the code it is recorded with, a text for people."""
+    """An operation that fails before its handler runs: the code it is recorded with, a text for people.
+
+    `error` is the unexpected exception behind a code `internal`.
+    """
 
     code: str
     text: str
+    error: Exception | None = None
 
 
 PreparedOperation: TypeAlias = Call | Refusal
@@ -121,7 +125,7 @@ def _prepare_operation(table: OperationTable, operation: Operation) -> PreparedO
     except (StorageError, MemoryError, RecursionError):
         raise
     except Exception as error:  # a validator's own bug must fail one transaction, not every node
-        return Refusal(INTERNAL, f"{type(error).__name__} while validating the body")
+        return Refusal(INTERNAL, "the body's validation failed unexpectedly", error)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -150,6 +150,8 @@ def _run(
     try:
         for index, operation in enumerate(prepared.operations):
             if isinstance(operation, Refusal):
+                if operation.error is not None:
+                    report(transaction.id, transaction.operations[index].kind, operation.error)
                 raise _Failed(operation.code, index, operation.text)
             kind = operation.type.kind
             needed = operation.type.roles

@@ -64,6 +64,7 @@ def test_a_bug_in_a_validator_fails_the_operation_and_not_the_node() -> None:
     raw = transaction(Operation("test.buggy", {"name": "a"})).raw
     (operation,) = prepare_transaction(SUITE, operation_table((kind,)), raw).operations
     assert isinstance(operation, Refusal) and operation.code == "internal"
+    assert isinstance(operation.error, ZeroDivisionError)
 
 
 def test_a_signature_is_verified_unless_a_commit_vouches_for_it() -> None:
