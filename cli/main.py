@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import audit, directory, keys, license, network, node, org, profile, tx, wallet
-from cli.bench import commands as bench
 from cli.demo import commands as demo
 from cli.output import CommandError, ExitCode, say, show_error
 from ledger.errors import LedgerError
-from node.errors import ApiProblem, NodeUnreachable
 
-app = typer.Typer(
-    name="mulu",
-    help="A ledger of responsibilities and e-licenses, kept by several jurisdictions.\n\n"
-    "New here? Run the whole story: mulu demo",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+GROUPS: Final = {
+    "network": "cli.network",
+    "node": "cli.node",
+    "keys": "cli.keys",
+    "profile": "cli.profile",
+    "org": "cli.org",
+    "directory": "cli.directory",
+    "license": "cli.license",
+    "wallet": "cli.wallet",
+    "audit": "cli.audit",
+    "tx": "cli.tx",
+    "bench": "cli.bench.commands",
+}
+"""Command groups and their modules, in the order of the help page."""
 
-app.command("demo")(demo.demo)
-app.add_typer(network.app, name="network")
-app.add_typer(node.app, name="node")
-app.add_typer(keys.app, name="keys")
-app.add_typer(profile.app, name="profile")
-app.add_typer(org.app, name="org")
-app.add_typer(directory.app, name="directory")
-app.add_typer(license.app, name="license")
-app.add_typer(wallet.app, name="wallet")
-app.add_typer(audit.app, name="audit")
-app.add_typer(tx.app, name="tx")
-app.add_typer(bench.app, name="bench")
+
+def build_app(words: list[str]) -> typer.Typer:
+    """Return the command with the group that `words` name, or all: importing all takes a second."""
+    app = typer.Typer(
+        name="mulu",
+        help="A ledger of responsibilities and e-licenses, kept by several jurisdictions.\n\n"
+        "New here? Run the whole story: mulu demo",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    app.command("demo")(demo.demo)
+    first = words[0] if words else ""
+    for name in (first,) if first in GROUPS else GROUPS:
+        app.add_typer(import_module(GROUPS[name]).app, name=name)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,7 +60,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -78,7 +86,7 @@ def run(words: list[str]) -> int:
     """Run one command line and return its exit code; every error has been reported."""
     as_json = "--json" in words
     try:
-        result = app(args=words, prog_name="mulu", standalone_mode=False)
+        result = build_app(words)(args=words, prog_name="mulu", standalone_mode=False)
     except typer.Abort:
         show_error("aborted", code="aborted", as_json=as_json)
         return 130
@@ -127,20 +135,37 @@ def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
     return ExitCode.BAD_INPUT
 
 
-def _api_hint(error: ApiProblem) -> str:
-    if error.status == 401:
+def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
+    from node.errors import ApiProblem, NodeUnreachable
+
+    if isinstance(error, NodeUnreachable):
+        hint = (
+            "Does the node run (`mulu network status`)? Is --node, MULU_NODE or the profile right?"
+        )
+        show_error(str(error), hint=hint, code="unreachable", as_json=as_json)
+        return ExitCode.NOT_ESTABLISHED
+    if isinstance(error, ApiProblem):
+        code = error.code or "refused"
+        show_error(str(error), hint=_api_hint(error.status), code=code, as_json=as_json)
+        return _api_exit_code(error.status)
+    show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
+    return ExitCode.BAD_INPUT
+
+
+def _api_hint(status: int) -> str:
+    if status == 401:
         return "Give an enrolled key with --key or --profile; check this machine's clock."
-    if error.status == 403:
+    if status == 403:
         return "Your key lacks the role for this; `mulu org key KEY` shows its roles."
-    if error.status == 429:
+    if status == 429:
         return "Too many requests; wait a moment."
     return ""
 
 
-def _api_exit_code(error: ApiProblem) -> ExitCode:
-    if error.status >= 500 or error.status == 429:
+def _api_exit_code(status: int) -> ExitCode:
+    if status >= 500 or status == 429:
         return ExitCode.NOT_ESTABLISHED
-    return ExitCode.BAD_INPUT if error.status in (400, 413, 415, 422) else ExitCode.REFUSED
+    return ExitCode.BAD_INPUT if status in (400, 413, 415, 422) else ExitCode.REFUSED
 
 
 if __name__ == "__main__":
