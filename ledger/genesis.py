@@ -30,6 +30,7 @@ from ledger.membership import (
     Organisation,
     initial_state,
 )
+from ledger.policy import policy_problem
 from ledger.state import State
 from ledger.suite import SHA256_ED25519, SUITES, Suite
 from ledger.validators import Validator, ValidatorSet, distribution_problem
@@ -199,7 +200,10 @@ def _check_key(
 
 
 def _check_controllers(genesis: Genesis, organisations: Mapping[str, Organisation]) -> None:
-    problem = distribution_problem(genesis.validators.validators)
+    validators = genesis.validators.validators
+    problem = distribution_problem(validators) or policy_problem(
+        genesis.suite, validators, genesis.chain_id
+    )
     if problem is not None:
         raise ValueError(problem)
     for validator in genesis.validators:

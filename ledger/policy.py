@@ -408,6 +408,22 @@ def policy_for(
     )
 
 
+def policy_problem(suite: Suite, validators: Sequence[Validator], chain_id: str) -> str | None:
+    """Say why no client could follow checkpoints of these validators, or None.
+
+    Names must suit notes and the policy's groups. Log keys share one key name, so two whose four-byte
+    key ids agree would be ambiguous to a stock client, and such a key can be searched for.
+    """
+    try:
+        policy = policy_for(suite, validators, chain_id)
+    except (ValueError, InvalidKey) as error:
+        return str(error)
+    key_ids = {log.key.key_id for log in policy.logs}
+    if len(key_ids) != len(policy.logs):
+        return "two log keys have the same note key id"
+    return None
+
+
 class CheckpointCollector:
     """Gathers signatures of one checkpoint, each verified before it is kept, until they satisfy a
     policy.

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from ledger.errors import InvalidOperation
 from ledger.fields import KeyText, Slug
-from ledger.limits import MAX_VALIDATORS, MIN_VALIDATORS
 from ledger.membership import (
     is_authority,
     save_wanted_validators,
@@ -23,8 +22,9 @@ from ledger.membership import (
     wanted_validators,
 )
 from ledger.operations import Body, Context, Event, OperationType
+from ledger.policy import policy_problem
 from ledger.state import State, state_key
-from ledger.validators import Validator
+from ledger.validators import Validator, distribution_problem
 
 PROPOSAL_LIFETIME_MS: Final = 30 * 24 * 3_600_000
 """A proposed change of validators that nobody completes in 30 days is void: keys it names may be stale."""
@@ -57,11 +57,10 @@ def propose_validator(state: State, body: ProposeValidator, context: Context) ->
         body.log_key or "",
         body.witness_key or "",
     )
-    _changed_set(state, change)
+    _changed_set(state, change, context)
     identifier = f"{context.transaction_id.hex()}-{context.operation_index}"
-    return _count_approval(
-        state, identifier, change, context.time_ms + PROPOSAL_LIFETIME_MS, (context.organisation,)
-    )
+    expires_ms = context.time_ms + PROPOSAL_LIFETIME_MS
+    return _count_approval(state, identifier, change, expires_ms, (context.organisation,), context)
 
 
 def approve_validator(state: State, body: ApproveValidator, context: Context) -> list[Event]:
@@ -77,7 +76,9 @@ def approve_validator(state: State, body: ApproveValidator, context: Context) ->
             "ledger.validator.approved_already", "this organisation has approved already"
         )
     approvals = tuple(sorted((*found["approvals"], context.organisation)))
-    return _count_approval(state, body.proposal, found["change"], found["expires_ms"], approvals)
+    return _count_approval(
+        state, body.proposal, found["change"], found["expires_ms"], approvals, context
+    )
 
 
 Change = tuple[str, str, str, str, str, str]
@@ -85,15 +86,20 @@ Change = tuple[str, str, str, str, str, str]
 
 
 def _count_approval(
-    state: State, identifier: str, change: Change, expires_ms: int, approvals: tuple[str, ...]
+    state: State,
+    identifier: str,
+    change: Change,
+    expires_ms: int,
+    approvals: tuple[str, ...],
+    context: Context,
 ) -> list[Event]:
     current = wanted_validators(state)
     votes = sum(validator.controller in approvals for validator in current)
     event = {"validator": change[1], "proposal": identifier}
     if 3 * votes > 2 * len(current):
-        save_wanted_validators(state, _changed_set(state, change))
-        if change[0] != "admit" and validator_fault(state, change[1]) is not None:
-            state.delete(validator_fault_key(change[1]))
+        save_wanted_validators(state, _changed_set(state, change, context))
+        if change[0] != "remove" and validator_fault(state, change[1]) is not None:
+            state.delete(validator_fault_key(change[1]))  # the faulty key is gone: see _changed_set
         state.delete(_proposal_key(identifier))
         return [Event("ledger.validator.change", event)]
     state.set(
@@ -103,7 +109,7 @@ def _count_approval(
     return [Event("ledger.validator.propose", event)]
 
 
-def _changed_set(state: State, change: Change) -> tuple[Validator, ...]:
+def _changed_set(state: State, change: Change, context: Context) -> tuple[Validator, ...]:
     """Return the wanted set after `change`; refuse a set that breaks the rules on size, keys and controllers."""
     action, name, controller, consensus_key, log_key, witness_key = change
     current = wanted_validators(state)
@@ -126,28 +132,25 @@ def _changed_set(state: State, change: Change) -> tuple[Validator, ...]:
         in_use = {key for validator in others for key in validator.to_texts()[2:]}
         if in_use.intersection(keys):
             raise InvalidOperation("ledger.validator.keys", "a key is another validator's")
+        fault = validator_fault(state, name)
+        if fault is not None and fault.consensus_key == consensus_key:
+            raise InvalidOperation("ledger.validator.keys", "this consensus key has signed twice")
         if target is not None and target.controller != controller:
             raise InvalidOperation(
                 "ledger.validator.controller", f"{name} is controlled by another authority"
             )
         changed = (*others, Validator.from_texts(name, controller, *keys))
-    _check_set(changed)
+    _check_set(changed, context)
     return changed
 
 
-def _check_set(validators: Sequence[Validator]) -> None:
-    if not MIN_VALIDATORS <= len(validators) <= MAX_VALIDATORS:
-        raise InvalidOperation(
-            "ledger.validator.count",
-            f"{len(validators)} validators; there must be {MIN_VALIDATORS} to {MAX_VALIDATORS}",
-        )
-    for controller in sorted({validator.controller for validator in validators}):
-        share = sum(validator.controller == controller for validator in validators)
-        if 3 * share >= len(validators):
-            raise InvalidOperation(
-                "ledger.validator.concentration",
-                f"{controller} would control {share} of {len(validators)}",
-            )
+def _check_set(validators: Sequence[Validator], context: Context) -> None:
+    problem = distribution_problem(validators)
+    if problem is not None:
+        raise InvalidOperation("ledger.validator.distribution", problem)
+    problem = policy_problem(context.suite, validators, context.chain_id)
+    if problem is not None:
+        raise InvalidOperation("ledger.validator.policy", problem)
 
 
 def _proposal_key(identifier: str) -> str:
@@ -159,8 +162,8 @@ _SET: Final = (
     "ledger.validator.name",
     "ledger.validator.keys",
     "ledger.validator.controller",
-    "ledger.validator.count",
-    "ledger.validator.concentration",
+    "ledger.validator.distribution",
+    "ledger.validator.policy",
 )
 
 OPERATIONS: Final[tuple[OperationType, ...]] = (

@@ -323,14 +323,16 @@ def test_organisations_without_a_validator_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("body", "by", "code"),
     [
-        ({"action": "remove", "name": "v1"}, BEIJING, "ledger.validator.count"),
+        ({"action": "remove", "name": "v1"}, BEIJING, "ledger.validator.distribution"),
         ({"action": "remove", "name": "nobody"}, BEIJING, "ledger.validator.name"),
         (admission("v1"), BEIJING, "ledger.validator.name"),
         (admission() | {"log_key": str(Key(2000))}, BEIJING, "ledger.validator.keys"),
         (admission() | {"log_key": str(Key(1001))}, BEIJING, "ledger.validator.keys"),
-        (admission(), BEIJING, "ledger.validator.concentration"),
+        (admission(), BEIJING, "ledger.validator.distribution"),
         (admission("v1") | {"action": "replace"}, TIANJIN, "ledger.validator.controller"),
         (admission(), uscc("110000", 9), "ledger.validator.not_authority"),
+        (admission("none"), PROVINCES["440000"], "ledger.validator.policy"),
+        (admission("more-than-two-thirds"), PROVINCES["440000"], "ledger.validator.policy"),
     ],
 )
 def test_a_change_that_breaks_a_rule_of_the_set_is_refused(
@@ -357,6 +359,20 @@ def test_double_voting_removes_a_validator_only_while_four_remain() -> None:
     mark = validator_fault(state, "v3")
     assert mark is not None and mark.present
     assert len(wanted_validators(state)) == 4
+
+
+def test_a_key_that_signed_twice_does_not_come_back() -> None:
+    state = network(5)
+    culprit = next(v for v in wanted_validators(state) if v.name == "v2")
+    punish_double_voting(state, "v2", 8, MIN_VALIDATORS)
+    back = admission("v2") | {"consensus_key": str(culprit.consensus_key)}
+    code = refused(state, "ledger.validator.propose", back, by=TIANJIN)
+    assert code == "ledger.validator.keys"
+    act(state, "ledger.validator.propose", admission("v2"), by=TIANJIN, transaction=9)
+    for controller in (NATIONAL, BEIJING, PROVINCES["130000"]):
+        if len(wanted_validators(state)) == 4:
+            act(state, "ledger.validator.approve", {"proposal": f"{9:064x}-0"}, by=controller)
+    assert len(wanted_validators(state)) == 5 and validator_fault(state, "v2") is None
 
 
 def test_a_replaced_key_clears_the_mark_of_double_voting() -> None:
