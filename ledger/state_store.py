@@ -255,19 +255,20 @@ class StateView:
             return page
         data = self._reader.get(keyspace.page(path))
         if data is None:
-            raise DamagedStoreError(f"the state tree's page {_name(path)} is missing")
+            raise DamagedStoreError(f"the state tree's page {path_name(path)} is missing")
         try:
             page = Page.decode(self._suite, data)
         except DecodeError as error:
-            raise DamagedStoreError(f"page {_name(path)}: {error}") from None
+            raise DamagedStoreError(f"page {path_name(path)}: {error}") from None
         if page.root != root:
-            raise DamagedStoreError(f"page {_name(path)} is not the one that its parent names")
+            raise DamagedStoreError(f"page {path_name(path)} is not the one that its parent names")
         self._pages.put(page)
         return page
 
 
-def _name(path: bytes) -> str:
-    return "at the root" if not path else "".join("0123456789abcdef"[nibble] for nibble in path)
+def path_name(path: bytes) -> str:
+    """Name a page's path for people."""
+    return "".join("0123456789abcdef"[nibble & 15] for nibble in path) or "root"
 
 
 def _decode(key: str, encoded: bytes) -> Value:
