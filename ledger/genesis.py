@@ -86,6 +86,9 @@ class Genesis:
         object.__setattr__(self, "hash", digest)
         chain_id = f"{self.name}-{digest.hex()[:_HEX_DIGITS_OF_CHAIN_ID]}"
         object.__setattr__(self, "chain_id", chain_id)
+        problem = policy_problem(self.suite, self.validators.validators, chain_id)
+        if problem is not None:
+            raise ValueError(problem)
 
     @staticmethod
     def of(
@@ -200,10 +203,7 @@ def _check_key(
 
 
 def _check_controllers(genesis: Genesis, organisations: Mapping[str, Organisation]) -> None:
-    validators = genesis.validators.validators
-    problem = distribution_problem(validators) or policy_problem(
-        genesis.suite, validators, genesis.chain_id
-    )
+    problem = distribution_problem(genesis.validators.validators)
     if problem is not None:
         raise ValueError(problem)
     for validator in genesis.validators:
