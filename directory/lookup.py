@@ -7,7 +7,8 @@ since.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Final, Literal, cast
 
 from directory.codes import Collection, entrustment_id
 from directory.models import (
@@ -21,8 +22,15 @@ from directory.models import (
     System,
 )
 from directory.records import entry_key
+from ledger.codec import Value
 from ledger.membership import organisation
 from ledger.state import StateReader
+
+MAX_KEPT_ENTRIES: Final = 4_096
+"""Entries whose validated model is kept: the matters, bases and entrustments that a city's windows
+use in an hour."""
+
+_kept: dict[str, tuple[Mapping[str, Value], Entry]] = {}
 
 BasisProblem = Literal[
     "responsibility_not_effective",
@@ -127,7 +135,21 @@ def _effective(state: StateReader, collection: Collection, identifier: str) -> E
         owner = organisation(state, value["owner"])
         if owner is None or not owner.active:
             return None
-    return ENTRY_MODELS[collection].model_validate(value["effective"])
+    return _validated(key, collection, value["effective"])
+
+
+def _validated(key: str, collection: Collection, body: Mapping[str, Value]) -> Entry:
+    """Return an entry's model. Uses of licenses ask for the same few entries over and over, and a
+    law with a thousand articles takes milliseconds to validate; so the last model of each key is
+    kept, for as long as the state holds the very same body."""
+    known = _kept.get(key)
+    if known is not None and (known[0] is body or known[0] == body):
+        return known[1]
+    entry = ENTRY_MODELS[collection].model_validate(body)
+    if len(_kept) >= MAX_KEPT_ENTRIES:
+        _kept.clear()
+    _kept[key] = (body, entry)
+    return entry
 
 
 def _counts_without_owner(collection: Collection) -> bool:

@@ -59,8 +59,8 @@ MAX_ITEMS: Final = 8
 MAX_FIELDS: Final = 64
 """Fields of one license; real license types have well below forty."""
 
-MAX_ENVELOPE_BYTES: Final = 16_384
-"""Eight licenses with sixty-four fields of common length fit; much longer is no request."""
+MAX_ENVELOPE_BYTES: Final = 8_192
+"""A request for eight licenses with a dozen fields each takes about 2 KiB; much longer is none."""
 
 MAX_DETAIL_BYTES: Final = 1_000
 """One text of the details: a paragraph that fits a phone's screen."""
@@ -160,23 +160,7 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the canonical encoding."""
-        basis = None if self.basis is None else (self.basis.instrument, self.basis.article)
-        return encode(
-            (
-                self.chain_id,
-                self.organisation,
-                str(self.operator),
-                self.sealing_key,
-                self.matter,
-                self.division,
-                self.mode,
-                tuple((item.license_type, item.fields) for item in self.items),
-                basis,
-                self.details,
-                self.nonce,
-                self.expires_ms,
-            )
-        )
+        return _encoded_request(self)
 
     @staticmethod
     def decode(data: bytes) -> Request:
@@ -198,7 +182,7 @@ class Request:
         return Request(
             short_text(parts[0], "chain_id"),
             _matching(_USCC, parts[1], "organisation"),
-            public_key(parts[2], "operator"),
+            _key(parts[2], "operator"),
             byte_string(parts[3], "sealing_key", SEALING_KEY_BYTES),
             _matching(_MATTER, parts[4], "matter"),
             _matching(_DIVISION, parts[5], "division"),
@@ -237,8 +221,7 @@ class SignedRequest:
         Raises:
             DecodeError: not a signed request.
         """
-        body, signature = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
-        return SignedRequest(Request.decode(_bytes(body)), signature_field(signature))
+        return _signed_request(data)
 
     def verify(self, suite: Suite) -> bool:
         """Tell whether the signature is that of the operator key which the request names."""
@@ -317,10 +300,7 @@ class SignedConsent:
         Raises:
             DecodeError: not a signed consent, or not one signature a grant.
         """
-        body, signatures = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
-        consent = Consent.decode(_bytes(body))
-        listed = items(signatures, "signatures", MAX_ITEMS, len(consent.grants))
-        return SignedConsent(consent, tuple(signature_field(each) for each in listed))
+        return _signed_consent(data)
 
     def verify(self, suite: Suite) -> bool:
         """Tell whether each grant's holder key signed the consent."""
@@ -376,7 +356,7 @@ class Approval:
         return Approval(
             short_text(parts[0], "chain_id"),
             hash_field(parts[1], "request_hash"),
-            public_key(parts[2], "officer"),
+            _key(parts[2], "officer"),
             tuple(grants),
             None if parts[4] is None else integer(parts[4], "notice_after_ms"),
             integer(parts[5], "expires_ms"),
@@ -531,14 +511,64 @@ def sign_approval(
     return SignedApproval(approval, signer.sign(approval.signed_bytes()))
 
 
+# The same operation runs when a block is proposed, validated and finalised. What follows is pure, so its results are
+# remembered: decoding checks that a key is a point of the curve, which costs as much as a signature.
+
+_REMEMBERED: Final = 4_096
+"""About two blocks of uses."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _signed_request(data: bytes) -> SignedRequest:
+    body, signature = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
+    return SignedRequest(Request.decode(_bytes(body)), signature_field(signature))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _signed_consent(data: bytes) -> SignedConsent:
+    body, signatures = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
+    consent = Consent.decode(_bytes(body))
+    listed = items(signatures, "signatures", MAX_ITEMS, len(consent.grants))
+    return SignedConsent(consent, tuple(signature_field(each) for each in listed))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _encoded_request(request: Request) -> bytes:
+    basis = None if request.basis is None else (request.basis.instrument, request.basis.article)
+    return encode(
+        (
+            request.chain_id,
+            request.organisation,
+            str(request.operator),
+            request.sealing_key,
+            request.matter,
+            request.division,
+            request.mode,
+            tuple((item.license_type, item.fields) for item in request.items),
+            basis,
+            request.details,
+            request.nonce,
+            request.expires_ms,
+        )
+    )
+
+
 def _verify(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:
     return _verify_once(suite.name, key, message, signature)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2 * _REMEMBERED)
 def _verify_once(suite_name: str, key: PublicKey, message: bytes, signature: bytes) -> bool:
-    # The same operation runs when a block is proposed, validated and finalised: a pure result, kept.
     return SUITES[suite_name].verify(key, message, signature)
+
+
+@lru_cache(maxsize=2 * _REMEMBERED)
+def _checked_key(text: str) -> PublicKey:
+    return public_key(text, "key")
+
+
+def _key(value: Value, name: str) -> PublicKey:
+    return _checked_key(value) if type(value) is str else public_key(value, name)
 
 
 def _items(value: Value) -> tuple[Item, ...]:
@@ -557,7 +587,7 @@ def _grant(value: Value) -> Grant:
     return Grant(
         hash_field(handle, "handle"),
         _field_names(names),
-        public_key(holder, "holder"),
+        _key(holder, "holder"),
         byte_string(salt, "holder_salt", SALT_BYTES),
     )
 
