@@ -97,20 +97,8 @@ def run(words: list[str]) -> int:
     except CommandError as error:
         show_error(error.text, hint=error.hint, code=error.code, as_json=as_json)
         return error.exit_code
-    except ApiProblem as error:
-        show_error(str(error), hint=_api_hint(error), code=error.code or "refused", as_json=as_json)
-        return _api_exit_code(error)
-    except NodeUnreachable as error:
-        show_error(
-            str(error),
-            hint="Is the node running (`mulu network status`)? Is --node, MULU_NODE or the profile right?",
-            code="unreachable",
-            as_json=as_json,
-        )
-        return ExitCode.NOT_ESTABLISHED
     except LedgerError as error:
-        show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
-        return ExitCode.BAD_INPUT
+        return _ledger_error(error, as_json)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise

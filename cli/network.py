@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from cli.connection import mulu_home, passphrase
+from cli.connection import passphrase
 from cli.network_setup import Network, NodePlace, create_network, load_network
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, TimeoutOption
 from cli.output import (
@@ -150,7 +151,7 @@ def status(
         raise typer.Exit(ExitCode.NOT_ESTABLISHED)
 
 
-def _ask(home: Any, node: str | None) -> NetworkStatus:
+def _ask(home: Path, node: str | None) -> NetworkStatus:
     """Return what the first node that answers says."""
     addresses = [node] if node else [place.api for place in load_network(home).nodes]
     reasons = []
@@ -161,10 +162,10 @@ def _ask(home: Any, node: str | None) -> NetworkStatus:
             except (NodeUnreachable, ApiProblem) as error:
                 reasons.append(str(error))
     raise CommandError(
-        "no node answers: " + "; ".join(reasons),
+        f"no node answers; the first: {reasons[0]}",
         code="unreachable",
         exit_code=ExitCode.NOT_ESTABLISHED,
-        hint=f"Start the network: mulu network start --home {mulu_home()}",
+        hint=f"Start the network: mulu network start --home {home}",
     )
 
 
