@@ -1,4 +1,4 @@
-"""Finalisation: what a decided block leaves behind – results, log entries, roots, the next tip – before it is written.
+"""Finalisation: what a decided block leaves behind, before it is written: results, entries, roots, the next tip.
 
 Nothing here writes: the outcome carries one batch, which either becomes the next height or is dropped.
 """

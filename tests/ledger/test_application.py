@@ -431,5 +431,5 @@ def test_too_few_validators_are_refused_by_membership(chain: Chain) -> None:
         Operation("ledger.validator.propose", {"action": "remove", "name": "hebei"}),
         by=chain.member("beijing").governor,
     )
-    assert chain.commit(proposal).results[0].code == "ledger.validator.count"
+    assert chain.commit(proposal).results[0].code == "ledger.validator.distribution"
     assert len(members()) == 4
