@@ -56,6 +56,7 @@ from consensus.tendermint.messages import (
     VotesMessage,
     encode_message,
 )
+from consensus.tendermint.rounds import Step
 from consensus.tendermint.timeouts import Timeouts, is_timely
 from ledger import keyspace
 from ledger.application import Application
@@ -165,7 +166,7 @@ class Runner:
         self._slots = asyncio.Semaphore(MAX_QUEUED_MESSAGES)
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
-        self._blocks: OrderedDict[bytes, Block] = OrderedDict()
+        self._blocks: OrderedDict[bytes, tuple[bytes, Block]] = OrderedDict()  # id: body, block
         self._evidence: dict[tuple[int, str], DuplicateVoteEvidence] = {}
         self._heard_height = 0
         self._start_queued = 0
@@ -372,6 +373,8 @@ class Runner:
                 if driver is not None and driver.height == height:
                     for missing in driver.missing(message):
                         self._send(peer, missing)
+                    if message.step is not Step.UNSTARTED:
+                        self._heard_of(height)
             case BodyRequest(height, block_id):
                 driver = self._driver_of(height)
                 body = None if driver is None else driver.body(block_id)
@@ -385,10 +388,14 @@ class Runner:
         if driver is None:
             return
         effects = driver.handle(event)
-        if event.height > self._heard_height:
-            self._heard_height = event.height
-            self._consider_start()
+        self._heard_of(event.height)
         await self._carry_out(driver, effects)
+
+    def _heard_of(self, height: int) -> None:
+        """Note that a peer has started this height, which is a reason to start it here."""
+        if height > self._heard_height:
+            self._heard_height = height
+            self._consider_start()
 
     async def _proposal_received(self, driver: HeightDriver, message: ProposalMessage) -> None:
         proposal, body = message.proposal.proposal, message.body
@@ -409,13 +416,13 @@ class Runner:
             InvalidMessage: it is not.
         """
         known = self._blocks.get(block_id)
-        if known is not None:
-            return known
+        if known is not None and known[0] == body:  # the id alone proves nothing of these bytes
+            return known[1]
         if len(body) > INLINE_BODY_BYTES:
             block = await self._app.run(self._decode_block, body, block_id, height)
         else:
             block = self._decode_block(body, block_id, height)
-        self._blocks[block_id] = block
+        self._blocks[block_id] = (body, block)
         while len(self._blocks) > KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         return block
@@ -482,6 +489,8 @@ class Runner:
 
     async def _sign(self, effect: SignVote | SignProposal) -> Event | None:
         assert self._guard is not None, "a driver without guard never signs"
+        if self._diverged:
+            return None
         try:
             if isinstance(effect, SignVote):
                 guard = self._guard.sign_vote
@@ -512,7 +521,7 @@ class Runner:
             self._build_on_worker, height, candidates, evidence
         )
         self._mempool.remove(bad)
-        self._blocks[block_id] = block
+        self._blocks[block_id] = (body, block)
         self._queue.put_nowait(BlockBuilt(height, round_, block_id, body))
 
     def _build_on_worker(
@@ -607,7 +616,7 @@ class Runner:
         for one in finalized.block.evidence:
             self._evidence.pop((one.height, one.validator), None)
         self._blocks = OrderedDict(
-            (key, block) for key, block in self._blocks.items() if block.header.height > tip.height
+            item for item in self._blocks.items() if item[1][1].header.height > tip.height
         )
         self._schedule_heartbeat()
         await self._committed(finalized, fetched)
