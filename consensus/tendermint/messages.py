@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, TypeAlias
 
 from consensus.tendermint.errors import InvalidMessage
@@ -166,23 +167,31 @@ class BodyMessage:
 
 Message: TypeAlias = ProposalMessage | VotesMessage | StatusMessage | BodyRequest | BodyMessage
 
-_PROPOSAL, _VOTES, _STATUS, _BODY_REQUEST, _BODY = range(1, 6)
+
+class _Number(IntEnum):
+    PROPOSAL = 1
+    VOTES = 2
+    STATUS = 3
+    BODY_REQUEST = 4
+    BODY = 5
 
 
 def encode_message(message: Message) -> bytes:
     """Return the canonical encoding of a message."""
     match message:
         case ProposalMessage(proposal, body):
-            return encode((_PROPOSAL, proposal.proposal.to_value(), proposal.signature, body))
+            return encode(
+                (int(_Number.PROPOSAL), proposal.proposal.to_value(), proposal.signature, body)
+            )
         case VotesMessage(votes):
-            return encode((_VOTES, tuple(vote.to_value() for vote in votes)))
+            return encode((int(_Number.VOTES), tuple(vote.to_value() for vote in votes)))
         case StatusMessage(height, round_, step, rounds):
             digests = tuple((r.round, r.has_proposal, r.prevotes, r.precommits) for r in rounds)
-            return encode((_STATUS, height, round_, int(step), digests))
+            return encode((int(_Number.STATUS), height, round_, int(step), digests))
         case BodyRequest(height, block_id):
-            return encode((_BODY_REQUEST, height, block_id))
+            return encode((int(_Number.BODY_REQUEST), height, block_id))
         case BodyMessage(height, block_id, body):
-            return encode((_BODY, height, block_id, body))
+            return encode((int(_Number.BODY), height, block_id, body))
 
 
 def decode_message(data: bytes) -> Message:
@@ -202,15 +211,15 @@ def decode_message(data: bytes) -> Message:
 
 def _message(value: tuple[Value, ...]) -> Message:
     match integer(value[0], "message number"):
-        case 1:
+        case _Number.PROPOSAL:
             _, proposal, signature, body = fields(value, "proposal message", 4)
             signed = SignedProposal(Proposal.from_value(proposal), signature_field(signature))
             return ProposalMessage(signed, None if body is None else _body(body))
-        case 2:
+        case _Number.VOTES:
             _, votes = fields(value, "votes message", 2)
             array = items(votes, "votes", MAX_VOTES_PER_MESSAGE)
             return VotesMessage(tuple(SignedVote.from_value(vote) for vote in array))
-        case 3:
+        case _Number.STATUS:
             _, height, round_, step, rounds = fields(value, "status message", 5)
             return StatusMessage(
                 integer(height, "height", 1),
@@ -218,10 +227,10 @@ def _message(value: tuple[Value, ...]) -> Message:
                 Step(integer(step, "step", min(Step), max(Step))),
                 tuple(_digest(item) for item in items(rounds, "rounds", MAX_STATUS_ROUNDS)),
             )
-        case 4:
+        case _Number.BODY_REQUEST:
             _, height, block_id = fields(value, "body request", 3)
             return BodyRequest(integer(height, "height", 1), hash_field(block_id, "block_id"))
-        case 5:
+        case _Number.BODY:
             _, height, block_id, body = fields(value, "body message", 4)
             return BodyMessage(
                 integer(height, "height", 1), hash_field(block_id, "block_id"), _body(body)

@@ -12,7 +12,7 @@ far rounds fills no disk; and a body, which has a record of its own, when the ap
 
 from __future__ import annotations
 
-from typing import Final
+from enum import IntEnum
 
 from consensus.tendermint.errors import InvalidWal
 from consensus.tendermint.events import (
@@ -33,33 +33,35 @@ from ledger.decoding import MAX_ROUND, fields, hash_field, integer, signature_fi
 from ledger.errors import DecodeError
 from ledger.votes import SignedVote
 
-_START: Final = 1
-_PROPOSAL: Final = 2
-_BODY: Final = 3
-_VOTE: Final = 4
-_BUILT: Final = 5
-_VALIDATED: Final = 6
-_TIMEOUT: Final = 7
+
+class _Kind(IntEnum):
+    START = 1
+    PROPOSAL = 2
+    BODY = 3
+    VOTE = 4
+    BUILT = 5
+    VALIDATED = 6
+    TIMEOUT = 7
 
 
 def encode_record(event: Event) -> bytes:
     """Return the record of an event; a proposal's body is not part of it."""
     match event:
         case StartHeight(height):
-            return encode((_START, height))
+            return encode((int(_Kind.START), height))
         case ProposalReceived(signed, _, timely):
             proposal = (signed.proposal.to_value(), signed.signature)
-            return encode((_PROPOSAL, event.height, proposal, timely))
+            return encode((int(_Kind.PROPOSAL), event.height, proposal, timely))
         case BodyReceived(height, block_id, body, timely):
-            return encode((_BODY, height, block_id, body, timely))
+            return encode((int(_Kind.BODY), height, block_id, body, timely))
         case VoteReceived(vote):
-            return encode((_VOTE, event.height, vote.to_value()))
+            return encode((int(_Kind.VOTE), event.height, vote.to_value()))
         case BlockBuilt(height, round_, block_id, body):
-            return encode((_BUILT, height, round_, block_id, body))
+            return encode((int(_Kind.BUILT), height, round_, block_id, body))
         case BlockValidated(height, block_id, valid):
-            return encode((_VALIDATED, height, block_id, valid))
+            return encode((int(_Kind.VALIDATED), height, block_id, valid))
         case TimeoutElapsed(height, round_, step):
-            return encode((_TIMEOUT, height, round_, int(step)))
+            return encode((int(_Kind.TIMEOUT), height, round_, int(step)))
 
 
 def decode_record(record: bytes, height: int) -> Event:
@@ -79,29 +81,29 @@ def decode_record(record: bytes, height: int) -> Event:
 
 
 def _event(value: tuple[Value, ...], height: int) -> Event:
-    match value[0]:
-        case 1:
+    match integer(value[0], "kind of record"):
+        case _Kind.START:
             fields(value, "start", 2)
             return StartHeight(height)
-        case 2:
+        case _Kind.PROPOSAL:
             _, _, proposal, timely = fields(value, "proposal record", 4)
             content, signature = fields(proposal, "signed proposal", 2)
             signed = SignedProposal(Proposal.from_value(content), signature_field(signature))
             judged = None if timely is None else _bool(timely)
             return _of_height(height, ProposalReceived(signed, None, judged))
-        case 3:
+        case _Kind.BODY:
             _, _, block_id, body, timely = fields(value, "body record", 5)
             return BodyReceived(height, hash_field(block_id, "id"), _bytes(body), _bool(timely))
-        case 4:
+        case _Kind.VOTE:
             _, _, vote = fields(value, "vote record", 3)
             return _of_height(height, VoteReceived(SignedVote.from_value(vote)))
-        case 5:
+        case _Kind.BUILT:
             _, _, round_, block_id, body = fields(value, "built record", 5)
             return BlockBuilt(height, _round(round_), hash_field(block_id, "id"), _bytes(body))
-        case 6:
+        case _Kind.VALIDATED:
             _, _, block_id, valid = fields(value, "validated record", 4)
             return BlockValidated(height, hash_field(block_id, "id"), _bool(valid))
-        case 7:
+        case _Kind.TIMEOUT:
             _, _, round_, step = fields(value, "timeout record", 4)
             number = integer(step, "step", Step.PROPOSE, Step.PRECOMMIT)
             return TimeoutElapsed(height, _round(round_), Step(number))

@@ -7,6 +7,7 @@ real node has to do, with its writes numbered, so that a crash can come between 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import heapq
 from collections.abc import Callable
@@ -152,9 +153,10 @@ class Crash(Exception):
 class Node:
     """A correct node: the runner's part, with its write points numbered."""
 
-    def __init__(self, simulation: Simulation, name: str, disk: Disk) -> None:
+    def __init__(self, simulation: Simulation, address: str, disk: Disk) -> None:
         self.simulation = simulation
-        self.name = name
+        self.address = address
+        self.name = address.rstrip("'")  # a twin has the address of its key's owner, primed
         self.disk = disk
         self.up = False
         self.life = 0  # events of an earlier life are void
@@ -256,7 +258,7 @@ class Node:
             case ReportEvidence(evidence):
                 self.evidence.add(evidence)
             case ReportDivergence():
-                raise AssertionError(f"{self.name}: {effect}")
+                assert self.simulation.is_faulty(self.name), f"{self.name}: {effect}"
         return []
 
     def _answer_of_guard(self, sign: Callable[[], Event]) -> list[Event]:
@@ -315,14 +317,14 @@ class Node:
 
     def fetch_bodies(self) -> None:
         for block_id in self.driver.wanted_bodies:
-            others = [name for name in self.simulation.names if name != self.name]
+            others = [address for address in self.simulation.nodes if address != self.address]
             peer = self.simulation.random.choice(others)
             self.send(peer, BodyRequest(self.driver.height, block_id))
 
     def broadcast(self, message: Message) -> None:
-        for name in self.simulation.names:
-            if name != self.name:
-                self.send(name, message)
+        for address in self.simulation.nodes:
+            if address != self.address:
+                self.send(address, message)
 
     def send(self, to: str, message: Message) -> None:
         if isinstance(message, VotesMessage):
@@ -330,14 +332,14 @@ class Node:
             message = VotesMessage(
                 tuple(vote for vote in message.votes if not hides(to, vote.vote))
             )
-        self.simulation.send(self.name, to, encode_message(message))
+        self.simulation.send(self.address, to, encode_message(message))
 
     def receive(self, sender: str, data: bytes) -> None:
         message = decode_message(data)
         try:
             self._take(sender, message)
         except InvalidMessage as error:
-            assert sender in self.simulation.byzantine, f"correct {sender} sent: {error}"
+            assert self.simulation.is_faulty(sender), f"correct {sender} sent: {error}"
 
     def _take(self, sender: str, message: Message) -> None:
         match message:
@@ -367,7 +369,7 @@ class Node:
             self.send(sender, message)
         if status.height <= self.disk.height:  # block sync, in its simplest form
             block = self.disk.blocks[status.height - 1]
-            self.simulation.send_block(self.name, sender, block)
+            self.simulation.send_block(self.address, sender, block)
 
     def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
         verify_commit(SUITE, CHAIN_ID, self.simulation.validators, commit)
@@ -417,9 +419,9 @@ class Equivocator(Node):
                 self._tell_some(ProposalMessage(SignedProposal(changed, signature), sent_body))
 
     def _tell_some(self, message: Message) -> None:
-        for name in self.simulation.names:
-            if name != self.name and self.simulation.random.random() < 0.6:
-                self.send(name, message)
+        for address in self.simulation.nodes:
+            if address != self.address and self.simulation.random.random() < 0.6:
+                self.send(address, message)
 
     def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
         self.commit(block_id, body, commit)
@@ -435,8 +437,10 @@ class Simulation:
         faults: Faults,
         byzantine: int = 0,
         byzantine_names: tuple[str, ...] = (),
+        twins: bool = False,
     ) -> None:
-        self.description = f"seed={seed} n={n} byzantine={byzantine} {faults}"
+        """Make a network of `n`. Faulty nodes are equivocators, or twins: two correct nodes with one key."""
+        self.description = f"seed={seed} n={n} byzantine={byzantine} twins={twins} {faults}"
         self.random = Random(seed)
         self.validators = validator_set(n)
         self.names = NAMES[:n]
@@ -453,10 +457,15 @@ class Simulation:
         self._decided: dict[int, bytes] = {}
         self._signed: dict[tuple[str, int, int, int], SignedVote | SignedProposal] = {}
         self.crashes = 0
-        kinds = {True: Equivocator, False: Node}
-        self.nodes = {
-            name: kinds[name in self.byzantine](self, name, Disk()) for name in self.names
-        }
+        self.nodes: dict[str, Node] = {}
+        for name in self.names:
+            if name not in self.byzantine:
+                self.nodes[name] = Node(self, name, Disk())
+            elif twins:
+                self.nodes[name] = Node(self, name, Disk())
+                self.nodes[name + "'"] = Node(self, name + "'", Disk())
+            else:
+                self.nodes[name] = Equivocator(self, name, Disk())
         for node in self.nodes.values():
             skew_ms = faults.clock_skew_ms
             node.skew_ms = self.random.randint(-skew_ms, skew_ms)
@@ -498,7 +507,7 @@ class Simulation:
             if node.up and not self.cut(sender, to):
                 node._guarded(lambda: node.receive_block(*block))
 
-        if sender not in self.byzantine and self.random.random() >= self.faults.loss:
+        if not self.is_faulty(sender) and self.random.random() >= self.faults.loss:
             self.at(self.random.randint(*self.faults.delay_ms), deliver)
 
     def _repartition(self) -> None:
@@ -506,7 +515,7 @@ class Simulation:
         if not self.faults.partitions:
             self.cut = lambda a, b: False
             return
-        order = list(self.names)
+        order = list(self.nodes)
         self.random.shuffle(order)
         place = {name: i for i, name in enumerate(order)}
         n = len(order)
@@ -544,9 +553,12 @@ class Simulation:
 
     # ---- judges
 
+    def is_faulty(self, address: str) -> bool:
+        return address.rstrip("'") in self.byzantine
+
     @property
     def correct(self) -> list[Node]:
-        return [node for name, node in self.nodes.items() if name not in self.byzantine]
+        return [node for address, node in self.nodes.items() if not self.is_faulty(address)]
 
     def heights(self) -> list[int]:
         return [node.disk.height for node in self.correct]
@@ -563,7 +575,7 @@ class Simulation:
 
     def note_commit(self, node: Node, commit: Commit, block_id: bytes, body: bytes) -> None:
         """Agreement, and commits that verify."""
-        if node.name in self.byzantine:
+        if self.is_faulty(node.address):
             return
         verify_commit(SUITE, CHAIN_ID, self.validators, commit)
         assert commit.block_id == block_id == block_id_of(body), self.description
@@ -574,6 +586,8 @@ class Simulation:
         self, name: str, height: int, round: int, step: int, signed: SignedVote | SignedProposal
     ) -> None:
         """No double signing by a correct key."""
+        if self.is_faulty(name):
+            return
         known = self._signed.setdefault((name, height, round, step), signed)
         assert known == signed, f"{name} signed twice: {self.description}"
 
@@ -583,3 +597,50 @@ class Simulation:
             for evidence in node.evidence:
                 evidence.verify(SUITE, CHAIN_ID, self.validators)
                 assert evidence.validator in self.byzantine, self.description
+
+    def check_recovery(self, growth: int = 3) -> None:
+        """Heal, and require `growth` more heights on every correct node within ten minutes."""
+        self.heal()
+        target = max(self.heights()) + growth
+        self.run(600_000, until=lambda: min(self.heights()) >= target)
+        self.check_evidence()
+        assert min(self.heights()) >= target, f"{self.heights()} after healing: {self.description}"
+
+
+QUIET = Faults()
+LOSSY = Faults(loss=0.25, duplication=0.1, delay_ms=(1, 400))
+CRASHING = Faults(crash=0.01, delay_ms=(5, 60))
+PARTITIONED = Faults(partitions=True, loss=0.02, delay_ms=(20, 150))
+EVERYTHING = Faults(
+    loss=0.1,
+    duplication=0.1,
+    delay_ms=(1, 250),
+    crash=0.004,
+    wipe_log=0.2,
+    partitions=True,
+    clock_skew_ms=2_000,
+)
+
+
+def main() -> None:
+    """Run many seeds: `python -m tests.consensus.simulation --seeds 0..100 [--nodes 4] [--seconds 20]`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--seeds", default="0..20", help="first..last, or one seed")
+    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=20, help="of the phase with faults")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("..")
+    f = (options.nodes - 1) // 3
+    for seed in range(int(first), int(last or first) + 1):
+        for faults in (QUIET, LOSSY, CRASHING, PARTITIONED, EVERYTHING):
+            for byzantine, twins in ((0, False), (f, False), (f, True)):
+                simulation = Simulation(seed, options.nodes, faults, byzantine, twins=twins)
+                print(simulation.description, end=" ", flush=True)
+                simulation.start()
+                simulation.run(options.seconds * 1000)
+                simulation.check_recovery()
+                print(f"heights {simulation.heights()} crashes {simulation.crashes}")
+
+
+if __name__ == "__main__":
+    main()

@@ -86,7 +86,7 @@ def proposal(value: str, round: int = 0, pol_round: int | None = None) -> Propos
     return ProposalReceived(signed, value.encode(), True)
 
 
-STRANGE = {
+STRANGE: dict[str, Event] = {
     "a vote of a stranger": VoteReceived(signed_vote("e", VoteType.PREVOTE, 0, "A")),
     "a vote of another chain": VoteReceived(
         sign_vote(signer_of("b"), Vote("other", 1, 0, VoteType.PREVOTE, A, "b"))

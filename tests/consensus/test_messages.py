@@ -33,7 +33,7 @@ from consensus.tendermint.messages import (
 )
 from consensus.tendermint.rounds import Step
 from consensus.tendermint.wal import decode_record, encode_record
-from ledger.codec import encode
+from ledger.codec import Value, encode
 from ledger.limits import MAX_BLOCK_BYTES
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.votes import SignedVote, Vote, VoteType
@@ -123,7 +123,7 @@ def test_a_message_with_a_field_replaced_is_refused_or_still_canonical(
 
 ID = BLOCK_IDS["A"]
 GOOD_VOTE = ((CHAIN_ID, 1, 0, 1, ID, "a"), bytes(64))
-REFUSED = {
+REFUSED: dict[str, Value] = {
     "an empty array": (),
     "no array": 7,
     "an unknown number": (9, 1),
