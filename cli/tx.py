@@ -120,7 +120,7 @@ def read_operations(file: Path) -> list[Operation]:
     Raises:
         CommandError: not JSON, an unknown kind, or a body that its model refuses.
     """
-    from cli.operation_tables import all_operations
+    from node.operation_table import OPERATIONS
     from ledger.operations import body_value
 
     try:
@@ -129,7 +129,7 @@ def read_operations(file: Path) -> list[Operation]:
         raise CommandError(f"cannot read {file}: {error}") from None
     if not isinstance(document, list) or not document:
         raise CommandError(f"{file} holds no list of operations")
-    table = all_operations()
+    table = OPERATIONS
     operations = []
     for position, item in enumerate(document):
         kind = item.get("kind") if isinstance(item, dict) else None

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cli.operation_tables import all_operations
+from node.operation_table import OPERATIONS
 from ledger import admission, execution
 from ledger.operations import OperationType
 
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 
 def page() -> str:
-    table = all_operations()
+    table = OPERATIONS
     kinds = sorted(table)
     lines = [HEAD, "| code | when |", "|---|---|"]
     lines += [f"| `{code}` | {when} |" for code, when in COMMON_CODES]
