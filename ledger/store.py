@@ -425,7 +425,9 @@ class _HeadMarker:
         self._next_slot = 1 - self._next_slot
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:  # once only: the number may be another file's by now
+            os.close(descriptor)
 
     def _decode(self, slot: bytes) -> Head | None:
         record, check = slot[: self._RECORD.size], slot[self._RECORD.size :]
