@@ -202,6 +202,9 @@ class Application:
     def _view(self, basis: Basis) -> View:
         """Return the view at the tip, for the validators of the height at which the log reached this size."""
         tip = basis.tip
+        validators = tip.last_validators
+        if validators is None or tip.binding_height != tip.height:
+            validators = basis.history.validators(max(tip.binding_height, 1))
         return View(
             height=tip.binding_height,
             size=tip.log.size,
@@ -209,7 +212,7 @@ class Application:
             binding_index=tip.binding_index,
             state=basis.state,
             history=basis.history,
-            validators=basis.history.validators(max(tip.binding_height, 1)),
+            validators=validators,
             changes_validators=tip.bound_validators_hash != tip.bound_next_validators_hash,
         )
 

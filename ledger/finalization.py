@@ -241,5 +241,5 @@ def _new_tip(
         bound_next_validators_hash=header.next_validators_hash,
         last_validators=tip.validators,
         validators=tip.next_validators,
-        next_validators=execution.next_validators,
+        next_validators=execution.next_validators or tip.next_validators,
     )
