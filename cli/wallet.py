@@ -252,8 +252,8 @@ def _consent(
 ) -> bytes | None:
     """Show a request, get the holder's answer, send it; return the use's id where it is a consent."""
     record = describe_request(link.wallet, envelope)
-    use_id = envelope.signed.request.hash(SHA256_ED25519)
-    _emit(as_json, {"event": "request", "use": use_id.hex(), **record}, None)
+    request_id = envelope.signed.request.hash(SHA256_ED25519).hex()
+    _emit(as_json, {"event": "request", "use": request_id, **record}, None)
     if not as_json:
         show_record("Somebody asks for your license", record)
     consents = answer == "consent" or (
@@ -261,9 +261,9 @@ def _consent(
     )
     if not consents:
         link.refuse(session, envelope)
-        _emit(as_json, {"event": "refused", "use": use_id.hex()}, "Refused.")
+        _emit(as_json, {"event": "refused", "use": request_id}, "Refused.")
         return None
-    link.consent(session, envelope)
+    use_id = link.consent(session, envelope)
     _emit(as_json, {"event": "consented", "use": use_id.hex()}, "Consented.")
     return use_id
 

@@ -52,10 +52,11 @@ class WalletLink:
             raise
         return None if sealed is None else self.wallet.open_request(sealed)
 
-    def consent(self, session: OpenedSession, envelope: RequestEnvelope) -> None:
-        """Consent, and send the consent to the window, sealed to its organisation."""
+    def consent(self, session: OpenedSession, envelope: RequestEnvelope) -> bytes:
+        """Consent, send the consent to the window, sealed to its organisation; return what names the use."""
         signed = self.wallet.consent(envelope, now_ms=now_ms())
         self._answer(session, envelope, signed.encode())
+        return signed.consent.use_id(self.wallet.suite)
 
     def refuse(self, session: OpenedSession, envelope: RequestEnvelope) -> None:
         """Refuse, and tell the window so."""

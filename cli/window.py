@@ -73,9 +73,16 @@ class Case:
     consent: SignedConsent | None
 
     @property
-    def use_id(self) -> bytes:
-        """The request's hash, which names the use."""
+    def request_id(self) -> bytes:
+        """The request's hash."""
         return self.envelope.signed.request.hash(_SUITE)
+
+    @property
+    def use_id(self) -> bytes:
+        """What names the use, once the holder has consented; before that, the request's hash."""
+        if self.consent is None:
+            return self.request_id
+        return self.consent.consent.use_id(_SUITE)
 
     def save(self, path: Path) -> None:
         """Write the case file, readable by its owner only."""

@@ -52,7 +52,7 @@ class UsedLicense:
 
 @dataclass(frozen=True, slots=True)
 class CommittedUse:
-    """A use as the log holds it. `id` is the request's hash; `index` the place in the log.
+    """A use as the log holds it. `id` names it (`Consent.use_id`); `index` is its place in the log.
 
     It has a consent in holder mode, an approval in statutory mode.
     """
@@ -142,8 +142,14 @@ def _use_of(
         return None  # validators let no such operation take effect
     if (consent is not None) != (request.request.mode == HOLDER_MODE) or (consent and approval):
         return None
+    if consent is not None:
+        use_id = consent.consent.use_id(suite)
+    elif approval is not None:
+        use_id = approval.approval.use_id(suite)
+    else:
+        return None
     return CommittedUse(
-        request.request.hash(suite),
+        use_id,
         request,
         consent,
         approval,
@@ -167,12 +173,13 @@ def _licenses(
 
 def signed_parts(suite: Suite, use: CommittedUse) -> tuple[tuple[str, bool], ...]:
     """Return the signed parts of a use, each with whether its signatures verify and it is of this request."""
+    request_hash = use.request.hash(suite)
     parts = [("request", use.signed_request.verify(suite))]
     if use.signed_consent is not None:
-        bound = use.signed_consent.consent.request_hash == use.id
+        bound = use.signed_consent.consent.request_hash == request_hash
         parts.append(("consent", bound and use.signed_consent.verify(suite)))
     if use.signed_approval is not None:
-        bound = use.signed_approval.approval.request_hash == use.id
+        bound = use.signed_approval.approval.request_hash == request_hash
         parts.append(("approval", bound and use.signed_approval.verify(suite)))
     return tuple(parts)
 

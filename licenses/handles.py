@@ -59,11 +59,11 @@ def document_digest(suite: Suite, document: bytes) -> bytes:
 
 
 def chained_use(
-    suite: Suite, previous: bytes | None, number: int, request_hash: bytes, transaction_id: bytes
+    suite: Suite, previous: bytes | None, number: int, use_id: bytes, transaction_id: bytes
 ) -> bytes:
     """Return the head of a license's chain of uses after use `number` (from 1): `H([previous,
     number, …])`."""
-    return suite.hash(USE_KIND, encode((previous, number, request_hash, transaction_id)))
+    return suite.hash(USE_KIND, encode((previous, number, use_id, transaction_id)))
 
 
 def _salted(suite: Suite, kind: str, salt: bytes, content: Value) -> bytes:

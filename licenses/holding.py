@@ -79,12 +79,14 @@ class HeldLicense:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the holder keeps of a use. `request` and `consent` are encoded; None where a use was statutory.
+    """What the holder keeps of a use, or of a refusal, which the request's hash names instead.
 
-    `bundle` is the digest of the evidence of the committed use, once the wallet has seen it.
+    `request` and `consent` are encoded; None where a use was statutory. `bundle` is the digest of the evidence of the
+    committed use, once the wallet has seen it.
     """
 
     use_id: bytes
+    request_hash: bytes | None
     state: ReceiptState
     time_ms: int
     licenses: tuple[bytes, ...]
@@ -241,7 +243,8 @@ def review(
         raise WalletError("wallet.request_expired", "the request has expired")
     if request.expires_ms > now_ms + 2 * MAX_REQUEST_LIFETIME_MS:
         raise WalletError("wallet.bad_request", "the request lasts too long")
-    if holding.receipt(request.hash(suite)) is not None:
+    request_hash = request.hash(suite)
+    if any(receipt.request_hash == request_hash for receipt in holding.receipts):
         raise WalletError("wallet.answered", "this request has been answered already")
     return tuple(
         Candidates(
@@ -292,7 +295,8 @@ def consent(
         grants.append((held.credential.handle, names, held.key.salt, held.key.signer()))
     signed = sign_consent(suite, request, grants, expires_ms=request.expires_ms)
     receipt = Receipt(
-        request.hash(suite),
+        signed.consent.use_id(suite),
+        signed.consent.request_hash,
         "consented",
         now_ms,
         tuple(each.credential.handle for each in chosen),
@@ -312,9 +316,9 @@ def refuse(suite: Suite, holding: Holding, envelope: RequestEnvelope, now_ms: in
         WalletError: as `review`.
     """
     review(suite, holding, envelope, now_ms)
-    use_id = envelope.signed.request.hash(suite)
+    named = envelope.signed.request.hash(suite)
     encoded = envelope.encode()
-    receipt = Receipt(use_id, "refused", now_ms, (), encoded, None, None, None, None)
+    receipt = Receipt(named, named, "refused", now_ms, (), encoded, None, None, None, None)
     return _with_receipt(holding, receipt)
 
 
@@ -366,6 +370,7 @@ def note_use(
         return holding
     receipt = Receipt(
         use_id,
+        None if known is None else known.request_hash,
         "recorded",
         _block_time(evidence, use.height) or (0 if known is None else known.time_ms),
         ours,

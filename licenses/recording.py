@@ -51,6 +51,16 @@ class _Granted:
     holder: Grant | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A use that has passed all checks."""
+
+    request: Request
+    request_hash: bytes
+    id: bytes
+    notice_after_ms: int | None
+
+
 def record_use(state: State, body: RecordUse, context: Context) -> list[Event]:
     signed = _decode_request(body)
     request = signed.request
@@ -72,11 +82,13 @@ def record_use(state: State, body: RecordUse, context: Context) -> list[Event]:
         raise InvalidOperation("licenses.use.bad_consent", "a holder did not sign the consent")
     if approval is not None and not approval.verify(context.suite):
         raise InvalidOperation("licenses.use.bad_approval", "the officer did not sign the approval")
-    notice_after_ms = None if approval is None else approval.approval.notice_after_ms
-    return [
-        _record(state, record, request, request_hash, notice_after_ms, context)
-        for record in records
-    ]
+    use = _Use(
+        request,
+        request_hash,
+        _use_id(consent, approval, context),
+        None if approval is None else approval.approval.notice_after_ms,
+    )
+    return [_record(state, record, use, context) for record in records]
 
 
 def _decode_request(body: RecordUse) -> SignedRequest:
@@ -151,6 +163,15 @@ def _granted(
         return tuple(_Granted(each.handle, each.fields, each) for each in consent.consent.grants)
     assert approval is not None, "one of the two authorises a use"
     return tuple(_Granted(handle, fields, None) for handle, fields in approval.approval.grants)
+
+
+def _use_id(
+    consent: SignedConsent | None, approval: SignedApproval | None, context: Context
+) -> bytes:
+    if consent is not None:
+        return consent.consent.use_id(context.suite)
+    assert approval is not None, "one of the two authorises a use"
+    return approval.approval.use_id(context.suite)
 
 
 def _check_grants(request: Request, granted: tuple[_Granted, ...]) -> None:
@@ -269,32 +290,26 @@ def _check_approval(
         )
 
 
-def _record(
-    state: State,
-    record: License,
-    request: Request,
-    request_hash: bytes,
-    notice_after_ms: int | None,
-    context: Context,
-) -> Event:
+def _record(state: State, record: License, use: _Use, context: Context) -> Event:
+    request = use.request
     pending = tuple(entry for entry in record.pending if entry[1] > context.time_ms)
     if len(pending) >= MAX_PENDING_REQUESTS:
         raise InvalidOperation(
             "licenses.use.too_many_pending", "too many uses of this license within minutes"
         )
     number = record.uses + 1
-    head = chained_use(context.suite, record.last_use, number, request_hash, context.transaction_id)
+    head = chained_use(context.suite, record.last_use, number, use.id, context.transaction_id)
     save_license(
         state,
         replace(
             record,
             uses=number,
             last_use=head,
-            pending=(*pending, (request_hash, request.expires_ms)),
+            pending=(*pending, (use.request_hash, request.expires_ms)),
         ),
     )
     attributes = {
-        "use": request_hash.hex(),
+        "use": use.id.hex(),
         "license": record.handle.hex(),
         "number": str(number),
         "type": record.type,
@@ -303,8 +318,8 @@ def _record(
         "division": request.division,
         "mode": request.mode,
     }
-    if notice_after_ms is not None:
-        attributes["notice_after_ms"] = str(notice_after_ms)
+    if use.notice_after_ms is not None:
+        attributes["notice_after_ms"] = str(use.notice_after_ms)
     return Event(RECORD_KIND, attributes)
 
 

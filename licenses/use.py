@@ -35,6 +35,7 @@ from licenses.handles import SALT_BYTES, details_commitment
 REQUEST_KIND: Final = "request"
 CONSENT_KIND: Final = "consent"
 APPROVAL_KIND: Final = "approval"
+USE_KIND: Final = "use"
 
 HOLDER_MODE: Final = "holder"
 STATUTORY_MODE: Final = "statutory"
@@ -195,7 +196,7 @@ class Request:
         )
 
     def hash(self, suite: Suite) -> bytes:
-        """Return the hash that names this request, its consent and its use (32 bytes)."""
+        """Return the hash that names this request (32 bytes)."""
         return suite.hash(REQUEST_KIND, self.encode())
 
     def signed_bytes(self) -> bytes:
@@ -276,6 +277,11 @@ class Consent:
             decoded,
             integer(expires_ms, "expires_ms"),
         )
+
+    def use_id(self, suite: Suite) -> bytes:
+        """Return what names the use that this consent allows (32 bytes)."""
+        handles = tuple(grant.handle for grant in self.grants)
+        return _use_id(suite, self.request_hash, handles)
 
     def signed_bytes(self) -> bytes:
         """Return the bytes that every holder key of the grants signs."""
@@ -361,6 +367,10 @@ class Approval:
             None if parts[4] is None else integer(parts[4], "notice_after_ms"),
             integer(parts[5], "expires_ms"),
         )
+
+    def use_id(self, suite: Suite) -> bytes:
+        """Return what names the use that this approval allows (32 bytes)."""
+        return _use_id(suite, self.request_hash, tuple(handle for handle, _ in self.grants))
 
     def signed_bytes(self) -> bytes:
         """Return the bytes that the officer signs."""
@@ -509,6 +519,11 @@ def sign_approval(
     )
     approval = Approval.decode(approval.encode())
     return SignedApproval(approval, signer.sign(approval.signed_bytes()))
+
+
+def _use_id(suite: Suite, request_hash: bytes, handles: tuple[bytes, ...]) -> bytes:
+    # Two holders may be shown one request; each license takes it once, so with the handles the id is unique.
+    return suite.hash(USE_KIND, encode((request_hash, handles)))
 
 
 # The same operation runs when a block is proposed, validated and finalised. What follows is pure, so its results are

@@ -81,7 +81,7 @@ def request_shown(world: World) -> list[str]:
     case = ask(world, "tianjin", content.MATTER, content.LISTED_FIELDS)
     world.facts.case = case
     assert world.wallet is not None, "set up when the license was issued"
-    event = world.wallet.event("request", case.use_id.hex())
+    event = world.wallet.event("request", case.request_id.hex())
     return [
         f"asked by {content.CENTRE.name}, for {', '.join(event['asks_for'])}",
         f"purpose: {event['purpose']}; the holder consents on the phone",

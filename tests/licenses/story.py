@@ -407,8 +407,15 @@ class Story:
         )
         by = by or key_of(envelope.signed.request.organisation, "recorder")
         transaction_id = self.apply(by, ("licenses.use.record", body))
-        self.uses.append((envelope.signed.request.hash(SUITE), transaction_id))
+        given = consent.consent if consent is not None else approval and approval.approval
+        assert given, "validators let no other use pass"
+        self.uses.append((given.use_id(SUITE), transaction_id))
         return transaction_id
+
+    @property
+    def last_use(self) -> bytes:
+        """What names the use that was recorded last."""
+        return self.uses[-1][0]
 
     def license_bundle(self, handle: bytes, *, time_s: int | None = None) -> bytes:
         """Return the bundle that a node gives about a license."""

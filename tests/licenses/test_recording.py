@@ -94,12 +94,12 @@ def test_an_entrusted_organisation_records_a_use(world: World) -> None:
     before = world.license(world.person.handle)
     envelope = world.request()
     request_hash = envelope.signed.request.hash(SUITE)
-    transaction = world.record(envelope, consent=world.consent(envelope, world.person))
+    consent = world.consent(envelope, world.person)
+    transaction = world.record(envelope, consent=consent)
     record = world.license(world.person.handle)
     assert record.uses == before.uses + 1
-    assert record.last_use == chained_use(
-        SUITE, before.last_use, record.uses, request_hash, transaction
-    )
+    use_id = consent.consent.use_id(SUITE)
+    assert record.last_use == chained_use(SUITE, before.last_use, record.uses, use_id, transaction)
     assert record.pending[-1] == (request_hash, envelope.signed.request.expires_ms)
 
 
@@ -160,6 +160,14 @@ def test_one_request_may_use_licenses_of_two_holders(world: World) -> None:
     world.record(envelope, consent=world.consent(envelope, world.person, other))
     assert world.license(other.handle).uses == 1
     assert world.license(world.person.handle).uses == 1
+
+
+def test_two_holders_who_were_shown_one_request_make_two_uses_with_two_names(world: World) -> None:
+    other = world.holder("shown the same request")
+    envelope = world.request()
+    for person in (world.person, other):
+        world.record(envelope, consent=world.consent(envelope, person))
+    assert len({use_id for use_id, _ in world.uses[-2:]}) == 2
 
 
 def test_one_license_that_is_not_valid_spoils_a_use_of_two(world: World) -> None:

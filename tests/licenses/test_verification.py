@@ -426,7 +426,7 @@ def test_a_replaced_credential_is_not_valid_after_binding(story: Story) -> None:
 def test_a_use_is_verified_from_its_bundle(story: Story, person: Holder) -> None:
     envelope = story.request()
     story.record(envelope, consent=story.consent(envelope, person))
-    use_id = envelope.signed.request.hash(SUITE)
+    use_id = story.last_use
     story.wait(30 * DAY_MS)
     report = ask(story, bundle=story.use_bundle(use_id))
     assert report.exit_code is ExitCode.VALID
@@ -445,7 +445,7 @@ def test_a_statutory_use_is_verified_from_its_bundle(story: Story, person: Holde
         expires_ms=story.time_ms + 60_000,
     )
     story.record(envelope, approval=approval)
-    use_id = envelope.signed.request.hash(SUITE)
+    use_id = story.last_use
     report = ask(story, bundle=story.use_bundle(use_id))
     assert report.exit_code is ExitCode.VALID and report.facts["mode"] == "statutory"
 
@@ -453,7 +453,7 @@ def test_a_statutory_use_is_verified_from_its_bundle(story: Story, person: Holde
 def test_fields_shown_under_a_use_are_those_that_it_granted(story: Story, person: Holder) -> None:
     envelope = story.request(items=(Item(TYPE, ("name",)),))
     story.record(envelope, consent=story.consent(envelope, person))
-    use_id = envelope.signed.request.hash(SUITE)
+    use_id = story.last_use
     bundle = story.use_bundle(use_id)
 
     def shown(fields: list[str], nonce: str) -> tuple[ExitCode, str]:
@@ -487,7 +487,7 @@ def evidence() -> tuple[bytes, Policy, int]:
     person = story.holder()
     envelope = story.request()
     story.record(envelope, consent=story.consent(envelope, person))
-    bundle = story.use_bundle(envelope.signed.request.hash(SUITE))
+    bundle = story.use_bundle(story.last_use)
     return bundle, story.chain.policy(), story.chain.time_ms
 
 

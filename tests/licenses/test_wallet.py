@@ -63,10 +63,9 @@ def refused(code: str) -> Any:
     return pytest.raises(WalletError, check=lambda error: error.code == f"wallet.{code}")
 
 
-def use_of(story: Story, envelope: RequestEnvelope) -> tuple[bytes, bytes]:
-    """Return (use id, its bundle)."""
-    use_id = envelope.signed.request.hash(SUITE)
-    return use_id, story.use_bundle(use_id)
+def last_use(story: Story) -> tuple[bytes, bytes]:
+    """Return (use id, its bundle) of the use that was recorded last."""
+    return story.last_use, story.use_bundle(story.last_use)
 
 
 def records_of(story: Story, *handles: bytes) -> dict[bytes, License]:
@@ -96,7 +95,7 @@ def test_request_consent_record_disclose(story: Story, wallet: Wallet, handle: b
 
     consent = wallet.consent(received, now_ms=story.time_ms)
     story.record(envelope, consent=consent)
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     sealed = wallet.disclose(bundle, use_id, now_ms=story.time_ms)
 
     use = committed(story, use_id)
@@ -116,9 +115,9 @@ def test_nothing_is_disclosed_before_the_use_is_recorded(
     first, second = story.request(), story.request()
     consents = [wallet.consent(each, now_ms=story.time_ms) for each in (first, second)]
     story.record(first, consent=consents[0])
-    _, bundle = use_of(story, first)
+    _, bundle = last_use(story)
     with refused("not_committed"):
-        wallet.disclose(bundle, second.signed.request.hash(SUITE), now_ms=story.time_ms)
+        wallet.disclose(bundle, consents[1].consent.use_id(SUITE), now_ms=story.time_ms)
 
 
 def test_nothing_is_disclosed_on_a_checkpoint_without_quorum(
@@ -126,7 +125,7 @@ def test_nothing_is_disclosed_on_a_checkpoint_without_quorum(
 ) -> None:
     envelope = story.request()
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     other = Wallet.create(
         wallet.home.with_name("other"),
         "",
@@ -155,7 +154,7 @@ def test_a_use_that_the_holder_did_not_consent_to_is_not_disclosed(
     person = story.holder("somebody else")
     envelope = story.request()
     story.record(envelope, consent=story.consent(envelope, person))
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     with refused("not_consented"):
         wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     with refused("not_ours"):
@@ -186,7 +185,7 @@ def test_a_holder_may_narrow_the_fields(story: Story, wallet: Wallet, handle: by
             wallet.consent(envelope, now_ms=story.time_ms, fields=fields)
     consent = wallet.consent(envelope, now_ms=story.time_ms, fields=[("name",)])
     story.record(envelope, consent=consent)
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     sealed = wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     (disclosed,) = open_disclosure(
         SUITE,
@@ -264,7 +263,7 @@ def test_a_complete_list_of_uses_is_told_from_any_other(
     for _ in range(3):
         envelope = story.request()
         story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-        use_id, bundle = use_of(story, envelope)
+        use_id, bundle = last_use(story)
         assert wallet.note_use(bundle, use_id).state == "recorded"
     uses = story.uses[-3:]
     record = story.license(handle)
@@ -279,7 +278,7 @@ def test_a_recorded_use_is_kept_as_disclosed_when_it_is_seen_again(
 ) -> None:
     envelope = story.request()
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     assert wallet.note_use(bundle, use_id).state == "disclosed"
 
@@ -346,7 +345,7 @@ def test_holders_keys_may_be_of_either_kind(story: Story, wallet: Wallet, algori
     wallet.add(issued.package())
     envelope = story.request()
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    use_id, bundle = use_of(story, envelope)
+    use_id, bundle = last_use(story)
     sealed = wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     records = records_of(story, issued.body.license)
     use = committed(story, use_id)
@@ -363,7 +362,7 @@ def test_a_disclosure_is_checked_against_use_and_record(
     sealed, uses = [], []
     for envelope in envelopes:
         story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-        use_id, bundle = use_of(story, envelope)
+        use_id, bundle = last_use(story)
         sealed.append(wallet.disclose(bundle, use_id, now_ms=story.time_ms))
         uses.append(committed(story, use_id))
     key, records = sealing_key_of(CENTRE), records_of(story, handle)
@@ -383,7 +382,7 @@ def test_a_disclosure_of_more_than_granted_is_refused(
 ) -> None:
     envelope = story.request(items=(Item(TYPE, ("name",)),))
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    use = committed(story, envelope.signed.request.hash(SUITE))
+    use = committed(story, story.last_use)
     held = wallet.read().license(handle)
     assert held is not None and held.key is not None
     wider = replace(use, licenses=(replace(use.licenses[0], fields=("address", "name")),))
@@ -399,7 +398,7 @@ def test_only_the_holder_discloses_in_holder_mode(
 ) -> None:
     envelope = story.request()
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    use = committed(story, envelope.signed.request.hash(SUITE))
+    use = committed(story, story.last_use)
     held = wallet.read().license(handle)
     assert held is not None
     for credentials in (
