@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.codec import encode
 from ledger.errors import DecodeError, InvalidProof
 from ledger.state_tree import (
     EMPTY_ROOT,
@@ -326,3 +327,24 @@ def test_proofs_made_elsewhere_by_the_rules_of_ics23_verify(vector: dict[str, An
 
 def _shared_bits(key_hash: str, other: bytes) -> int:
     return 256 - (int(key_hash, 16) ^ int.from_bytes(other, "big")).bit_length()
+
+
+def test_the_example_in_the_formats_page_is_what_this_code_makes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "FORMATS.md").read_text("utf-8")
+    example = page.split("```state-tree\n")[1].split("```")[0]
+    values = {
+        "directory/instrument/a": encode({"n": 1}),
+        "directory/instrument/b": encode({"n": 2}),
+        "licenses/license/00ff": encode("valid"),
+    }
+    tree = Tree()
+    tree.apply({SUITE.digest(key.encode()): SUITE.digest(value) for key, value in values.items()})
+    unwrapped = "".join(line.strip() for line in example.splitlines())
+    assert f"state root = {tree.root.hex()}" in unwrapped
+    for key, words in (
+        ("directory/instrument/a", "proof of directory/instrument/a ="),
+        ("directory/instrument/c", "proof that directory/instrument/c has no value ="),
+    ):
+        proof = tree.prove(SUITE.digest(key.encode()))
+        assert words + proof.encode().hex() in unwrapped
+        proof.verify(SUITE, tree.root, key, values.get(key))
