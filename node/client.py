@@ -246,7 +246,7 @@ class NodeClient:
     def close(self) -> None:
         self._http.close()
 
-    # --- transport -------------------------------------------------------------------------------------------
+    # --- transport --------------------------------------------------------------------------------
 
     def request(
         self,
@@ -295,7 +295,7 @@ class NodeClient:
         body = self.request("GET", "/v1/network", authenticated=False).json()
         return str(body["chain_id"])
 
-    # --- the network -----------------------------------------------------------------------------------------
+    # --- the network ------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
         """Tell whether the process answers."""
@@ -339,7 +339,7 @@ class NodeClient:
         """Return the node's metrics in Prometheus' text format."""
         return self.request("GET", "/metrics", authenticated=False).text
 
-    # --- transactions and blocks -----------------------------------------------------------------------------
+    # --- transactions and blocks ------------------------------------------------------------------
 
     def submit(
         self, transactions: Sequence[bytes], *, wait: Wait = "committed", timeout_s: float = 15.0
@@ -392,7 +392,7 @@ class NodeClient:
                 f"no answer from {self.url}: {error or type(error).__name__}"
             ) from None
 
-    # --- organisations and the directory ---------------------------------------------------------------------
+    # --- organisations and the directory ----------------------------------------------------------
 
     def organisations(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
         return _parse_page(self.get("/v1/organisations", cursor=cursor, limit=limit))
@@ -433,7 +433,7 @@ class NodeClient:
         """Return the findings of the structure check, for one department or all."""
         return self.get("/v1/directory/check", department=department)
 
-    # --- licenses, uses and wallets --------------------------------------------------------------------------
+    # --- licenses, uses and wallets ---------------------------------------------------------------
 
     def licenses(self, prefix: str, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """List licenses whose handle begins with `prefix` (hex)."""
@@ -462,7 +462,7 @@ class NodeClient:
         body: Json = self.request("GET", path, headers=headers, authenticated=False).json()
         return body
 
-    # --- proofs ----------------------------------------------------------------------------------------------
+    # --- proofs -----------------------------------------------------------------------------------
 
     def state(self, key: str) -> Json:
         """Return a state value with its evidence: `{key, value, evidence (base64)}`."""
@@ -481,7 +481,7 @@ class NodeClient:
         return self.request("GET", f"/v1/evidence/licenses/{handle}").content
 
     def use_evidence(self, use_id: str, *, token: str | None = None) -> bytes:
-        """Return the evidence bundle of a recorded use; a wallet gives its holder's token (see `wallet`)."""
+        """Return the evidence bundle of a recorded use; `token` is a holder's, as for `wallet`."""
         path = f"/v1/evidence/uses/{use_id}"
         if token is None:
             return self.request("GET", path).content

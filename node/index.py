@@ -1,22 +1,469 @@
-"""The searchable index (to be filled from state and log)."""
+"""The searchable index: what the state cannot list, in SQL. Disposable, and rebuilt from state and log.
+
+    records   key, collection, identifier, owner, status, text    one row a state record that people list
+    links     source, target                                      effective directory entries and what they rest on
+    uses      license, number, use, log_index, height, …          one row a license that a use was granted of
+    progress  height, app_hash                                    how far the index is
+
+The index names records; their values come from the proven view, so that a search never answers what nobody vouches
+for. Commits are fed in order; when the index is not exactly where the ledger is, it is built anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
-from ledger.application import Application
-from node.signal import Signal
+import structlog
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+)
+from sqlalchemy import (
+    Index as SqlIndex,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from directory.codes import Collection
+from directory.links import EntryName, links_of
+from directory.records import effective_entry, record_from_value
+from ledger import keyspace
+from ledger.codec import Value, decode
+from ledger.database import Reader
+from ledger.entries import TransactionEntry, decode_entry
+from ledger.finalization import FinalizedBlock
+from ledger.history import Tip
+from ledger.suite import Suite
+from ledger.transactions import decode_transaction
+from licenses.disclosure import CommittedUse, uses_in
+from licenses.recording import RECORD_KIND
+from node.workers import Worker
+
+LISTED: Final = ("directory/", "ledger/organisation/", "licenses/")
+"""State keys of records that people list or search."""
+
+MAX_WAITING_BLOCKS: Final = 1_024
+"""Commits that may wait for a slow database; beyond, the index is built anew when it has time."""
+
+ROWS_AT_ONCE: Final = 2_000
+MAX_TEXT_CHARACTERS: Final = 2_000
+
+_log = structlog.get_logger(__name__)
+
+_metadata = MetaData()
+_records = Table(
+    "records",
+    _metadata,
+    Column("key", String(255), primary_key=True),
+    Column("collection", String(64), nullable=False),
+    Column("identifier", String(200), nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    SqlIndex("records_by_collection", "collection", "identifier"),
+    SqlIndex("records_by_owner", "owner", "collection"),
+)
+_links = Table(
+    "links",
+    _metadata,
+    Column("source", String(255), primary_key=True),
+    Column("target", String(255), primary_key=True),
+    SqlIndex("links_by_target", "target"),
+)
+_uses = Table(
+    "uses",
+    _metadata,
+    Column("license", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("use", String(64), nullable=False),
+    Column("log_index", BigInteger, nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("organisation", String(32), nullable=False),
+    Column("matter", String(64), nullable=False),
+    Column("division", String(16), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("notice_after_ms", BigInteger, nullable=True),
+    SqlIndex("uses_by_use", "use"),
+    SqlIndex("uses_by_log_index", "log_index"),
+)
+_progress = Table(
+    "progress",
+    _metadata,
+    Column("height", BigInteger, primary_key=True),
+    Column("app_hash", LargeBinary(32), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UseRow:
+    """One license of a recorded use. Handles and the use's id in hex."""
+
+    license: str
+    number: int
+    use: str
+    log_index: int
+    height: int
+    organisation: str
+    matter: str
+    division: str
+    mode: str
+    notice_after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A consistent view to build the index from."""
+
+    tip: Tip
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    height: int
+    app_hash: bytes
+    changes: Mapping[str, Value | None]
+    uses: tuple[UseRow, ...]
 
 
 class Index:
-    def __init__(self, url: str, application: Application) -> None:
-        self._url = url
-        self._application = application
+    """One node's index. `feed` from the event loop; everything else that touches SQL runs on its own thread."""
 
-    async def run(self, news: Signal) -> None:
+    def __init__(self, url: str, suite: Suite, base: Callable[[], Awaitable[Base]]) -> None:
+        """`base` takes a snapshot of the ledger between two commits."""
+        self._suite = suite
+        self._base = base
+        self._engine = _engine(url)
+        self._worker = Worker("index")
+        self._waiting: deque[_Block] = deque()
+        self._overflown = False
+        self._news = asyncio.Event()
+        self.height = -1
+
+    # --- keeping up ------------------------------------------------------------------------------
+
+    def feed(self, finalized: FinalizedBlock) -> None:
+        """Queue what a commit changed."""
+        if len(self._waiting) >= MAX_WAITING_BLOCKS:
+            self._overflown = True
+            self._waiting.clear()
+        changes = {
+            key: value for key, value in finalized.overlay.changes.items() if key.startswith(LISTED)
+        }
+        uses = tuple(_uses_of_block(finalized))
+        self._waiting.append(_Block(finalized.height, finalized.app_hash, changes, uses))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Follow the ledger until cancelled."""
+        base = await self._base()
+        if await self._worker.run(self._open) != (base.tip.height, base.tip.app_hash):
+            await self._rebuild(base)
+        self.height = base.tip.height
         while True:
-            await news.wait(60.0)
-            await asyncio.sleep(0)
+            await self._news.wait()
+            self._news.clear()
+            if self._overflown:
+                self._overflown = False
+                await self._rebuild(await self._base())
+            blocks = [block for block in self._waiting if block.height > self.height]
+            self._waiting.clear()
+            if blocks:
+                await self._worker.run(self._apply, blocks)
+                self.height = blocks[-1].height
 
     def close(self) -> None:
-        pass
+        """Finish what was begun and close the database."""
+        self._worker.close()
+        self._engine.dispose()
+
+    async def _rebuild(self, base: Base) -> None:
+        _log.info("building the index", height=base.tip.height)
+        await self._worker.run(self._build, base)
+        self.height = base.tip.height
+
+    def _open(self) -> tuple[int, bytes] | None:
+        """Make the tables where they are missing; return how far the index is."""
+        try:
+            _metadata.create_all(self._engine)
+            with self._engine.connect() as connection:
+                row = connection.execute(select(_progress)).first()
+        except SQLAlchemyError as error:
+            _log.warning("the index is unreadable and is built anew", reason=str(error)[:200])
+            return None
+        return None if row is None else (row.height, row.app_hash)
+
+    def _build(self, base: Base) -> None:
+        with self._engine.begin() as connection:
+            _metadata.drop_all(connection)
+            _metadata.create_all(connection)
+            for chunk in _chunks(_state_of(base.reader), ROWS_AT_ONCE):
+                self._write_records(connection, dict(chunk))
+            for rows in _chunks(self._all_uses(base), ROWS_AT_ONCE):
+                self._write_uses(connection, rows)
+            _write_progress(connection, base.tip.height, base.tip.app_hash)
+
+    def _all_uses(self, base: Base) -> Iterator[UseRow]:
+        """Yield every recorded use in the log, numbered as the licenses number them."""
+        counts: dict[str, int] = {}
+        for key, encoded in base.reader.iterate(
+            keyspace.ENTRIES, stop=keyspace.entry(base.tip.log.size)
+        ):
+            if RECORD_KIND.encode() not in encoded:
+                continue
+            entry = decode_entry(encoded)
+            if not isinstance(entry, TransactionEntry) or entry.code:
+                continue
+            transaction = decode_transaction(self._suite, entry.transaction)
+            index = keyspace.number_of(key)
+            for use in uses_in(self._suite, transaction, entry.height, index):
+                yield from _rows_of_use(use, counts)
+
+    def _apply(self, blocks: Sequence[_Block]) -> None:
+        changes: dict[str, Value | None] = {}
+        for block in blocks:
+            changes.update(block.changes)
+        with self._engine.begin() as connection:
+            self._write_records(connection, changes)
+            self._write_uses(connection, [row for block in blocks for row in block.uses])
+            _write_progress(connection, blocks[-1].height, blocks[-1].app_hash)
+
+    def _write_records(self, connection: Connection, changes: Mapping[str, Value | None]) -> None:
+        removed = [key for key, value in changes.items() if value is None]
+        rows = [_record_row(key, value) for key, value in changes.items() if value is not None]
+        if removed:
+            connection.execute(delete(_records).where(_records.c.key.in_(removed)))
+            connection.execute(delete(_links).where(_links.c.source.in_(removed)))
+        if rows:
+            connection.execute(self._upsert(_records, ("key",)), rows)
+        for key, value in changes.items():
+            if value is not None and key.startswith("directory/"):
+                self._write_links(connection, key, value)
+
+    def _write_links(self, connection: Connection, key: str, value: Value) -> None:
+        fields = cast("Mapping[str, Any]", value)
+        if "effective" not in fields and fields.get("versions") == 0:
+            return  # never counted: no links to take back
+        connection.execute(delete(_links).where(_links.c.source == key))
+        entry = effective_entry(record_from_value(value))
+        targets = () if entry is None else dict.fromkeys(link.target for link in links_of(entry))
+        rows = [{"source": key, "target": entry_key_of(target)} for target in targets]
+        if rows:
+            connection.execute(insert(_links), rows)
+
+    def _write_uses(self, connection: Connection, rows: Sequence[UseRow]) -> None:
+        if rows:
+            values = [{name: getattr(row, name) for name in UseRow.__slots__} for row in rows]
+            connection.execute(self._upsert(_uses, ("license", "number")), values)
+
+    def _upsert(self, table: Table, keys: tuple[str, ...]) -> Any:
+        """Return an insert that replaces a row of the same keys, in the database's dialect."""
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table)
+        others = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys
+        }
+        return statement.on_conflict_do_update(index_elements=list(keys), set_=others)
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    async def identifiers(
+        self,
+        collection: str,
+        *,
+        after: str = "",
+        limit: int,
+        prefix: str = "",
+        text: str | None = None,
+        owner: str | None = None,
+        status: str | None = None,
+    ) -> list[str]:
+        """Return identifiers of a collection in ascending order, the first after `after`."""
+        wanted = select(_records.c.identifier).where(
+            _records.c.collection == collection, _records.c.identifier > after
+        )
+        if prefix:
+            wanted = wanted.where(
+                _records.c.identifier >= prefix, _records.c.identifier < prefix + "\x7f"
+            )
+        if owner is not None:
+            wanted = wanted.where(_records.c.owner == owner)
+        if status is not None:
+            wanted = wanted.where(_records.c.status == status)
+        if text:
+            wanted = wanted.where(_records.c.text.icontains(text, autoescape=True))
+        ordered = wanted.order_by(_records.c.identifier).limit(limit)
+        return [row[0] for row in await self._query(ordered)]
+
+    async def sources(self, target: str) -> list[str]:
+        """Return the keys of effective entries that rest on `target` (a key), ascending."""
+        wanted = select(_links.c.source).where(_links.c.target == target)
+        return [row[0] for row in await self._query(wanted.order_by(_links.c.source))]
+
+    async def all_links(self) -> list[tuple[str, str]]:
+        """Return (source, target) of all links, ascending."""
+        wanted = select(_links.c.source, _links.c.target)
+        rows = await self._query(wanted.order_by(_links.c.source, _links.c.target))
+        return [(row[0], row[1]) for row in rows]
+
+    async def uses_of_licenses(
+        self, first: str, last: str, *, after: tuple[str, int] = ("", 0), limit: int
+    ) -> list[UseRow]:
+        """Return uses of the licenses whose handles lie in `first` … `last`, by license and number."""
+        license_, number = after
+        wanted = (
+            select(_uses)
+            .where(
+                _uses.c.license >= first,
+                _uses.c.license <= last,
+                (_uses.c.license > license_)
+                | ((_uses.c.license == license_) & (_uses.c.number > number)),
+            )
+            .order_by(_uses.c.license, _uses.c.number)
+            .limit(limit)
+        )
+        return [_use_row(row) for row in await self._query(wanted)]
+
+    async def use(self, use_id: str) -> list[UseRow]:
+        """Return the rows of one use, empty if there is none."""
+        wanted = select(_uses).where(_uses.c.use == use_id).order_by(_uses.c.license)
+        return [_use_row(row) for row in await self._query(wanted)]
+
+    async def _query(self, statement: Select[Any]) -> Sequence[Any]:
+        return await self._worker.run(self._rows, statement)
+
+    def _rows(self, statement: Select[Any]) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(statement).all()
+
+
+def entry_key_of(name: EntryName) -> str:
+    """Return the state key of a directory entry, as the index names it."""
+    return f"directory/{name.collection}/{name.identifier}"
+
+
+def entry_name_of(key: str) -> EntryName:
+    """Return what `entry_key_of` was given."""
+    _, collection, identifier = key.split("/", 2)
+    return EntryName(cast("Collection", collection), identifier)
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _(connection: Any, _: Any) -> None:
+            # The index is disposable: it need not survive a power cut, it is built anew.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+
+    return engine
+
+
+def _write_progress(connection: Connection, height: int, app_hash: bytes) -> None:
+    connection.execute(delete(_progress))
+    connection.execute(insert(_progress).values(height=height, app_hash=app_hash))
+
+
+def _state_of(reader: Reader) -> Iterator[tuple[str, Value]]:
+    for prefix in LISTED:
+        for key, encoded in reader.iterate(keyspace.value(prefix)):
+            yield keyspace.state_key_of(key), decode(encoded)
+
+
+def _record_row(key: str, value: Value) -> dict[str, Any]:
+    module, collection, identifier = key.split("/", 2)
+    fields = cast("Mapping[str, Any]", value)
+    texts = [identifier]
+    for body in (fields, fields.get("effective"), (fields.get("pending") or {})):
+        body = body.get("body", body) if isinstance(body, dict) else None
+        if isinstance(body, dict):
+            texts += [
+                body[name] for name in ("name", "title", "text") if type(body.get(name)) is str
+            ]
+    history = fields.get("history")
+    status = fields.get("status") or (history[-1][0] if history else "")
+    owner = fields.get("owner") or fields.get("issuer") or identifier[:18]
+    return {
+        "key": key,
+        "collection": f"{module}/{collection}",
+        "identifier": identifier,
+        "owner": str(owner),
+        "status": str(status),
+        "text": " ".join(texts)[:MAX_TEXT_CHARACTERS],
+    }
+
+
+def _uses_of_block(finalized: FinalizedBlock) -> Iterator[UseRow]:
+    for position, result in enumerate(finalized.results):
+        for one in result.events:
+            if one.kind != RECORD_KIND:
+                continue
+            what = one.attributes
+            notice = what.get("notice_after_ms")
+            yield UseRow(
+                what["license"],
+                int(what["number"]),
+                what["use"],
+                finalized.first_index + position,
+                finalized.height,
+                what["organisation"],
+                what["matter"],
+                what["division"],
+                what["mode"],
+                None if notice is None else int(notice),
+            )
+
+
+def _rows_of_use(use: CommittedUse, counts: dict[str, int]) -> Iterator[UseRow]:
+    request = use.request
+    for used in use.licenses:
+        handle = used.handle.hex()
+        counts[handle] = counts.get(handle, 0) + 1
+        yield UseRow(
+            handle,
+            counts[handle],
+            use.id.hex(),
+            use.index,
+            use.height,
+            request.organisation,
+            request.matter,
+            request.division,
+            request.mode,
+            use.notice_after_ms,
+        )
+
+
+def _use_row(row: Any) -> UseRow:
+    return UseRow(*(getattr(row, name) for name in UseRow.__slots__))
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -35,11 +35,7 @@ def run_node(home: Path, passphrase: str = "") -> int:
         return 2
     configure_logging(opened.config.log)
     structlog.contextvars.bind_contextvars(node=opened.config.name)
-    replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
-    try:
-        return _run(opened)
-    finally:
-        opened.home.process_id.unlink(missing_ok=True)
+    return _run(opened)
 
 
 def _run(opened: OpenedHome) -> int:
@@ -48,6 +44,8 @@ def _run(opened: OpenedHome) -> int:
     except LedgerError as error:
         _log.error("cannot open the store", reason=str(error))
         return 1
+    # Only who has the store open may say that it runs this home.
+    replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
     try:
         application = open_application(opened, store)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,6 +55,7 @@ def _run(opened: OpenedHome) -> int:
         return 1
     finally:
         store.close()
+        opened.home.process_id.unlink(missing_ok=True)
 
 
 def open_application(opened: OpenedHome, store: Store) -> Application:

@@ -37,7 +37,7 @@ from node.checkpointing import (
 )
 from node.errors import InvalidConfiguration, InvalidPeerMessage
 from node.home import OpenedHome
-from node.index import Index
+from node.index import Base, Index
 from node.intake import Intake
 from node.mempool import Mempool
 from node.messages import (
@@ -130,7 +130,9 @@ class Node:
         self._checkpointing = Checkpointing(
             genesis.suite, genesis.chain_id, signer, self._broadcast_consensus, self._record
         )
-        self._index = Index(config.index.url or f"sqlite:///{opened.home.index}", application)
+        self._index = Index(
+            config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
+        )
         self._services = Services(
             config=config,
             genesis=genesis,
@@ -164,7 +166,7 @@ class Node:
                 tasks.create_task(self._network.run(), name="peers")
                 tasks.create_task(self._runner.run(), name="runner")
                 tasks.create_task(self._sync.run(), name="block-sync")
-                tasks.create_task(self._index.run(self._proven_signal), name="index")
+                tasks.create_task(self._index.run(), name="index")
                 tasks.create_task(self._maintain(), name="maintenance")
                 tasks.create_task(self._watch_certificate(), name="certificate")
                 tasks.create_task(serve_api(self._services), name="api")
@@ -223,6 +225,7 @@ class Node:
         ):
             self._network.update_membership(self._membership())
         self._services.metrics.committed(finalized)
+        self._index.feed(finalized)
         _log.info(
             "block committed",
             height=tip.height,
@@ -244,6 +247,12 @@ class Node:
 
     def _broadcast_consensus(self, frame: bytes) -> None:
         self._network.broadcast(frame, Priority.CONSENSUS)
+
+    async def _index_base(self) -> Base:
+        """Take a snapshot between two commits."""
+        return await self._storage_worker.run(
+            lambda: Base(self._application.tip, self._store.snapshot())
+        )
 
     def _membership(self) -> Membership:
         state, tip = self._application.state, self._application.tip

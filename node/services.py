@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger.application import Application
@@ -19,6 +19,13 @@ from node.peers import PeerNetwork
 from node.runner import Runner
 from node.sessions import Sessions
 from node.signal import Signal
+
+
+@dataclass(slots=True)
+class OpenStreams:
+    """How many event streams are open."""
+
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Services:
     proven_signal: Signal
     metrics: Metrics
     root: Path
+    open_streams: OpenStreams = field(default_factory=OpenStreams)
 
     def online(self) -> frozenset[str]:
         """Return the names of the validators that are linked, this node included."""

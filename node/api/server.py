@@ -10,7 +10,18 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from node.api import health, network, problems, transactions
+from node.api import (
+    directory,
+    events,
+    evidence,
+    health,
+    licenses,
+    log,
+    network,
+    problems,
+    sessions,
+    transactions,
+)
 from node.api.problems import problem_response
 from node.services import Services
 
@@ -82,7 +93,8 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     app.add_middleware(BodyLimit)
-    for part in (health, network, transactions):
+    parts = (health, network, log, transactions, directory, licenses, evidence, events, sessions)
+    for part in parts:
         app.include_router(part.router)
     return app
 

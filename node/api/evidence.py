@@ -1,0 +1,120 @@
+"""State values with their proofs, evidence bundles, and changes of validators: for light verifiers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from ledger.bundle import Bundle
+from ledger.codec import decode
+from ledger.proven import ProvenView
+from node import evidence
+from node.api.access import Member, Node, caller_of
+from node.api.jsonable import jsonable
+from node.api.licenses import Handle, UseId, holder_of, proven_use
+from node.api.log import require_proven
+from node.api.problems import problem
+from node.api.transactions import TransactionId
+from node.errors import ApiProblem
+from node.services import Services
+
+router = APIRouter(prefix="/v1", tags=["evidence"])
+
+StateKey = Annotated[
+    str, Query(pattern=r"^[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}$", max_length=210)
+]
+BUNDLE_TYPE = "application/vnd.mulu.bundle"
+
+
+@router.get("/state", summary="A state value with its evidence")
+async def state(services: Node, _: Member, key: StateKey) -> dict[str, Any]:
+    proven = require_proven(services)
+    found = await asyncio.to_thread(evidence.state_evidence, proven, key)
+    return {
+        "key": key,
+        "value": None if found.value is None else jsonable(decode(found.value)),
+        "height": proven.height,
+        "checkpoint_size": proven.size,
+        "evidence": base64.b64encode(found.encode()).decode("ascii"),
+    }
+
+
+@router.get("/evidence/state", summary="Bundle about a state value or its absence")
+async def state_bundle(services: Node, _: Member, key: StateKey) -> Response:
+    proven = require_proven(services)
+    return _bundle(
+        services, await asyncio.to_thread(evidence.state_bundle, proven, (key,), f"state:{key}")
+    )
+
+
+@router.get("/evidence/transactions/{transaction_id}", summary="Bundle about a transaction")
+async def transaction_bundle(services: Node, _: Member, transaction_id: TransactionId) -> Response:
+    proven, wanted = require_proven(services), bytes.fromhex(transaction_id)
+    found = await asyncio.to_thread(evidence.transaction_bundle, proven, wanted)
+    if found is None:
+        raise problem(404, "transaction_unknown", "not in the log under the newest checkpoint")
+    return _bundle(services, found)
+
+
+@router.get("/evidence/licenses/{handle}", summary="Bundle about a license")
+async def license_bundle(
+    services: Node, handle: Handle, authorization: Annotated[str | None, Header()] = None
+) -> Response:
+    _member_or_holder(services, authorization, {handle})
+    proven = require_proven(services)
+    found = await asyncio.to_thread(evidence.license_bundle, proven, bytes.fromhex(handle))
+    if found is None:
+        raise problem(404, "license_unknown", f"no license {handle}")
+    return _bundle(services, found)
+
+
+@router.get("/evidence/uses/{use_id}", summary="Bundle about a recorded use")
+async def use_bundle(
+    services: Node, use_id: UseId, authorization: Annotated[str | None, Header()] = None
+) -> Response:
+    proven = require_proven(services)
+    rows = await proven_use(services, proven, use_id)
+    _member_or_holder(services, authorization, {row.license for row in rows})
+    found = await asyncio.to_thread(_use_bundle, services, proven, rows[0].log_index, use_id)
+    if found is None:
+        raise problem(404, "use_unknown", f"no use {use_id}")
+    return _bundle(services, found)
+
+
+def _use_bundle(services: Services, proven: ProvenView, index: int, use_id: str) -> Bundle | None:
+    use = evidence.use_at(services.genesis.suite, proven, index, bytes.fromhex(use_id))
+    return None if use is None else evidence.use_bundle(proven, use)
+
+
+@router.get("/validators/changes", summary="Changes of the validator set, as evidence")
+async def validator_changes(
+    services: Node, since: Annotated[int, Query(ge=0, description="Log size known already")] = 0
+) -> dict[str, Any]:
+    proven = require_proven(services)
+    found = await asyncio.to_thread(evidence.validator_changes, proven, since)
+    return {
+        "since": since,
+        "changes": [base64.b64encode(change.encode()).decode("ascii") for change in found],
+    }
+
+
+def _member_or_holder(services: Services, authorization: str | None, handles: set[str]) -> None:
+    """Let members in, and holders of one of these licenses.
+
+    Raises:
+        ApiProblem: 401 or 403.
+    """
+    try:
+        caller_of(services, authorization)
+    except ApiProblem as refusal:
+        if refusal.code != "key_not_enrolled":
+            raise
+        if holder_of(services, authorization).handle not in handles:
+            raise problem(403, "not_the_holder", "another holder's license") from None
+
+
+def _bundle(services: Services, bundle: Bundle) -> Response:
+    return Response(bundle.encode(services.genesis.suite), media_type=BUNDLE_TYPE)

@@ -1,0 +1,210 @@
+"""Licenses, their uses, and what a wallet fetches to match locally."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Header, Path, Query
+
+from ledger.proven import ProvenView
+from licenses.handles import holder_commitment
+from licenses.models import License, find_license
+from node.api.access import Member, Node, bearer_token
+from node.api.jsonable import jsonable
+from node.api.log import require_proven
+from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
+from node.api.problems import problem
+from node.index import UseRow
+from node.services import Services
+
+router = APIRouter(prefix="/v1", tags=["licenses"])
+
+Handle = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A license's handle")]
+Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{2,64}$", description="First digits of a handle")]
+UseId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The hash of the request")]
+
+_COLLECTION = "licenses/license"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A license's holder, who has opened the commitment to the holder's key."""
+
+    handle: str
+
+
+def holder_of(services: Services, authorization: str | None) -> Holder:
+    """Return the holder that a token proves: signed by the key to which the license's record commits.
+
+    Raises:
+        ApiProblem: 401 or 403.
+    """
+    token = bearer_token(services, authorization)
+    handle, salt = token.claims.get("handle"), token.claims.get("salt")
+    try:
+        handle_bytes, salt_bytes = bytes.fromhex(str(handle)), bytes.fromhex(str(salt))
+    except ValueError:
+        raise problem(
+            401, "token_invalid", "a holder's token names handle and salt in hex"
+        ) from None
+    record = find_license(require_proven(services).state, handle_bytes)
+    suite = services.genesis.suite
+    if (
+        record is None
+        or record.holder is None
+        or holder_commitment(suite, salt_bytes, token.key) != record.holder
+    ):
+        raise problem(403, "not_the_holder", "the key is not the one that the license is bound to")
+    return Holder(handle_bytes.hex())
+
+
+@router.get("/licenses", summary="Licenses whose handle begins with a prefix")
+async def licenses(
+    services: Node,
+    _: Member,
+    prefix: Annotated[str, Query(pattern=r"^[0-9a-f]{0,64}$")] = "",
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_PAGE,
+) -> dict[str, Any]:
+    proven = require_proven(services)
+    found = await services.index.identifiers(
+        _COLLECTION, after=decode_cursor(cursor), limit=limit, prefix=prefix
+    )
+    items = [one for handle in found if (one := describe_license(proven, handle)) is not None]
+    return page(items, found[-1] if len(found) == limit else None)
+
+
+@router.get("/licenses/{handle}", summary="A license's record")
+async def license_record(services: Node, _: Member, handle: Handle) -> dict[str, Any]:
+    found = describe_license(require_proven(services), handle)
+    if found is None:
+        raise problem(404, "license_unknown", f"no license {handle}")
+    return found
+
+
+@router.get("/licenses/{handle}/uses", summary="A license's uses, by number")
+async def license_uses(
+    services: Node, _: Member, handle: Handle, cursor: Cursor = None, limit: Limit = DEFAULT_PAGE
+) -> dict[str, Any]:
+    proven = require_proven(services)
+    record = find_license(proven.state, bytes.fromhex(handle))
+    if record is None:
+        raise problem(404, "license_unknown", f"no license {handle}")
+    position = decode_cursor(cursor) or "0"
+    if not (position.isascii() and position.isdigit()):
+        raise problem(422, "invalid_cursor", "pass the cursor of the page before")
+    rows = await services.index.uses_of_licenses(
+        handle, handle, after=(handle, int(position)), limit=limit
+    )
+    shown = [describe_use_row(row) for row in rows if row.number <= record.uses]
+    answer = page(shown, str(rows[-1].number) if len(rows) == limit else None)
+    answer["count"] = record.uses
+    return answer
+
+
+@router.get("/uses/{use_id}", summary="A recorded use")
+async def one_use(services: Node, _: Member, use_id: UseId) -> dict[str, Any]:
+    rows = await proven_use(services, require_proven(services), use_id)
+    return describe_use(rows)
+
+
+@router.get("/wallet/{prefix}", summary="What a holder's wallet matches locally")
+async def wallet(
+    services: Node, prefix: Prefix, authorization: Annotated[str | None, Header()] = None
+) -> dict[str, Any]:
+    holder = holder_of(services, authorization)
+    if not holder.handle.startswith(prefix):
+        raise problem(403, "not_the_holder", "the prefix is not that of the token's license")
+    proven = require_proven(services)
+    found = await services.index.identifiers(_COLLECTION, limit=MAX_PAGE, prefix=prefix)
+    rows = await _uses_under(services, prefix)
+    now_ms = time.time_ns() // 1_000_000
+    told = [row for row in rows if row.log_index < proven.size and _is_told(row, now_ms)]
+    by_use: dict[str, list[UseRow]] = {}
+    for row in told:
+        by_use.setdefault(row.use, []).append(row)
+    return {
+        "licenses": [
+            one for handle in found if (one := describe_license(proven, handle)) is not None
+        ],
+        "uses": [describe_use(group) for group in by_use.values()],
+        "complete": len(found) < MAX_PAGE and len(rows) < 2 * MAX_PAGE,
+        "checkpoint_size": proven.size,
+    }
+
+
+async def _uses_under(services: Services, prefix: str) -> list[UseRow]:
+    return await services.index.uses_of_licenses(
+        prefix.ljust(64, "0"), prefix.ljust(64, "f"), limit=2 * MAX_PAGE
+    )
+
+
+def _is_told(row: UseRow, now_ms: int) -> bool:
+    """A statutory use may be told later: the record says from when."""
+    return row.notice_after_ms is None or row.notice_after_ms <= now_ms
+
+
+async def proven_use(services: Services, proven: ProvenView, use_id: str) -> list[UseRow]:
+    """Return the rows of a use that the checkpoint covers.
+
+    Raises:
+        ApiProblem: 404, there is none.
+    """
+    rows = await services.index.use(use_id)
+    if not rows or rows[0].log_index >= proven.size:
+        raise problem(404, "use_unknown", f"no use {use_id}")
+    return rows
+
+
+def describe_use_row(row: UseRow) -> dict[str, Any]:
+    """Return one license's use as JSON."""
+    return {**_what(row), "license": row.license, "number": row.number}
+
+
+def describe_use(rows: list[UseRow]) -> dict[str, Any]:
+    """Return a use, of one or several licenses, as JSON."""
+    return {**_what(rows[0]), "licenses": [row.license for row in rows]}
+
+
+def _what(row: UseRow) -> dict[str, Any]:
+    return {
+        "id": row.use,
+        "index": row.log_index,
+        "height": row.height,
+        "organisation": row.organisation,
+        "matter": row.matter,
+        "division": row.division,
+        "mode": row.mode,
+        "notice_after_ms": row.notice_after_ms,
+    }
+
+
+def describe_license(proven: ProvenView, handle: str) -> dict[str, Any] | None:
+    """Return a license's record as JSON, or None."""
+    record = find_license(proven.state, bytes.fromhex(handle))
+    if record is None:
+        return None
+    fields = cast("dict[str, Any]", jsonable(record.to_value()))
+    fields.pop("pending", None)
+    return {
+        "handle": handle,
+        **fields,
+        "status": record.status,
+        "bound": record.holder is not None,
+        "history": _history(record),
+    }
+
+
+def _history(record: License) -> list[dict[str, Any]]:
+    return [
+        {
+            "status": change.status,
+            "time_ms": change.time_ms,
+            "height": change.height,
+            "organisation": change.organisation,
+            "reason": change.reason,
+        }
+        for change in record.history
+    ]

@@ -1,0 +1,42 @@
+"""Pages of lists: bounded, with opaque cursors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+
+from node.api.problems import problem
+
+MAX_PAGE: Final = 500
+DEFAULT_PAGE: Final = 100
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Rows a page")]
+Cursor = Annotated[str | None, Query(max_length=400, description="From the page before")]
+
+
+def encode_cursor(position: str) -> str:
+    """Return a cursor that continues after `position`."""
+    return base64.urlsafe_b64encode(position.encode()).decode("ascii").rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> str:
+    """Return the position in a cursor, "" for the first page.
+
+    Raises:
+        ApiProblem: 422, not a cursor of ours.
+    """
+    if not cursor:
+        return ""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        raise problem(422, "invalid_cursor", "pass the cursor of the page before") from None
+
+
+def page(items: list[Any], position: str | None) -> dict[str, Any]:
+    """Return a page; `position` continues after its last row, None at the end."""
+    return {"items": items, "cursor": None if position is None else encode_cursor(position)}
