@@ -371,11 +371,12 @@ class Node:
             block = self.disk.blocks[status.height - 1]
             self.simulation.send_block(self.address, sender, block)
 
-    def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
+    def receive_block(self, sender: str, block_id: bytes, body: bytes, commit: Commit) -> None:
         verify_commit(SUITE, CHAIN_ID, self.simulation.validators, commit)
         assert block_id == commit.block_id == block_id_of(body)
-        self.commit(block_id, body, commit)
-        self.broadcast(self.driver.status())
+        if commit.height == self.disk.height + 1:
+            self.commit(block_id, body, commit)
+            self.send(sender, self.driver.status())  # and the next one, please
 
     def _is_timely(self, body: bytes, round: int) -> bool:
         return is_timely(time_of(body), self.now_ms, round, Timeouts())
@@ -422,9 +423,6 @@ class Equivocator(Node):
         for address in self.simulation.nodes:
             if address != self.address and self.simulation.random.random() < 0.6:
                 self.send(address, message)
-
-    def receive_block(self, block_id: bytes, body: bytes, commit: Commit) -> None:
-        self.commit(block_id, body, commit)
 
 
 class Simulation:
@@ -505,7 +503,7 @@ class Simulation:
 
         def deliver() -> None:
             if node.up and not self.cut(sender, to):
-                node._guarded(lambda: node.receive_block(*block))
+                node._guarded(lambda: node.receive_block(sender, *block))
 
         if not self.is_faulty(sender) and self.random.random() >= self.faults.loss:
             self.at(self.random.randint(*self.faults.delay_ms), deliver)
