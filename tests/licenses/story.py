@@ -39,13 +39,14 @@ from licenses.use import (
 )
 from licenses.verification import license_keys, license_subject, use_keys, use_subject
 from tests.ledger.chain import uscc
-from tests.ledger.sample_chain import CHAIN_ID, SampleChain, signer
+from tests.ledger.sample_chain import CHAIN_ID, START_MS, SampleChain, signer
 
 TABLE = operation_table(MEMBERSHIP_OPERATIONS, DIRECTORY_OPERATIONS, LICENSE_OPERATIONS)
 
 NATIONAL = uscc("000000")
 BEIJING = uscc("110000")
 TIANJIN = uscc("120000")
+HEBEI = uscc("130000")
 TONGZHOU = uscc("110112")
 DEPARTMENT = uscc("110112", 2)
 CENTRE = uscc("120000", 3)
@@ -75,6 +76,49 @@ def random_bytes(label: str, count: int) -> bytes:
     return hashlib.shake_256(label.encode()).digest(count)
 
 
+def _organisation(
+    code: str, level: str, division: str, parent: str = NATIONAL, authority: bool = False
+) -> Organisation:
+    sealing_key = sealing_key_of(code).public_key.hex()
+    name = f"organisation {code}"
+    parent = "" if code == NATIONAL else parent
+    return Organisation(code, name, level, division, parent, authority, sealing_key, "active", "")
+
+
+def organisations() -> list[Organisation]:
+    """Return the organisations of the world."""
+    return [
+        _organisation(NATIONAL, "national", "000000", authority=True),
+        _organisation(BEIJING, "municipal", "110000", authority=True),
+        _organisation(TIANJIN, "municipal", "120000", authority=True),
+        _organisation(HEBEI, "municipal", "130000", authority=True),
+        _organisation(TONGZHOU, "district", "110112", BEIJING, authority=True),
+        _organisation(DEPARTMENT, "district", "110112", TONGZHOU),
+        _organisation(CENTRE, "municipal", "120000", TIANJIN),
+        _organisation(ISSUER, "municipal", "110000", BEIJING),
+        _organisation(STRANGER, "municipal", "120000", TIANJIN),
+    ]
+
+
+def keys() -> dict[str, EnrolledKey]:
+    """Return a key for each role of each organisation."""
+    authorities = (NATIONAL, BEIJING, TIANJIN, HEBEI, TONGZHOU)
+    others = (DEPARTMENT, CENTRE, ISSUER, STRANGER)
+    roles = {
+        **dict.fromkeys(authorities, ("registrar", "approver", "issuer", "governor")),
+        **dict.fromkeys(
+            others, ("registrar", "editor", "issuer", "operator", "recorder", "officer")
+        ),
+    }
+    return {
+        str(key_of(organisation, role).public_key): EnrolledKey(
+            organisation, (role,), "active", START_MS, None, None
+        )
+        for organisation, held in roles.items()
+        for role in held
+    }
+
+
 @dataclass(frozen=True)
 class Holder:
     """A license holder without a wallet on disk: key, salt, license."""
@@ -91,6 +135,8 @@ class Holder:
 class Story:
     """The world. `time_ms` is the time of the next block."""
 
+    chain_id = CHAIN_ID
+
     def __init__(self) -> None:
         self.chain = SampleChain()
         self.values: dict[str, Value] = {}
@@ -99,45 +145,12 @@ class Story:
         overlay = Overlay(self)
         membership.initial_state(
             overlay,
-            organisations=[
-                self._organisation(NATIONAL, "national", "000000", authority=True),
-                self._organisation(BEIJING, "municipal", "110000", authority=True),
-                self._organisation(TIANJIN, "municipal", "120000", authority=True),
-                self._organisation(TONGZHOU, "district", "110112", BEIJING, authority=True),
-                self._organisation(DEPARTMENT, "district", "110112", TONGZHOU),
-                self._organisation(CENTRE, "municipal", "120000", TIANJIN),
-                self._organisation(ISSUER, "municipal", "110000", BEIJING),
-                self._organisation(STRANGER, "municipal", "120000", TIANJIN),
-            ],
-            keys={
-                str(key_of(organisation, role).public_key): EnrolledKey(
-                    organisation, (role,), "active", 0, None, None
-                )
-                for organisation in (NATIONAL, BEIJING, TIANJIN, TONGZHOU)
-                for role in ("registrar", "approver", "issuer")
-            }
-            | {
-                str(key_of(organisation, role).public_key): EnrolledKey(
-                    organisation, (role,), "active", 0, None, None
-                )
-                for organisation in (DEPARTMENT, CENTRE, ISSUER, STRANGER)
-                for role in ("registrar", "editor", "issuer", "operator", "recorder", "officer")
-            },
+            organisations=organisations(),
+            keys=keys(),
             certificate_authorities=[],
             validators=[member.validator for member in self.chain.members],
         )
         self._commit(overlay, ())
-
-    @staticmethod
-    def _organisation(
-        code: str, level: str, division: str, parent: str = NATIONAL, authority: bool = False
-    ) -> Organisation:
-        sealing_key = sealing_key_of(code).public_key.hex()
-        name = f"organisation {code}"
-        parent = "" if code == NATIONAL else parent
-        return Organisation(
-            code, name, level, division, parent, authority, sealing_key, "active", ""
-        )
 
     @property
     def time_ms(self) -> int:
@@ -313,7 +326,7 @@ class Story:
         return prepare_license(
             SUITE,
             key_of(ISSUER, "issuer"),
-            chain_id=CHAIN_ID,
+            chain_id=self.chain_id,
             issuer=ISSUER,
             license_type=license_type,
             identifier=str(identifier),
@@ -332,7 +345,7 @@ class Story:
         from licenses.issuance import make_offer
 
         key, salt = signer(name), random_bytes(f"salt {name}", 32)
-        offer = make_offer(key, CHAIN_ID, ISSUER, salt)
+        offer = make_offer(key, self.chain_id, ISSUER, salt)
         issued = self.prepare(offer, license_type=license_type, valid_to_ms=valid_to_ms)
         self.apply(key_of(ISSUER, "issuer"), ("licenses.license.issue", issued.body))
         return Holder(key, salt, issued)
@@ -352,14 +365,14 @@ class Story:
         basis: Basis | None = None,
         lifetime_ms: int = 300_000,
         sealing_key: bytes | None = None,
-        chain_id: str = CHAIN_ID,
+        chain_id: str | None = None,
     ) -> RequestEnvelope:
         """Sign a request as an operator of the organisation."""
         label = f"request {self.number()}"
         return sign_request(
             SUITE,
             operator or key_of(organisation, "operator"),
-            chain_id=chain_id,
+            chain_id=chain_id or self.chain_id,
             organisation=organisation,
             sealing_key=sealing_key or sealing_key_of(organisation).public_key,
             matter=matter,
