@@ -59,10 +59,10 @@ def _is_catch_all_clause(sentence: str) -> bool:
     words = _WORD.findall(_lower(sentence))
     if len(words) > MAX_CLAUSE_WORDS:
         return False
-    return any(
-        word == "other" and _names_nothing(words[position + 1 :])
-        for position, word in enumerate(words[: _MAX_WORDS_BEFORE_OTHER + 1])
-    )
+    before = words[: _MAX_WORDS_BEFORE_OTHER + 1]
+    if "," in before:  # something is named before the clause
+        before = before[: before.index(",")]
+    return "other" in before and _names_nothing(words[before.index("other") + 1 :])
 
 
 def _names_nothing(words: list[str]) -> bool:

@@ -218,8 +218,9 @@ def _entries(
                 for detail in error.errors(include_url=False, include_input=False)
             ]
             continue
-        first = seen.setdefault((collection, entry.identifier), place)
-        if first != place:
+        first = seen.get((collection, entry.identifier))
+        seen.setdefault((collection, entry.identifier), place)
+        if first is not None:
             text = f"{entry.identifier} stands at {first} already"
             problems.append(ImportProblem(place, "", text))
         entries.append(entry)

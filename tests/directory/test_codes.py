@@ -1,0 +1,78 @@
+"""Codes: good ones pass, a changed character does not, and divisions know what contains them."""
+
+from __future__ import annotations
+
+import pytest
+
+from directory.codes import (
+    COLLECTIONS,
+    division_above,
+    division_problem,
+    is_article,
+    license_type_problem,
+    matter_code_problem,
+    owner_of,
+)
+from directory.models import ENTRY_MODELS
+from tests.directory.town import DEPARTMENT
+
+PUBLISHED = "11110112MB1D52349B"
+
+
+@pytest.mark.parametrize(
+    ("code", "above"),
+    [
+        ("000000", None),
+        ("110000", "000000"),
+        ("110112", "110000"),
+        ("310115", "310000"),
+        ("130000", "000000"),
+        ("130600", "130000"),
+        ("130629", "133100"),
+        ("130632", "133100"),
+        ("130638", "133100"),
+        ("130602", "130600"),
+        ("133100", "130000"),
+    ],
+)
+def test_a_division_lies_in_the_one_above(code: str, above: str | None) -> None:
+    assert division_problem(code) is None
+    assert division_above(code) == above
+
+
+@pytest.mark.parametrize(
+    "code", ["", "11011", "1101122", "11011a", "990000", "110012", "１１０１１２", "100000"]
+)
+def test_what_is_no_division_is_refused(code: str) -> None:
+    assert division_problem(code) is not None
+
+
+def test_a_matter_code_is_a_uscc_and_thirteen_characters() -> None:
+    assert matter_code_problem(PUBLISHED + "000112200X00A") is None
+    for bad in (
+        PUBLISHED,
+        PUBLISHED + "000112200x00A",
+        PUBLISHED + "000112200X00",
+        PUBLISHED + "000112200X00AB",
+        "11110112MB1D52349C" + "000112200X00A",
+        PUBLISHED + "０００112200X00A",
+    ):
+        assert matter_code_problem(bad) is not None, bad
+
+
+def test_a_license_type_is_a_uscc_and_three_digits() -> None:
+    assert license_type_problem("11100000000013338W011") is None
+    for bad in ("11100000000013338W01", "11100000000013338W01A", "11100000000013338X011", ""):
+        assert license_type_problem(bad) is not None, bad
+
+
+def test_an_article_is_a_number_perhaps_inserted() -> None:
+    assert all(map(is_article, ("1", "29", "1260", "5-2")))
+    assert not any(
+        map(is_article, ("", "0", "01", "5-", "5-0", "-2", "5-2-1", "五", "12345", "5\n"))
+    )
+
+
+def test_every_entry_begins_with_its_owner() -> None:
+    assert owner_of(f"{DEPARTMENT}-7") == DEPARTMENT
+    assert tuple(ENTRY_MODELS) == COLLECTIONS
