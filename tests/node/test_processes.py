@@ -15,6 +15,7 @@ import pytest
 
 from cli.network_setup import Network, create_network
 from ledger.bundle import Bundle
+from ledger.codec import Value
 from ledger.keyfile import load_key
 from ledger.light import TrustedView
 from ledger.policy import Policy
@@ -78,7 +79,7 @@ class Processes:
         ]
 
 
-def _instrument() -> dict[str, object]:
+def _instrument() -> dict[str, Value]:
     return {
         "id": f"{TONGZHOU}-{os.urandom(8).hex()}",
         "kind": "rule",
