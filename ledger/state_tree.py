@@ -68,8 +68,8 @@ def _upwards(dirty: int) -> tuple[tuple[int, slice, slice], ...]:
     return tuple(_INNER[number] for number in range(_SLOTS - 1, 0, -1) if dirty >> number & 1)
 
 
-_BYTES: Final = tuple(bytes((value,)) for value in range(_SLOTS))
-
+_BYTES: Final = tuple(bytes((slot,)) for slot in range(_SLOTS))
+"""What a slot adds to a path."""
 
 _Node: TypeAlias = tuple[bytes, bytes]
 """What stands at the root of a subtree: its hash, and for a single leaf its key hash and value hash, else nothing."""
@@ -230,9 +230,7 @@ def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> 
         if below & page.lone and not below & (below - 1):
             leaf = page.leaf(below.bit_length() - 1)
             other = (leaf[:HASH_BYTES], leaf[HASH_BYTES:])
-            if other[0] == key_hash:
-                return StateProof(None, tuple(reversed(siblings)))
-            return StateProof(other, tuple(reversed(siblings)))
+            return StateProof(None if other[0] == key_hash else other, tuple(reversed(siblings)))
         if node >= _SLOTS:
             page = read_page(path[: depth // 4], page.node(node))
             node = 1
@@ -340,11 +338,9 @@ class _Descent:
         if occupied != draft.lone or occupied & (occupied - 1):
             return self._write(path, draft)
         self.pages[path] = None
-        return (
-            (bytes(draft.nodes[_SLOT_HASH[occupied.bit_length() - 1]]), draft.leaves)
-            if occupied
-            else _NOTHING
-        )
+        if not occupied:
+            return _NOTHING
+        return bytes(draft.nodes[_SLOT_HASH[occupied.bit_length() - 1]]), draft.leaves
 
     def build(self, path: bytes, leaves: Sequence[_Node]) -> _Node:
         """Make the pages of a subtree that holds these leaves only; return what stands at its root."""
