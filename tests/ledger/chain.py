@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.application import Application, FinalizedBlock
+from ledger.application import Application
 from ledger.blocks import Block
 from ledger.checkpoints import SignedCheckpoint, cosign, sign_checkpoint
 from ledger.commits import Commit
 from ledger.errors import InvalidOperation
 from ledger.evidence import DuplicateVoteEvidence
+from ledger.finalization import FinalizedBlock
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from ledger.membership import EnrolledKey, Organisation
