@@ -36,8 +36,6 @@ from licenses.use import (
     SignedRequest,
 )
 
-DISCLOSURE_KIND: Final = "disclosure"
-
 MAX_DISCLOSURE_BYTES: Final = MAX_ITEMS * MAX_SD_JWT_BYTES
 
 

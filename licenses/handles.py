@@ -20,7 +20,7 @@ HANDLE_KIND: Final = "license-handle"
 HOLDER_KIND: Final = "holder-commitment"
 CREDENTIAL_KIND: Final = "credential"
 DETAILS_KIND: Final = "request-details"
-USE_KIND: Final = "license-use"
+USE_CHAIN_KIND: Final = "license-use"
 
 
 def license_handle(suite: Suite, salt: bytes, identifier: str) -> bytes:
@@ -63,7 +63,7 @@ def chained_use(
 ) -> bytes:
     """Return the head of a license's chain of uses after use `number` (from 1): `H([previous,
     number, …])`."""
-    return suite.hash(USE_KIND, encode((previous, number, use_id, transaction_id)))
+    return suite.hash(USE_CHAIN_KIND, encode((previous, number, use_id, transaction_id)))
 
 
 def _salted(suite: Suite, kind: str, salt: bytes, content: Value) -> bytes:

@@ -8,7 +8,9 @@ shown to be complete.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -29,16 +31,18 @@ TRANSFERRED: Final = "06"
 REVOKED: Final = "07"
 OTHER: Final = "99"
 
-STATUS_NAMES: Final[dict[str, str]] = {
-    VALID: "valid",
-    WITHHELD: "withheld",
-    RESCINDED: "rescinded",
-    CANCELLED: "cancelled",
-    LAPSED: "lapsed",
-    TRANSFERRED: "transferred out",
-    REVOKED: "revoked",
-    OTHER: "other",
-}
+STATUS_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        VALID: "valid",
+        WITHHELD: "withheld",
+        RESCINDED: "rescinded",
+        CANCELLED: "cancelled",
+        LAPSED: "lapsed",
+        TRANSFERRED: "transferred out",
+        REVOKED: "revoked",
+        OTHER: "other",
+    }
+)
 """The national dictionary of license statuses."""
 
 MAX_STATUS_CHANGES: Final = 256
