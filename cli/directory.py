@@ -440,8 +440,16 @@ def _show_tree(tree: Any) -> None:
     from cli.output import console, printable
 
     def label(entry: Json) -> Text:
-        parts = [entry.get("collection"), entry.get("id"), entry.get("title"), entry.get("note")]
-        return Text(printable("  ".join(str(part) for part in parts if part)))
+        article = entry.get("article")
+        parts = [
+            entry["collection"],
+            entry["id"],
+            entry["title"],
+            f"article {article}" if article else "",
+            "" if entry["status"] == "effective" else f"[{entry['status']}]",
+            "… (cut: too large)" if entry["cut"] else "",
+        ]
+        return Text(printable("  ".join(part for part in parts if part)))
 
     def grow(branch: Tree, entry: Json) -> None:
         for child in entry.get("children", ()):

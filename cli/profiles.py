@@ -87,9 +87,15 @@ def load_profiles(home: Path) -> Profiles:
             f"cannot read {path}: {error}", hint="Correct or delete the file."
         ) from None
     by_name = {}
-    for name, fields in document.get("profiles", {}).items():
-        unknown = set(fields) - set(_FIELDS)
-        if unknown or not all(isinstance(value, str) for value in fields.values()):
+    tables = document.get("profiles", {})
+    if not isinstance(tables, dict):
+        raise CommandError(f"{path}: profiles are tables, [profiles.NAME]")
+    for name, fields in tables.items():
+        if (
+            not isinstance(fields, dict)
+            or set(fields) - set(_FIELDS)
+            or not all(isinstance(value, str) for value in fields.values())
+        ):
             raise CommandError(f"{path}, profile {name}: expected texts {', '.join(_FIELDS)}")
         by_name[name] = Profile(**fields)
     return Profiles(home, str(document.get("default", "")), by_name)
@@ -110,5 +116,5 @@ def save_profiles(profiles: Profiles) -> None:
 
 
 def _quoted(text: str) -> str:
-    """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+    """Return a TOML basic string: JSON's escapes are among TOML's; DEL, which TOML forbids, is escaped, too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -120,8 +120,8 @@ def read_operations(file: Path) -> list[Operation]:
     Raises:
         CommandError: not JSON, an unknown kind, or a body that its model refuses.
     """
-    from node.operation_table import OPERATIONS
     from ledger.operations import body_value
+    from node.operation_table import OPERATIONS
 
     try:
         document = json.loads(file.read_text("utf-8"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cli.window import REFUSAL
+from cli.window import REFUSAL, await_message
 from ledger.keys import seal
 from licenses.holding import Receipt
 from licenses.use import RequestEnvelope
@@ -43,11 +43,11 @@ class WalletLink:
     def await_request(self, session: OpenedSession, *, timeout_s: float) -> RequestEnvelope | None:
         """Return the request that came through a session, or None."""
         try:
-            sealed = self.client.get_session_message(
-                session.id, "request", wait_s=timeout_s, secret=session.secret
+            sealed = await_message(
+                self.client, session.id, "request", timeout_s=timeout_s, secret=session.secret
             )
         except ApiProblem as problem:
-            if problem.status in (404, 410):
+            if problem.code == "session.refused":  # it has expired
                 return None
             raise
         return None if sealed is None else self.wallet.open_request(sealed)

@@ -47,6 +47,9 @@ from node.home import replace_file
 
 _SUITE: Final = SHA256_ED25519
 
+_LONGEST_WAIT_S: Final = 25.0
+"""Below what a node waits at most for one request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -155,7 +158,7 @@ def await_consent(client: NodeClient, case: Case, sealing: SealingKey, *, timeou
     Raises:
         CommandError: refused, or no answer in time.
     """
-    sealed = client.get_session_message(case.session, "consent", wait_s=timeout_s)
+    sealed = await_message(client, case.session, "consent", timeout_s=timeout_s)
     if sealed is None:
         raise CommandError(
             "the holder has not answered",
@@ -169,6 +172,20 @@ def await_consent(client: NodeClient, case: Case, sealing: SealingKey, *, timeou
             "the holder has refused", code="refused_by_holder", exit_code=ExitCode.REFUSED
         )
     return Case(case.envelope, case.session, case.session_node, SignedConsent.decode(answer))
+
+
+def await_message(
+    client: NodeClient, session: str, slot: str, *, timeout_s: float, secret: str | None = None
+) -> bytes | None:
+    """Return the payload in a session's slot, None where none comes in time; a node waits a part of it at once."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = max(0.0, deadline - time.monotonic())
+        sealed = client.get_session_message(
+            session, slot, wait_s=min(left_s, _LONGEST_WAIT_S), secret=secret
+        )
+        if sealed is not None or time.monotonic() >= deadline:
+            return sealed
 
 
 REFUSAL: Final = b"mulu-refused"
@@ -202,7 +219,7 @@ def receive_fields(
         CommandError: nothing was disclosed in time.
         LedgerError: what was disclosed does not verify.
     """
-    sealed = session_client.get_session_message(case.session, "disclosure", wait_s=timeout_s)
+    sealed = await_message(session_client, case.session, "disclosure", timeout_s=timeout_s)
     if sealed is None:
         raise CommandError(
             "the wallet has disclosed nothing",

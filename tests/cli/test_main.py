@@ -1,0 +1,119 @@
+"""Errors become messages and exit codes; every command explains itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from cli.main import GROUPS, build_app, run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its path."""
+
+    def walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield path, command
+            return
+        for name, child in children.items():
+            yield from walk(f"{path} {name}".strip(), child)
+
+    yield from walk("", get_command(build_app([])))
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_help_with_an_example(path: str) -> None:
+    command = COMMANDS[path]
+    assert command.help
+    text = f"{command.help} {command.epilog or ''}"
+    assert f"mulu {path}" in text.replace("\n", " ") or "Example: MULU_HOME" in text
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_option_of_every_command_is_explained(path: str) -> None:
+    for parameter in COMMANDS[path].params:
+        assert getattr(parameter, "help", None), f"mulu {path}: {parameter.name}"
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/OPERATING.md"])
+def test_documents_name_only_commands_that_exist(file: str) -> None:
+    text = (ROOT / file).read_text("utf-8")
+    for words in re.findall(r"(?:^|`|\s)mulu ([a-z][a-z -]*[a-z])", text):
+        path = words.split(" --")[0]
+        known = [command for command in COMMANDS if f"{path} ".startswith(f"{command} ")]
+        assert known or path.split()[0] in GROUPS, f"{file}: mulu {words}"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_shows_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([group]) == 2
+    assert "Commands:" in capsys.readouterr().out
+
+
+WRONG = {
+    "an unknown command": (["nonsense"], "No such command"),
+    "an unknown option": (["keys", "show", "--nonsense", "x"], "No such option"),
+    "a missing argument": (["tx", "show"], "Missing argument"),
+    "no node": (["org", "list"], "no node is named"),
+    "an address that is none": (["org", "list", "--node", "beijing"], "not an address"),
+    "a key file that is not there": (
+        ["org", "list", "--node", "http://127.0.0.1:1", "--key", "/nonexistent.key"],
+        "no key file",
+    ),
+    "an unknown profile": (["org", "list", "--profile", "nobody"], "no profile"),
+    "an id that is none": (
+        ["tx", "show", "xyz", "--node", "http://127.0.0.1:1"],
+        "not a transaction id",
+    ),
+    "an unknown collection": (
+        ["directory", "list", "laws", "--node", "http://127.0.0.1:1"],
+        "not a collection",
+    ),
+    "nothing to import": (["directory", "import"], "say what to import"),
+    "nothing to verify": (["license", "verify"], "nothing to verify"),
+    "a date that is none": (
+        ["license", "verify", "--handle", "00", "--at", "yesterday"],
+        "not a date",
+    ),
+    "a network that is not there": (["network", "start", "--home", "/nonexistent"], "no network"),
+    "a home that is none": (["node", "start", "/nonexistent"], "no node's home"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_named_and_exits_with_2(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    words, text = WRONG[case]
+    assert run(words) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_machine_gets_the_error_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    assert run(["org", "list", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "bad_input"
+    assert error["hint"]
+
+
+def test_a_node_that_does_not_answer_is_not_established(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["network", "status", "--node", "http://127.0.0.1:1"]) == 3
+    assert "no node answers" in capsys.readouterr().err

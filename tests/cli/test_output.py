@@ -1,0 +1,61 @@
+"""What is shown: cells, times, and nothing that steers the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.output import cell, printable, say, show_error, show_json, show_table, time_text
+
+
+def test_control_characters_of_a_record_are_shown_not_obeyed() -> None:
+    assert printable("a\x1b[31mb\u202ec") == "a\\x1b[31mb\\x202ec"
+
+
+def test_chinese_and_english_text_stays_as_it_is() -> None:
+    assert printable("通州区 Tongzhou – 第五条") == "通州区 Tongzhou – 第五条"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        ("", "–"),
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        (["a", "b"], "a, b"),
+        ({"name": "名"}, '{\n "name": "名"\n}'),
+    ],
+)
+def test_a_cell_shows_its_value_for_people(value: object, text: str) -> None:
+    assert cell(value) == text
+
+
+def test_times_are_shown_in_utc() -> None:
+    assert time_text(1_763_780_400_000) == "2025-11-22 03:00:00Z"
+    assert time_text(None) == "–"
+
+
+def test_markup_in_data_has_no_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    say("[bold]x[/bold]")
+    show_table("[red]T", ("A",), [("[link]y",)])
+    out = capsys.readouterr().out
+    assert "[bold]x[/bold]" in out
+    assert "[link]y" in out
+    assert "[red]T" in out
+
+
+def test_json_keeps_chinese_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"name": "目录"})
+    out = capsys.readouterr().out
+    assert "目录" in out
+    assert json.loads(out) == {"name": "目录"}
+
+
+def test_an_error_says_what_was_wrong_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error("the file is missing", hint="Give another one.")
+    err = capsys.readouterr().err
+    assert "error: the file is missing" in err
+    assert "Give another one." in err
