@@ -93,7 +93,14 @@ def use_at(suite: Suite, proven: ProvenView, index: int, use_id: bytes) -> Commi
 
 
 def use_bundle(proven: ProvenView, use: CommittedUse) -> Bundle:
-    """Return a bundle about a use: its transaction, and what it rests on as it is now."""
+    """Return a bundle about a use: its transaction, its block entry (for the time), and what it rests on as it is now.
+
+    Raises:
+        DamagedStoreError: the use's block is missing.
+    """
+    block = proven.history.record(use.height)
+    if block is None:
+        raise DamagedStoreError(f"block {use.height} is missing")
     records: list[License] = []
     for used in use.licenses:
         record = find_license(proven.state, used.handle)
@@ -102,6 +109,6 @@ def use_bundle(proven: ProvenView, use: CommittedUse) -> Bundle:
     return Bundle.of(
         use_subject(use.id),
         changes=validator_changes(proven),
-        entries=[entry_evidence(proven, use.index)],
+        entries=[entry_evidence(proven, index) for index in (use.index, block.log_size - 1)],
         states=[state_evidence(proven, key) for key in use_keys(use, tuple(records))],
     )
