@@ -40,7 +40,13 @@ def python_environment() -> dict[str, str]:
     """Return the environment of our processes: ours, with the directory that our packages come from."""
     root = str(Path(__file__).resolve().parent.parent)
     path = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in (root, path) if part)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(part for part in (root, path) if part),
+    }
+    # Compiled modules are kept: without them five nodes that start at once compile everything five times.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
 
 
 def running_process(home: Path) -> int | None:
