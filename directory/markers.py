@@ -1,7 +1,8 @@
 """Finds what may begin a numbered paragraph: `(1)`, `（一）`, `1、`, `Article 5`, `第五条`, `The fifth`.
 
-A marker stands at the beginning of a line. That of an article may also follow the end of a sentence
-or a chapter's heading, since published pages often lose their line breaks. What reads as a
+A marker stands at the beginning of a line. Those of articles, and numbers in parentheses, may also
+follow the end of a sentence (articles a chapter's heading, too), since published pages often lose
+their line breaks. What reads as a
 reference ("under Article 5 of the Law", "第五条规定的") is none. Whether a marker begins a paragraph
 of the statement or a nested item is for `statement` to tell.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, cast
 
 from directory.numerals import (
@@ -93,6 +95,12 @@ _AT_LINE_START: Final = re.compile(
 _ARTICLE_ANYWHERE: Final = re.compile(_ARTICLE, re.ASCII)
 _ORDINAL_AFTER_SENTENCE: Final = re.compile(f"{_END_OF_SENTENCE}(?P<begin>){_ORDINAL}", re.ASCII)
 
+_ITEM_AFTER_SENTENCE: Final = re.compile(
+    rf"[.!?;。！？；]{_CLOSING}{{0,3}}{_SPACE}{{0,4}}(?P<begin>)(?:[(（](?P<parenthesis>{_DIGIT}{{1,4}})[)）]"
+    rf"|[(（](?P<chinese_parenthesis>{_CHINESE}{{1,9}})[)）])",
+    re.ASCII,
+)
+
 _STYLES: Final[dict[str, Style]] = {
     "article": "article",
     "article_word": "article",
@@ -115,7 +123,7 @@ def find_markers(text: str) -> Iterator[Marker]:
             marker = _marker(text, match, match.start(), 0, False)
             if marker is not None:
                 yield marker
-    for match in _ORDINAL_AFTER_SENTENCE.finditer(text):
+    for match in chain(_ORDINAL_AFTER_SENTENCE.finditer(text), _ITEM_AFTER_SENTENCE.finditer(text)):
         marker = _marker(text, match, match.start("begin"), 0, False)
         if marker is not None:
             yield marker

@@ -153,27 +153,28 @@ def _paragraph_markers(text: str, markers: Sequence[Marker]) -> tuple[int, int, 
 def _choose(markers: Sequence[Marker]) -> list[Marker]:
     """Return the markers of the paragraphs: the numbering that comes first, or that of articles
     where it is longer."""
-    chains: list[list[Marker]] = []
     groups: dict[str, list[Marker]] = {}
     for marker in markers:
-        group: str = "article" if marker.style == "ordinal" else marker.style
-        groups.setdefault(group, []).append(marker)
-    articles: list[Marker] = []
-    for name, members in groups.items():
-        chain = _longest_chain(members)
-        if not chain:
-            continue
-        if name == "article":
-            articles = chain
-        else:
-            chain = _with_repetitions(members, chain)
-        chains.append(chain)
-    if not chains:
+        groups.setdefault(_numbering(marker), []).append(marker)
+    chains = {name: _longest_chain(members) for name, members in groups.items()}
+    found = {name: chain for name, chain in chains.items() if chain}
+    if not found:
         return []
-    first = min(chains, key=lambda chain: chain[0].start)
-    if len(articles) > len(first) and sum(marker.line_start for marker in articles) > 1:
-        return articles
-    return first
+    first = min(found, key=lambda name: found[name][0].start)
+    chain = found[first]
+    if first != "article":
+        chain = _with_repetitions(groups[first], chain)
+    chain = _with_other_styles(markers, chain)
+    articles = found.get("article", [])
+    if len(articles) > len(chain) and sum(marker.line_start for marker in articles) > 1:
+        return _with_other_styles(markers, articles)
+    return chain
+
+
+def _numbering(marker: Marker) -> str:
+    """Return the name of the numbering that a marker belongs to: ordinals translate article
+    numbers."""
+    return "article" if marker.style == "ordinal" else marker.style
 
 
 _ITEM_SCORE: Final = 100
@@ -213,30 +214,34 @@ class _Best:
 def _longest_chain(members: Sequence[Marker]) -> list[Marker]:
     """Return the best ascending chain of markers of one kind, in time n log n.
 
-    Each number may follow the one before it; a gap is allowed at line starts only, and an ordinal
-    may leave one only after another ordinal ("the tenth" in running text is seldom a number). A
-    chain begins at a line start, or with an article after a sentence.
+    Each number may follow the one before it; a gap is allowed at line starts only, and not for an
+    ordinal in a list of ordinals. A chain begins at a line start, or with an article after a
+    sentence; where there are articles, with one of them or before them.
     """
     scores: list[int] = []
     previous: list[int] = []
     exact: dict[int, int] = {}  # number → index of the best chain that ends with it
     ordinals: dict[int, int] = {}  # the last ordinal of each number, whatever its chain
-    of_all, of_ordinals = _Best.empty(), _Best.empty()
+    line_ordinal = -1  # the last ordinal at a line start
+    article_seen = False
+    best_of_all = _Best.empty()
     for index, marker in enumerate(members):
         options = []
-        if marker.line_start or marker.style == "article":
+        begins = marker.line_start or marker.style == "article"
+        if begins and not (marker.style == "ordinal" and article_seen):
             options.append((-_LATE_START_PENALTY if marker.number > 1 else 0, -1))
         before = exact.get(marker.number - 1)
         if before is not None and not _is_nested_ordinal(members, before, marker, ordinals):
             changed = marker.line_start and members[before].indentation != marker.indentation
             options.append((scores[before] - (_INDENTATION_PENALTY if changed else 0), before))
         if marker.line_start:
-            best = of_ordinals if marker.style == "ordinal" else of_all
-            score, smaller = best.up_to(marker.number - 1)
-            if smaller >= 0:
+            score, smaller = best_of_all.up_to(marker.number - 1)
+            if smaller >= 0 and not _is_in_list(members, smaller, marker, line_ordinal):
                 options.append((score - _GAP_PENALTY, smaller))
         if marker.style == "ordinal":
             ordinals[marker.number] = index
+            line_ordinal = index if marker.line_start else line_ordinal
+        article_seen = article_seen or marker.style == "article"
         score, predecessor = max(options, default=(-_ITEM_SCORE, -1))
         score += _ITEM_SCORE
         score -= 0 if marker.line_start else _INLINE_PENALTY
@@ -248,9 +253,7 @@ def _longest_chain(members: Sequence[Marker]) -> list[Marker]:
         known = exact.get(marker.number)
         if known is None or score > scores[known]:
             exact[marker.number] = index
-            of_all.add(marker.number, score, index)
-            if marker.style == "ordinal":
-                of_ordinals.add(marker.number, score, index)
+            best_of_all.add(marker.number, score, index)
     if not scores or max(scores) <= 0:
         return []
     chain = []
@@ -264,11 +267,18 @@ def _longest_chain(members: Sequence[Marker]) -> list[Marker]:
 def _is_nested_ordinal(
     members: Sequence[Marker], before: int, marker: Marker, ordinals: dict[int, int]
 ) -> bool:
-    """Tell whether an ordinal continues a list of ordinals inside the article before it, not the
+    """Tell whether an ordinal continues a list of ordinals in the article before it, not the
     articles."""
     if marker.style != "ordinal" or members[before].style == "ordinal":
         return False
     return ordinals.get(marker.number - 1, -1) > before
+
+
+def _is_in_list(members: Sequence[Marker], before: int, marker: Marker, line_ordinal: int) -> bool:
+    """Tell whether an ordinal after a gap stands among other ordinals in the article before it."""
+    if marker.style != "ordinal" or members[before].style == "ordinal":
+        return False
+    return line_ordinal > before
 
 
 def _with_repetitions(members: Sequence[Marker], chain: Sequence[Marker]) -> list[Marker]:
@@ -286,6 +296,36 @@ def _with_repetitions(members: Sequence[Marker], chain: Sequence[Marker]) -> lis
             and marker.start > chain[0].start
         )
     ]
+
+
+def _with_other_styles(markers: Sequence[Marker], chain: Sequence[Marker]) -> list[Marker]:
+    """Return the chain with the paragraphs that continue its numbers in another style, as in (1)
+    （二） Article 3.
+
+    A nested list is told by its beginning: its number before stands in the same paragraph.
+    """
+    starts = [marker.start for marker in markers]
+    result: list[Marker] = []
+    for index, marker in enumerate(chain):
+        result.append(marker)
+        following = chain[index + 1] if index + 1 < len(chain) else None
+        stop = len(markers) if following is None else bisect_left(starts, following.start)
+        limit = 10**MAX_DIGITS if following is None else following.number
+        inside: set[tuple[str, int]] = set()
+        for other in markers[bisect_right(starts, marker.start) : stop]:
+            last = result[-1]
+            if (
+                other.line_start
+                and other.number == last.number + 1 < limit
+                and other.indentation <= last.indentation
+                and _numbering(other) != _numbering(marker)
+                and (_numbering(other), last.number) not in inside
+            ):
+                result.append(other)
+                inside.clear()
+            else:
+                inside.add((_numbering(other), other.number))
+    return result
 
 
 # --- from markers to paragraphs ----------------------------------------------------------------

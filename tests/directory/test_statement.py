@@ -78,6 +78,16 @@ NUMBERINGS = {
         "Article 1 It plans. Chapter II Works Article 2 It builds.\nChapter III\nArticle 3 Ends.",
         [1, 2, 3],
     ),
+    "parentheses without line breaks": ("(1) Plan roads. (2) Build. (3) Check.", [1, 2, 3]),
+    "Chinese parentheses without line breaks": ("（一）规划；（二）建设。（三）检查。", [1, 2, 3]),
+    "several styles that continue one another": (
+        "(1) Plan.\n（二）建设。\nArticle 3 It checks.\nThe fourth bureau ends.\n第五条 完。\n",
+        [1, 2, 3, 4, 5],
+    ),
+    "ordinals after gaps": (
+        "Article 4 It plans.\n\nThe fifth bureau builds.\n\nArticle 6 It checks.\n\nTenth the end.",
+        [4, 5, 6, 10],
+    ),
     "a Chinese chapter's heading": ("第一条 规划。第二章 建设 第二条 修路。", [1, 2]),
     "nothing": ("", []),
     "blank lines": ("\n \n\u3000\n", []),
@@ -137,6 +147,13 @@ NOT_PARAGRAPHS = {
         "Article 1 Work:\nThe first bureau plans.\nThe second bureau builds.\nArticle 2 End.",
         [1, 2],
     ),
+    "a long list of ordinals inside an article": (
+        "Article 1 Work:\nThe first x.\nThe second x.\nThe third x.\nThe fourth x.\nArticle 2 End.",
+        [1, 2],
+    ),
+    "a list inside the last paragraph": ("(1) Plan.\n(2) Keep:\n1. x\n2. y\n3. z\n4. w", [1, 2]),
+    "a list inside the last article": ("Article 2 Keep:\n(1) x\n(2) y\n(3) z\n(4) w", [2]),
+    "numbers in a sentence": ("(1) Keep. (2) above applies.\n(2) Build (3) roads. End.", [1, 2]),
     "an ordinal that counts something": (
         "Article 1 It works. The second paragraph stays. The second half too.\nArticle 2 It ends.",
         [1, 2],
