@@ -95,7 +95,7 @@ def use_recorded(world: World) -> list[str]:
     case = _case(world)
     result = world.commit("tianjin-recorder", [record_operation(case)])
     world.facts.use_transaction = result.id
-    view = world.client("national-auditor").transaction(result.id)
+    view = world.client("national-auditor").transaction(result.id, wait_s=ANSWER_S)
     world.facts.use_time_ms = view.time_ms or now_ms()
     return [
         f"use {case.use_id.hex()}: a Beijing license at a Tianjin window",
