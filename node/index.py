@@ -12,6 +12,7 @@ for. Commits are fed in order; when the index is not exactly where the ledger is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from ledger.suite import Suite
 from ledger.transactions import decode_transaction
 from licenses.disclosure import CommittedUse, uses_in
 from licenses.recording import RECORD_KIND
+from node.signal import Signal
 from node.workers import Worker
 
 LISTED: Final = ("directory/", "ledger/organisation/", "licenses/")
@@ -61,6 +63,12 @@ LISTED: Final = ("directory/", "ledger/organisation/", "licenses/")
 
 MAX_WAITING_BLOCKS: Final = 1_024
 """Commits that may wait for a slow database; beyond, the index is built anew when it has time."""
+
+GATHER_S: Final = 0.1
+"""Commits of this time are written together."""
+
+REACH_S: Final = 2.0
+"""How long a search waits for the index to have what is proven already."""
 
 ROWS_AT_ONCE: Final = 2_000
 MAX_TEXT_CHARACTERS: Final = 2_000
@@ -155,6 +163,7 @@ class Index:
         self._waiting: deque[_Block] = deque()
         self._overflown = False
         self._news = asyncio.Event()
+        self._advanced = Signal()
         self.height = -1
 
     # --- keeping up ------------------------------------------------------------------------------
@@ -176,7 +185,7 @@ class Index:
         base = await self._base()
         if await self._worker.run(self._open) != (base.tip.height, base.tip.app_hash):
             await self._rebuild(base)
-        self.height = base.tip.height
+        self._reached(base.tip.height)
         while True:
             await self._news.wait()
             self._news.clear()
@@ -187,7 +196,8 @@ class Index:
             self._waiting.clear()
             if blocks:
                 await self._worker.run(self._apply, blocks)
-                self.height = blocks[-1].height
+                self._reached(blocks[-1].height)
+                await asyncio.sleep(GATHER_S)
 
     def close(self) -> None:
         """Finish what was begun and close the database."""
@@ -197,7 +207,18 @@ class Index:
     async def _rebuild(self, base: Base) -> None:
         _log.info("building the index", height=base.tip.height)
         await self._worker.run(self._build, base)
-        self.height = base.tip.height
+        self._reached(base.tip.height)
+
+    def _reached(self, height: int) -> None:
+        self.height = height
+        self._advanced.notify()
+
+    async def reach(self, height: int) -> None:
+        """Wait, not for long, until what was committed at `height` is found."""
+        deadline = time.monotonic() + REACH_S
+        while self.height < height:
+            if not await self._advanced.wait(max(0.0, deadline - time.monotonic())):
+                return
 
     def _open(self) -> tuple[int, bytes] | None:
         """Make the tables where they are missing; return how far the index is."""
@@ -252,7 +273,7 @@ class Index:
             connection.execute(delete(_records).where(_records.c.key.in_(removed)))
             connection.execute(delete(_links).where(_links.c.source.in_(removed)))
         if rows:
-            connection.execute(self._upsert(_records, ("key",)), rows)
+            self._upsert(connection, _records, ("key",), rows)
         for key, value in changes.items():
             if value is not None and key.startswith("directory/"):
                 self._write_links(connection, key, value)
@@ -271,10 +292,19 @@ class Index:
     def _write_uses(self, connection: Connection, rows: Sequence[UseRow]) -> None:
         if rows:
             values = [{name: getattr(row, name) for name in UseRow.__slots__} for row in rows]
-            connection.execute(self._upsert(_uses, ("license", "number")), values)
+            self._upsert(connection, _uses, ("license", "number"), values)
 
-    def _upsert(self, table: Table, keys: tuple[str, ...]) -> Any:
-        """Return an insert that replaces a row of the same keys, in the database's dialect."""
+    def _upsert(
+        self,
+        connection: Connection,
+        table: Table,
+        keys: tuple[str, ...],
+        rows: list[dict[str, Any]],
+    ) -> None:
+        """Write rows, replacing those of the same keys.
+
+        The statement goes to the driver as it is: SQLAlchemy's own handling of each row costs more than the row.
+        """
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(table)
         others = {
@@ -282,7 +312,14 @@ class Index:
             for column in table.columns
             if column.name not in keys
         }
-        return statement.on_conflict_do_update(index_elements=list(keys), set_=others)
+        compiled = statement.on_conflict_do_update(index_elements=list(keys), set_=others).compile(
+            dialect=self._engine.dialect
+        )
+        names = compiled.positiontup if compiled.positional else None
+        values: list[Any] = (
+            rows if names is None else [tuple(row[name] for name in names) for row in rows]
+        )
+        connection.exec_driver_sql(str(compiled), values)
 
     # --- asking ----------------------------------------------------------------------------------
 

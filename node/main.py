@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,7 @@ from node.config import LogConfig
 from node.home import OpenedHome, open_home, replace_file
 from node.node import Node
 from node.operation_table import OPERATIONS
+from node.workers import SWITCH_INTERVAL_S
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +48,7 @@ def _run(opened: OpenedHome) -> int:
         return 1
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         application = open_application(opened, store)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -59,7 +59,7 @@ from node.runner import Runner, clock_ms
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
-from node.workers import Worker
+from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
 CERTIFICATE_CHECK_S: Final = 12 * 3600.0
@@ -78,6 +78,7 @@ class Node:
         self._store = store
         self._application = application
         self._app_worker = Worker("application")
+        gate = Gate(self._app_worker)
         self._storage_worker = Worker("storage")
         self._extra_authorities = _configured_authorities(opened)
         self._mempool = Mempool(config.mempool.max_bytes, config.mempool.max_count)
@@ -110,16 +111,17 @@ class Node:
             config=config.consensus,
             network=self._network,
             mempool=self._mempool,
-            application_worker=self._app_worker,
+            gate=gate,
             storage_worker=self._storage_worker,
             committed=self._committed,
         )
         self._intake = Intake(
             application,
-            self._app_worker,
+            gate,
             self._mempool,
             self._network,
             self._runner.work_available,
+            self._runner.has_queued,
         )
         self._sync = BlockSync(
             self._network,

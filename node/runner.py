@@ -60,7 +60,7 @@ from consensus.tendermint.rounds import Step
 from consensus.tendermint.timeouts import Timeouts, is_timely
 from ledger import keyspace
 from ledger.application import Application
-from ledger.blocks import MAX_BLOCK_TRANSACTIONS, Block
+from ledger.blocks import Block
 from ledger.commits import Commit
 from ledger.database import Batch, Database
 from ledger.errors import DecodeError, InvalidBlock, InvalidSignature, InvalidTransaction
@@ -72,7 +72,7 @@ from node.config import ConsensusConfig
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
 from node.peers import PeerNetwork
-from node.workers import Worker
+from node.workers import Gate, Worker
 
 MAX_QUEUED_MESSAGES: Final = 1_024
 """Peer messages that may wait for the runner; when they do, links are read no further."""
@@ -83,8 +83,14 @@ KEPT_BLOCKS: Final = 8
 TICK_S: Final = 1.0
 """How often a height that is not decided is told to peers, and bodies are asked for again."""
 
-INLINE_BODY_BYTES: Final = 64 * 1024
-"""Larger bodies are decoded on the application's worker, so that the loop stays free."""
+INLINE_BODY_BYTES: Final = 256 * 1024
+"""Larger bodies are decoded on a thread, so that the loop stays free."""
+
+LONG_TRANSACTIONS: Final = 1_000
+"""Blocks of more transactions are built, judged and executed on a thread: some 0.1 s and more."""
+
+PROPOSED_TRANSACTIONS: Final = 4_000
+"""Transactions in a block of ours: larger blocks gain nothing, and everybody waits for them longer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -142,7 +148,7 @@ class Runner:
         config: ConsensusConfig,
         network: PeerNetwork,
         mempool: Mempool,
-        application_worker: Worker,
+        gate: Gate,
         storage_worker: Worker,
         committed: CommittedHook,
     ) -> None:
@@ -154,7 +160,7 @@ class Runner:
         self._config = config
         self._network = network
         self._mempool = mempool
-        self._app = application_worker
+        self._gate = gate
         self._storage = storage_worker
         self._committed = committed
         self._timeouts = Timeouts(
@@ -217,6 +223,10 @@ class Runner:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(BlocksFetched(peer, blocks, done))
         return await done
+
+    def has_queued(self) -> bool:
+        """Tell whether events wait for the runner."""
+        return not self._queue.empty()
 
     def work_available(self) -> None:
         """Start the height if there is now a reason to."""
@@ -419,7 +429,7 @@ class Runner:
         if known is not None and known[0] == body:  # the id alone proves nothing of these bytes
             return known[1]
         if len(body) > INLINE_BODY_BYTES:
-            block = await self._app.run(self._decode_block, body, block_id, height)
+            block = await asyncio.to_thread(self._decode_block, body, block_id, height)
         else:
             block = self._decode_block(body, block_id, height)
         self._blocks[block_id] = (body, block)
@@ -510,21 +520,21 @@ class Runner:
     async def _build(self, height: int, round_: int) -> None:
         """Build our proposal once the clock has passed the last block's time."""
         tip = self._application.tip
-        while clock_ms() <= tip.time_ms:
-            await asyncio.sleep((tip.time_ms + 1 - clock_ms()) / 1000)
+        await asyncio.sleep(max(0, tip.time_ms + 1 - clock_ms()) / 1000)
         if self._committing or self._application.tip is not tip or tip.height + 1 != height:
             return  # another has decided this height meanwhile
         parameters = self._application.genesis.parameters
-        candidates = self._mempool.candidates(parameters.max_block_bytes, MAX_BLOCK_TRANSACTIONS)
+        candidates = self._mempool.candidates(parameters.max_block_bytes, PROPOSED_TRANSACTIONS)
         evidence = tuple(self._evidence.values())
-        block_id, block, body, bad = await self._app.run(
-            self._build_on_worker, height, candidates, evidence
-        )
+        async with self._gate.lock:
+            if self._committing or self._application.tip is not tip:
+                return
+            block_id, block, body, bad = self._build_block(height, candidates, evidence)
         self._mempool.remove(bad)
         self._blocks[block_id] = (body, block)
         self._queue.put_nowait(BlockBuilt(height, round_, block_id, body))
 
-    def _build_on_worker(
+    def _build_block(
         self, height: int, candidates: list[bytes], evidence: tuple[DuplicateVoteEvidence, ...]
     ) -> tuple[bytes, Block, bytes, list[bytes]]:
         application = self._application
@@ -552,10 +562,10 @@ class Runner:
 
     async def _validate(self, height: int, block_id: bytes, body: bytes) -> None:
         block = await self._checked_block(body, block_id, height)
-        valid = await self._app.run(self._validate_on_worker, block)
+        valid = await self._gate.run(self._is_valid, block, long=_is_long(block))
         self._queue.put_nowait(BlockValidated(height, block_id, valid))
 
-    def _validate_on_worker(self, block: Block) -> bool:
+    def _is_valid(self, block: Block) -> bool:
         try:
             self._application.process_proposal(block)
         except InvalidBlock as error:
@@ -565,7 +575,7 @@ class Runner:
 
     async def _report_evidence(self, evidence: DuplicateVoteEvidence) -> None:
         try:
-            await self._app.run(self._application.check_evidence, evidence)
+            await self._gate.run(self._application.check_evidence, evidence)
         except InvalidBlock:
             return
         self._evidence[(evidence.height, evidence.validator)] = evidence
@@ -576,7 +586,9 @@ class Runner:
     async def _decide(self, driver: HeightDriver, decision: Decide) -> None:
         block = await self._checked_block(decision.body, decision.block_id, decision.height)
         self._committing = True
-        finalized = await self._app.run(self._application.finalize_block, block)
+        finalized = await self._gate.run(
+            self._application.finalize_block, block, long=_is_long(block)
+        )
         extra = _truncation(driver)
         await self._storage.run(self._application.commit, finalized, decision.commit, extra)
         self._committing = False
@@ -590,10 +602,10 @@ class Runner:
                 if block.header.height != self._application.tip.height + 1:
                     continue
                 self._committing = True
-                await self._app.run(_nothing)  # a block that is being built is finished first
-                finalized = await self._storage.run(
-                    self._application.apply_synced, block, commit, _truncation(self._driver)
-                )
+                async with self._gate.lock:
+                    finalized = await self._storage.run(
+                        self._application.apply_synced, block, commit, _truncation(self._driver)
+                    )
                 self._committing = False
                 await self._advance(finalized, fetched=True)
                 applied += 1
@@ -649,8 +661,8 @@ def _truncation(driver: HeightDriver | None) -> Batch:
     return batch
 
 
-def _nothing() -> None:
-    """Do nothing: whatever the worker was given before is done when this is."""
+def _is_long(block: Block) -> bool:
+    return len(block.transactions) > LONG_TRANSACTIONS
 
 
 async def _as_coroutine(job: Awaitable[None]) -> None:

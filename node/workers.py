@@ -1,7 +1,8 @@
-"""Worker threads: each runs what it is given one after the other, in the order given.
+"""Who runs what: worker threads, and the gate through which everything uses the application.
 
-A node has two. The *application* worker checks, builds, validates and executes; the *storage* worker writes: the
-write-ahead log, commits, guards. What must not overlap runs on the same worker, so nothing here needs a lock.
+Python threads that compute take turns at one interpreter, and every socket operation of the event loop would wait for
+such a turn. So short work runs on the loop itself, and only work that would hold it up for long, or that waits for a
+disk, goes to a thread. The *storage* worker writes: the write-ahead log, commits, guards, one after the other.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+SWITCH_INTERVAL_S: Final = 0.001
+"""How long a computing thread may keep the interpreter while the event loop waits for it."""
 
 
 class Worker:
@@ -29,3 +33,18 @@ class Worker:
     def close(self) -> None:
         """Wait until everything that was given has run, and end the thread."""
         self._executor.shutdown(wait=True)
+
+
+class Gate:
+    """One user of the application at a time; `lock` is held while it is used."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.lock = asyncio.Lock()
+
+    async def run(self, function: Callable[[*Ts], T], *arguments: *Ts, long: bool = False) -> T:
+        """Run a function that uses the application: on a thread if it is `long`, else at once."""
+        async with self.lock:
+            if long:
+                return await self._worker.run(function, *arguments)
+            return function(*arguments)

@@ -66,6 +66,7 @@ class _Directory:
 
 
 async def _directory(services: Services) -> _Directory:
+    await services.index.reach(require_proven(services).height)
     dependents: dict[EntryName, list[EntryName]] = {}
     for source, target in await services.index.all_links():
         dependents.setdefault(entry_name_of(target), []).append(entry_name_of(source))
@@ -84,6 +85,7 @@ async def organisations(
     limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:
     proven = require_proven(services)
+    await services.index.reach(proven.height)
     found = await services.index.identifiers(
         "ledger/organisation", after=decode_cursor(cursor), limit=limit, text=q
     )
@@ -126,6 +128,7 @@ async def check(
     _: Member,
     department: Annotated[str | None, Query(pattern=r"^[0-9A-Z]{18}$")] = None,
 ) -> dict[str, Any]:
+    await services.index.reach(require_proven(services).height)
     names: list[EntryName] = []
     for collection in get_args(Collection):
         after = ""
@@ -163,6 +166,7 @@ async def entries(
     limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:
     proven = require_proven(services)
+    await services.index.reach(proven.height)
     found = await services.index.identifiers(
         f"directory/{collection}",
         after=decode_cursor(cursor),

@@ -69,6 +69,7 @@ async def licenses(
     limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:
     proven = require_proven(services)
+    await services.index.reach(proven.height)
     found = await services.index.identifiers(
         _COLLECTION, after=decode_cursor(cursor), limit=limit, prefix=prefix
     )
@@ -95,6 +96,7 @@ async def license_uses(
     position = decode_cursor(cursor) or "0"
     if not (position.isascii() and position.isdigit()):
         raise problem(422, "invalid_cursor", "pass the cursor of the page before")
+    await services.index.reach(proven.height)
     rows = await services.index.uses_of_licenses(
         handle, handle, after=(handle, int(position)), limit=limit
     )
@@ -118,6 +120,7 @@ async def wallet(
     if not holder.handle.startswith(prefix):
         raise problem(403, "not_the_holder", "the prefix is not that of the token's license")
     proven = require_proven(services)
+    await services.index.reach(proven.height)
     found = await services.index.identifiers(_COLLECTION, limit=MAX_PAGE, prefix=prefix)
     rows = await _uses_under(services, prefix)
     now_ms = time.time_ns() // 1_000_000
@@ -152,6 +155,7 @@ async def proven_use(services: Services, proven: ProvenView, use_id: str) -> lis
     Raises:
         ApiProblem: 404, there is none.
     """
+    await services.index.reach(proven.height)
     rows = await services.index.use(use_id)
     if not rows or rows[0].log_index >= proven.size:
         raise problem(404, "use_unknown", f"no use {use_id}")
