@@ -146,8 +146,7 @@ def check_evidence(basis: Basis, evidence: DuplicateVoteEvidence) -> None:
     height = basis.tip.height
     if not max(1, height + 1 - MAX_EVIDENCE_AGE_HEIGHTS) <= evidence.height <= height:
         raise InvalidBlock(f"evidence of height {evidence.height} in block {height + 1}")
-    if basis.state.get(evidence_key(evidence.validator, evidence.height)) is not None:
-        raise InvalidBlock(f"evidence against {evidence.validator} is on the ledger already")
+    # Verified first: only then is the name a validator's, and fit for a state key.
     try:
         evidence.verify(
             basis.genesis.suite,
@@ -156,6 +155,8 @@ def check_evidence(basis: Basis, evidence: DuplicateVoteEvidence) -> None:
         )
     except InvalidSignature as error:
         raise InvalidBlock(str(error)) from None
+    if basis.state.get(evidence_key(evidence.validator, evidence.height)) is not None:
+        raise InvalidBlock(f"evidence against {evidence.validator} is on the ledger already")
 
 
 def check_all_evidence(basis: Basis, evidence: Sequence[DuplicateVoteEvidence]) -> None:

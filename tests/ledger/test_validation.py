@@ -290,6 +290,23 @@ def test_evidence_that_is_not_good_makes_a_block_invalid(chain: Chain) -> None:
     refused(chain, rebuilt(block, evidence=block.evidence[::-1]), "order")
 
 
+@pytest.mark.parametrize("name", ["a/b", "/", "~", "x" * 64])
+def test_evidence_that_names_what_cannot_be_a_state_key_is_refused_like_any_other(
+    chain: Chain, name: str
+) -> None:
+    good = double_vote(chain, "hebei", 1)
+    evidence = DuplicateVoteEvidence(
+        *(
+            replace(one, vote=replace(one.vote, validator=name))
+            for one in (good.vote_a, good.vote_b)
+        )
+    )
+    assert DuplicateVoteEvidence.decode(evidence.encode()) == evidence
+    with pytest.raises(InvalidBlock, match="not a validator"):
+        chain.application.check_evidence(evidence)
+    refused(chain, rebuilt(chain.propose(), evidence=(evidence,)), "not a validator")
+
+
 def test_evidence_against_a_replaced_key_does_not_touch_the_new_one(tmp_path: Path) -> None:
     from tests.ledger.test_application import change_validator, replacement
 
