@@ -229,10 +229,11 @@ def trailing_heading(text: str, start: int, end: int) -> int:
     """Return where a chapter's heading at the end of `text[start:end]` begins; `end` if there is
     none."""
     window = max(start, end - _LOOK_BEHIND)
-    if not any(word in text[window:end] for word in _HEADING_WORDS):
+    tail = text[window:end]
+    if not any(word in tail for word in _HEADING_WORDS):
         return end
     before = "\n" if window == start else ""
-    match = _HEADING_BEFORE.search(before + text[window:end])
+    match = _HEADING_BEFORE.search(before + tail)
     return end if match is None else window - len(before) + match.start("heading")
 
 
