@@ -137,7 +137,9 @@ def _first_problem(error: ValidationError) -> str:
 class TransactionCache:
     """Prepared transactions whose signatures are verified, by their bytes; the oldest make room for new ones.
 
-    By their bytes and not by id: an id does not cover the signature. Used by one thread.
+    By their bytes and not by id: an id does not cover the signature. One with an operation that cannot run is not
+    kept: what such a body decodes to (60 KB of empty maps become 5 MB) is nothing that a model has bounded.
+    Used by one thread.
     """
 
     __slots__ = ("_bytes", "_prepare", "_transactions")
@@ -149,22 +151,30 @@ class TransactionCache:
         self._bytes = 0
 
     def get(self, raw: bytes) -> PreparedTransaction:
-        """Return the transaction of these bytes, verified now or before.
+        """Return the transaction of these bytes, verified now or before, and keep it.
+
+        Raises:
+            InvalidTransaction: malformed, or a bad signature.
+        """
+        prepared = self.peek(raw)
+        self.add(prepared)
+        return prepared
+
+    def peek(self, raw: bytes) -> PreparedTransaction:
+        """Return the transaction of these bytes, verified now or before; a new one is not kept.
 
         Raises:
             InvalidTransaction: malformed, or a bad signature.
         """
         known = self._transactions.get(raw)
-        if known is not None:
-            return known
-        prepared = self._prepare(raw)
-        self.add(prepared)
-        return prepared
+        return self._prepare(raw) if known is None else known
 
     def add(self, prepared: PreparedTransaction) -> None:
         """Remember a transaction that the caller has verified, on another thread perhaps."""
         raw = prepared.transaction.raw
-        if raw in self._transactions:
+        if raw in self._transactions or any(
+            isinstance(one, Refusal) for one in prepared.operations
+        ):
             return
         self._transactions[raw] = prepared
         self._bytes += len(raw)

@@ -233,11 +233,13 @@ class Application:
     def check_transaction(self, raw: bytes, now_ms: int) -> PreparedTransaction:
         """Check a submitted transaction against the newest state and this node's clock.
 
+        Only one that passes is remembered: anyone can sign, and strangers must not fill a node's memory.
+
         Raises:
             InvalidTransaction: it could not enter a block, or would certainly fail there.
         """
         basis = self._current()
-        prepared = self._cache.get(raw)
+        prepared = self._cache.peek(raw)
         check_chain(prepared.transaction, self._genesis.chain_id)
         check_lifetime(
             prepared.transaction, now_ms, self._genesis.parameters.transaction_lifetime_ms
@@ -245,6 +247,7 @@ class Application:
         check_operations(prepared, self._signers.look_up(basis.state, prepared.signer))
         if basis.history.transaction_index(prepared.id) is not None:
             raise InvalidTransaction(DUPLICATE, "the log holds it already")
+        self._cache.add(prepared)
         return prepared
 
     # --- blocks -------------------------------------------------------------------------------

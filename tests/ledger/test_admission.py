@@ -105,6 +105,14 @@ def test_the_cache_is_bounded_in_count_and_bytes(monkeypatch: pytest.MonkeyPatch
     assert len(cache) == 0
 
 
+def test_what_cannot_run_is_not_kept() -> None:
+    cache = TransactionCache(lambda raw: prepare_transaction(SUITE, TABLE, raw))
+    raw = transaction(Operation("test.note.write", {"name": ({},) * 50_000})).raw
+    assert isinstance(cache.get(raw).operations[0], Refusal)
+    assert len(cache) == 0
+    assert isinstance(cache.take(raw).operations[0], Refusal)
+
+
 def test_a_change_of_the_keys_or_the_organisations_record_is_seen_at_once() -> None:
     state = Overlay(Empty())
     make_genesis().initialise(state)

@@ -433,3 +433,19 @@ def test_too_few_validators_are_refused_by_membership(chain: Chain) -> None:
     )
     assert chain.commit(proposal).results[0].code == "ledger.validator.distribution"
     assert len(members()) == 4
+
+
+def test_what_strangers_submit_is_not_remembered(chain: Chain) -> None:
+    application = chain.application
+    refused = {
+        "unknown_signer": chain.note("a", by=signer("stranger")),
+        "wrong_chain": chain.note("a", chain_id="other"),
+        "role_missing": chain.note("a", by=READER),
+        "expired": chain.note("a", valid_for_ms=-5_000),
+    }
+    for code, transaction in refused.items():
+        with pytest.raises(InvalidTransaction, match=code):
+            application.check_transaction(transaction.raw, chain.time_ms)
+        assert len(application._cache) == 0
+    application.check_transaction(chain.note("a").raw, chain.time_ms)
+    assert len(application._cache) == 1
