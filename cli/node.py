@@ -8,17 +8,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from cli.connection import connect, passphrase
 from cli.network_setup import free_ports
 from cli.options import JsonOption, KeyOption, NodeOption, ProfileOption
-from cli.output import CommandError, ExitCode, say, show_json, show_record, time_text
+from cli.output import (
+    CommandError,
+    ExitCode,
+    error_console,
+    say,
+    show_json,
+    show_record,
+    show_table,
+    time_text,
+)
 from cli.processes import log_tail, running_process, spawn_node
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from node.certificates import IssuedCertificate, issue_node_certificate
 from node.config import ApiConfig, NodeConfig, PeerAddress, PeersConfig
-from node.home import ValidatorSigners, create_node_home
+from node.home import ValidatorSigners, create_node_home, open_home
 
 app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)
 
@@ -132,8 +142,7 @@ def start(
     if not detach:
         from node.main import run_node
 
-        run_node(home)
-        return
+        raise typer.Exit(run_node(home, passphrase()))
     process = spawn_node(home, detached=True)
     time.sleep(0.5)
     if process.poll() is not None:
@@ -183,17 +192,37 @@ def fsck(home: NodeHome, as_json: JsonOption = False) -> None:
 
     Exit code 1 where something is damaged; says where.
     """
-    from node.maintenance import check_home
+    from ledger.fsck import check_directory
+    from node.operation_table import OPERATIONS
 
     if running_process(home) is not None:
         raise CommandError(
             f"the node of {home} is running", hint="Stop it first; nothing was read."
         )
-    report = check_home(home)
+    opened = open_home(home, passphrase())
+    with Progress(console=error_console(), transient=True, disable=as_json) as progress:
+        task = progress.add_task("Replaying", total=None)
+
+        def tell(height: int, newest: int) -> None:
+            progress.update(task, completed=height, total=newest)
+
+        report = check_directory(opened.home.ledger, opened.genesis, OPERATIONS, tell)
     if as_json:
-        show_json(report)
+        problems = [{"where": one.where, "what": one.what} for one in report.problems]
+        show_json(
+            {"ok": report.ok, "height": report.height, "rows": report.rows, "problems": problems}
+        )
+    elif report.ok:
+        say(f"Whole: {report.rows} rows, verified up to height {report.height}.")
     else:
-        show_record("Data", report)
+        show_table(
+            f"Damage in {opened.home.ledger}, verified up to height {report.height}",
+            ("Where", "What"),
+            ((one.where, one.what) for one in report.problems),
+        )
+        say("Move the data directory aside and start the node: it synchronises again.")
+    if not report.ok:
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def _read(path: Path) -> bytes:

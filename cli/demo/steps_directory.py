@@ -30,9 +30,7 @@ def network_up(world: World) -> list[str]:
     )
     registered = operation("ledger.organisation.register", body)
     result = world.commit("tongzhou-registrar", [registered])
-    status = world.client("national-auditor", "hebei").network()
-    if status.online != len(VALIDATORS) or not status.quorum:
-        raise StoryError(f"hebei sees {status.online} of {status.total} validators")
+    status = world.await_online("hebei", len(VALIDATORS))
     return [
         f"chain {world.network.chain_id}",
         f"{status.online} of {status.total} validators online, query node {', '.join(QUERY_NODES)}",

@@ -14,7 +14,7 @@ from cli.tracing import trace_use
 from cli.validation import build
 from cli.window import record_operation
 from ledger.membership_operations import RegisterOrganisation
-from licenses.models import ChangeStatus, RevokeLicense
+from licenses.models import STATUS_NAMES, ChangeStatus, RevokeLicense
 from node.home import replace_file
 
 _ARCHIVE: Final = "12110112MB1A001404"
@@ -39,9 +39,7 @@ def validator_killed(world: World) -> list[str]:
     )
     result = world.commit("tongzhou-registrar", [operation("ledger.organisation.register", body)])
     world.facts.kept_transaction = result.id
-    status = world.client("national-auditor", "beijing").network()
-    if status.online != len(VALIDATORS) - 1 or not status.quorum:
-        raise StoryError(f"beijing sees {status.online} of {status.total} online")
+    status = world.await_online("beijing", len(VALIDATORS) - 1)
     return [
         f"{_VICTIM} killed with SIGKILL; {status.online} of {status.total} online are a quorum",
         world.shown_by(result.id, "national"),
@@ -83,7 +81,7 @@ def revoked(world: World) -> list[str]:
         RevokeLicense, licenses=[world.facts.handle], reason="迁出本市 moved away", status="07"
     )
     result = world.commit("beijing-issuer", [operation("licenses.license.revoke", body)])
-    return [f"status {_status(world)}", world.shown_by(result.id, "hebei")]
+    return [f"status {_status(world)}", world.shown_by(result.id, "xiongan")]
 
 
 def past_status_proved(world: World) -> list[str]:
@@ -163,4 +161,5 @@ def _change(world: World, verb: str, reason: str) -> str:
 
 
 def _status(world: World) -> str:
-    return str(world.client("beijing-issuer").license(world.facts.handle)["status"])
+    code = world.client("beijing-issuer").license(world.facts.handle)["status"]
+    return f"{code} {STATUS_NAMES[code]}"

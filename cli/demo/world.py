@@ -25,7 +25,7 @@ from ledger.operations import Body, body_value
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Signer
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.client import NodeClient, SubmissionResult
+from node.client import NetworkStatus, NodeClient, SubmissionResult
 from node.config import ConsensusConfig
 
 _READY_S: Final = 40.0
@@ -94,6 +94,21 @@ class World:
         process = self.processes.pop(name)
         process.kill()
         process.wait()
+
+    def await_online(self, node: str, validators: int) -> NetworkStatus:
+        """Wait until a node sees that many validators online, a quorum among them.
+
+        Raises:
+            StoryError: it does not in time.
+        """
+        deadline = time.monotonic() + _READY_S
+        while True:
+            status = self.client(_AUDITOR, node).network()
+            if status.online == validators and status.quorum:
+                return status
+            if time.monotonic() > deadline:
+                raise StoryError(f"{node} sees {status.online} of {status.total} validators")
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Stop all processes."""
