@@ -14,6 +14,7 @@ import uvloop
 
 from ledger.application import Application
 from ledger.errors import LedgerError
+from ledger.fsck import open_store
 from ledger.store import Store
 from node.config import LogConfig
 from node.home import OpenedHome, open_home, replace_file
@@ -42,10 +43,15 @@ def run_node(home: Path, passphrase: str = "") -> int:
 
 def _run(opened: OpenedHome) -> int:
     try:
-        store = Store.open(opened.home.ledger)
+        found = open_store(opened.home.ledger, opened.genesis, OPERATIONS)
     except LedgerError as error:
         _log.error("cannot open the store", reason=str(error))
         return 1
+    if found.set_aside is not None:
+        _log.error("the store was damaged: set aside, synchronising anew", at=str(found.set_aside))
+    elif found.recovered:
+        _log.warning("the store was damaged: recovered, and verified from genesis on")
+    store = found.store
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
