@@ -1,0 +1,170 @@
+"""Checkpoints: what a validator signs, and how signatures of several become the network's word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
+from ledger.errors import StorageError
+from ledger.policy import policy_for
+from ledger.suite import SHA256_ED25519 as SUITE
+from ledger.validators import ValidatorSet
+from node.checkpointing import (
+    MAX_EARLY_NOTES,
+    Checkpointing,
+    CheckpointSigner,
+    CommittedCheckpoint,
+    SigningGuard,
+)
+from node.errors import InvalidPeerMessage
+from node.home import ValidatorSigners
+from node.messages import CheckpointSignatures, decode_message
+from tests.ledger.chain import members
+
+CHAIN = "jjj-0123456789abcdef0123456789abcdef"
+MEMBERS = {member.name: member for member in members()}
+VALIDATORS = ValidatorSet.of(member.validator for member in MEMBERS.values())
+POLICY = policy_for(SUITE, VALIDATORS, CHAIN)
+
+
+def committed(height: int, size: int | None = None, root: bytes = bytes(32)) -> CommittedCheckpoint:
+    checkpoint = Checkpoint(CHAIN, height if size is None else size, root)
+    return CommittedCheckpoint(height, height * 1_000, checkpoint, VALIDATORS)
+
+
+def signer(directory: Path, name: str) -> CheckpointSigner:
+    member = MEMBERS[name]
+    keys = ValidatorSigners(member.consensus, member.log, member.witness)
+    return CheckpointSigner(SUITE, name, keys, SigningGuard(directory / f"guard-{name}"))
+
+
+class Gatherer:
+    """One node's checkpointing with what it sent and recorded."""
+
+    def __init__(self, signer: CheckpointSigner | None) -> None:
+        self.sent: list[bytes] = []
+        self.recorded: list[tuple[int, SignedCheckpoint]] = []
+        self.checkpointing = Checkpointing(SUITE, CHAIN, signer, self.sent.append, self._record)
+
+    async def _record(self, height: int, signed: SignedCheckpoint) -> None:
+        self.recorded.append((height, signed))
+
+
+def signatures(directory: Path, name: str, what: CommittedCheckpoint) -> CheckpointSignatures:
+    signed = signer(directory, name).sign(what)
+    assert signed is not None
+    return CheckpointSignatures(what.height, signed.encode())
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def test_three_of_four_make_a_quorum_and_it_is_recorded_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(signer(tmp_path, "beijing"))
+        await node.checkpointing.committed(committed(5), sign=True)
+        [frame] = node.sent
+        assert decode_message(frame) == node.checkpointing._own
+        for name in ("hebei", "national", "tianjin"):
+            assert len(node.recorded) == (1 if name == "tianjin" else 0)
+            message = signatures(tmp_path, name, committed(5))
+            await node.checkpointing.received(name, message)
+        [(height, signed)] = node.recorded
+        assert height == 5
+        verdict = POLICY.check(SUITE, signed)
+        assert verdict.satisfied
+        assert verdict.time_s == 5
+
+    run(scenario)
+
+
+def test_signatures_that_come_before_the_block_wait_for_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(4), sign=False)
+        for name in ("hebei", "national", "tianjin"):
+            await node.checkpointing.received(name, signatures(tmp_path, name, committed(5)))
+        assert node.recorded == []
+        await node.checkpointing.committed(committed(5), sign=False)
+        assert [height for height, _ in node.recorded] == [5]
+
+    run(scenario)
+
+
+def test_an_idle_chain_signs_the_same_checkpoint_again_with_a_newer_time(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        for height in (5, 6):
+            again = committed(height, size=5)
+            await node.checkpointing.committed(again, sign=False)
+            for name in ("hebei", "national", "tianjin"):
+                await node.checkpointing.received(name, signatures(tmp_path, name, again))
+        times = [POLICY.check(SUITE, signed).time_s for _, signed in node.recorded]
+        assert times == [5, 6]
+
+    run(scenario)
+
+
+def test_another_root_or_a_forged_signature_is_the_peers_fault(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(5), sign=False)
+        other = signatures(tmp_path, "hebei", committed(5, root=b"\x01" * 32))
+        with pytest.raises(InvalidPeerMessage, match="another root"):
+            await node.checkpointing.received("hebei", other)
+        good = SignedCheckpoint.parse(signatures(tmp_path, "national", committed(5)).note)
+        forged = replace(good.signatures[1], signature=bytes(72))
+        note = SignedCheckpoint(good.checkpoint, (good.signatures[0], forged)).encode()
+        with pytest.raises(InvalidPeerMessage, match="bad signature"):
+            await node.checkpointing.received("national", CheckpointSignatures(5, note))
+        with pytest.raises(InvalidPeerMessage, match="not a signed checkpoint"):
+            await node.checkpointing.received("national", CheckpointSignatures(5, b"garbage"))
+        assert node.recorded == []
+
+    run(scenario)
+
+
+def test_notes_from_the_future_are_bounded_and_go_with_their_peer(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(1), sign=False)
+        for height in range(10, 10 + 3 * MAX_EARLY_NOTES):
+            await node.checkpointing.received("hebei", CheckpointSignatures(height, b"x" * 1000))
+        assert len(node.checkpointing._early["hebei"]) == MAX_EARLY_NOTES
+        node.checkpointing.forget_peer("hebei")
+        assert node.checkpointing._early == {}
+
+    run(scenario)
+
+
+def test_the_guard_signs_growing_logs_only_and_remembers_over_a_restart(tmp_path: Path) -> None:
+    first = signer(tmp_path, "beijing")
+    assert first.sign(committed(5)) is not None
+    assert first.sign(committed(6, size=5)) is not None, "the same log, later"
+    again = signer(tmp_path, "beijing")
+    assert again.sign(committed(5)) is not None
+    assert again.sign(committed(5, root=b"\x01" * 32)) is None, "another root of the same size"
+    assert again.sign(committed(4)) is None, "a smaller log"
+    assert again.sign(committed(7)) is not None
+
+
+def test_a_damaged_guard_stops_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "guard"
+    path.write_bytes(b"\x00")
+    with pytest.raises(StorageError, match="guard"):
+        SigningGuard(path)
+
+
+def test_who_is_no_validator_or_has_another_key_signs_nothing(tmp_path: Path) -> None:
+    outsider = replace(
+        committed(5),
+        validators=ValidatorSet.of(v for v in VALIDATORS if v.name != "beijing"),
+    )
+    assert signer(tmp_path, "beijing").sign(outsider) is None
