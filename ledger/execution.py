@@ -218,7 +218,7 @@ def evidence_key(validator: str, height: int) -> str:
 def _punish(
     state: State, context: BlockContext, evidence: DuplicateVoteEvidence, culprit_key: str
 ) -> None:
-    """Record evidence, and mark or remove its validator unless it has replaced that key since."""
+    """Record evidence, bar the key, and mark or remove its validator unless it has replaced that key since."""
     state.set(
         evidence_key(evidence.validator, evidence.height),
         {
@@ -227,8 +227,4 @@ def _punish(
             "recorded_height": context.height,
         },
     )
-    if any(
-        validator.name == evidence.validator and str(validator.consensus_key) == culprit_key
-        for validator in wanted_validators(state)
-    ):
-        punish_double_voting(state, evidence.validator, evidence.height, MIN_VALIDATORS)
+    punish_double_voting(state, evidence.validator, culprit_key, evidence.height, MIN_VALIDATORS)

@@ -22,6 +22,7 @@ from ledger.errors import DecodeError, InvalidKey
 from ledger.fields import Division, KeyText, Name, Slug, TimeMs, Uscc
 from ledger.limits import DEFAULT_TRANSACTION_LIFETIME_MS, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES
 from ledger.membership import (
+    AUTHORITY_ROLES,
     LEVELS,
     NATIONAL_DIVISION,
     ROLES,
@@ -29,6 +30,7 @@ from ledger.membership import (
     EnrolledKey,
     Organisation,
     initial_state,
+    lies_within,
 )
 from ledger.policy import policy_problem
 from ledger.state import State
@@ -165,9 +167,9 @@ def _check(genesis: Genesis) -> None:
         _check_organisation(one, organisations)
     authorities = [one for one in genesis.organisations if one.authority]
     _check_unique("authority of division", sorted(one.division for one in authorities))
+    _check_controllers(genesis, organisations)
     for text, enrolled in genesis.keys:
         _check_key(text, enrolled, organisations, genesis.time_ms)
-    _check_controllers(genesis, organisations)
 
 
 def _check_unique(what: str, names: Sequence[str]) -> None:
@@ -187,15 +189,20 @@ def _check_organisation(one: Organisation, organisations: Mapping[str, Organisat
             raise ValueError(f"organisation {one.uscc}: the national authority has no parent")
     elif parent is None or (one.authority and not parent.authority):
         raise ValueError(f"organisation {one.uscc}: its parent is not registered or not fit")
+    elif one.authority and not lies_within(one.division, parent.division):
+        raise ValueError(f"organisation {one.uscc}: its division is no part of its parent's")
 
 
 def _check_key(
     text: str, enrolled: EnrolledKey, organisations: Mapping[str, Organisation], time_ms: int
 ) -> None:
-    if enrolled.organisation not in organisations:
+    subject = organisations.get(enrolled.organisation)
+    if subject is None:
         raise ValueError(f"key {text}: its organisation {enrolled.organisation} is not registered")
     if not ROLES.issuperset(enrolled.roles) or list(enrolled.roles) != sorted(set(enrolled.roles)):
         raise ValueError(f"key {text}: roles are known ones, sorted, once each")
+    if not subject.authority and AUTHORITY_ROLES.intersection(enrolled.roles):
+        raise ValueError(f"key {text}: only a competent authority has approvers and governors")
     if enrolled != EnrolledKey(
         enrolled.organisation, enrolled.roles, "active", time_ms, None, None
     ):

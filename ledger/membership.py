@@ -37,6 +37,9 @@ ROLES: Final = frozenset(
     }
 )
 
+AUTHORITY_ROLES: Final = frozenset({"approver", "governor"})
+"""Roles that mean something only in a competent authority."""
+
 VALIDATORS_KEY: Final = state_key("ledger", "validators", "set")
 
 
@@ -114,6 +117,17 @@ def validator_fault_key(name: str) -> str:
     return state_key("ledger", "validator_fault", name)
 
 
+def faulty_key_key(consensus_key: str) -> str:
+    return state_key("ledger", "faulty_key", consensus_key)
+
+
+def lies_within(division: str, territory: str) -> bool:
+    """Tell whether a division is `territory` or one below it: GB/T 2260 codes go down by pairs of digits."""
+    while territory.endswith("00"):
+        territory = territory[:-2]
+    return division.startswith(territory)
+
+
 def organisation(state: StateReader, uscc: str) -> Organisation | None:
     """Return an organisation's record, or None."""
     record = _record(state, organisation_key(uscc))
@@ -142,7 +156,7 @@ def certificate_authority(state: StateReader, name: str) -> CertificateAuthority
 
 
 def certificate_authority_names(state: StateReader) -> tuple[str, ...]:
-    """Return the names of all CAs ever registered, in ascending order."""
+    """Return the names of all active CAs, in ascending order."""
     return cast("tuple[str, ...]", state.get(_CERTIFICATE_AUTHORITIES_KEY) or ())
 
 
@@ -174,6 +188,17 @@ def wanted_validators(state: StateReader) -> tuple[Validator, ...]:
     """Return the validators that the ledger wants from two heights on, sorted by name."""
     rows = cast("tuple[tuple[str, str, str, str, str], ...]", state.get(VALIDATORS_KEY))
     return tuple(Validator.from_texts(*row) for row in rows)
+
+
+def controls_validator(state: StateReader, uscc: str) -> bool:
+    """Tell whether an organisation controls a validator of the wanted set."""
+    rows = cast("tuple[tuple[str, str, str, str, str], ...]", state.get(VALIDATORS_KEY))
+    return any(controller == uscc for _, controller, *_ in rows)
+
+
+def is_faulty_key(state: StateReader, consensus_key: str) -> bool:
+    """Tell whether a consensus key is proved to have signed twice: then it never votes again."""
+    return state.get(faulty_key_key(consensus_key)) is not None
 
 
 def validator_fault(state: StateReader, name: str) -> ValidatorFault | None:
@@ -222,7 +247,7 @@ _CERTIFICATE_AUTHORITIES_KEY: Final = state_key("ledger", "certificate_authoriti
 
 
 def save_certificate_authority(state: State, record: CertificateAuthority) -> None:
-    """Write a CA's record and keep its name in the list of all."""
+    """Write a CA's record; list its name while it is active."""
     state.set(
         certificate_authority_key(record.name),
         {
@@ -231,9 +256,10 @@ def save_certificate_authority(state: State, record: CertificateAuthority) -> No
             "status": record.status,
         },
     )
-    names = certificate_authority_names(state)
-    if record.name not in names:
-        state.set(_CERTIFICATE_AUTHORITIES_KEY, tuple(sorted((*names, record.name))))
+    names = {name for name in certificate_authority_names(state) if name != record.name}
+    if record.status == "active":
+        names.add(record.name)
+    state.set(_CERTIFICATE_AUTHORITIES_KEY, tuple(sorted(names)))
 
 
 def save_wanted_validators(state: State, validators: Iterable[Validator]) -> None:
@@ -242,24 +268,29 @@ def save_wanted_validators(state: State, validators: Iterable[Validator]) -> Non
     state.set(VALIDATORS_KEY, tuple(rows))
 
 
-def punish_double_voting(state: State, name: str, evidence_height: int, minimum: int) -> bool:
-    """Mark a validator that signed twice; take it out of the wanted set if `minimum` others remain.
+def punish_double_voting(
+    state: State, name: str, consensus_key: str, evidence_height: int, minimum: int
+) -> bool:
+    """Bar a key that signed twice; take its validator out of the wanted set if `minimum` others remain.
 
-    Returns whether it leaves. Punishing an absent or already marked key again changes nothing.
+    Returns whether it leaves. A validator that has replaced that key since, or left, is not punished, and one
+    that is marked for the same key already not again; the key is barred for ever in every case.
     """
+    if not is_faulty_key(state, consensus_key):
+        state.set(faulty_key_key(consensus_key), evidence_height)
     validators = wanted_validators(state)
     culprit = next((validator for validator in validators if validator.name == name), None)
-    if culprit is None:
+    if culprit is None or str(culprit.consensus_key) != consensus_key:
         return False
     marked = validator_fault(state, name)
-    if marked is not None and marked.consensus_key == str(culprit.consensus_key):
+    if marked is not None and marked.consensus_key == consensus_key:
         return False
     leaves = len(validators) - 1 >= minimum
     state.set(
         validator_fault_key(name),
         {
             "evidence_height": evidence_height,
-            "consensus_key": str(culprit.consensus_key),
+            "consensus_key": consensus_key,
             "present": not leaves,
         },
     )

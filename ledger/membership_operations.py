@@ -1,8 +1,10 @@
 """Operations on organisations, keys and certificate authorities.
 
 Rules. A registrar of the competent authority registers the organisations of its division; an
-authority is registered by the one above it. Keys are enrolled by a registrar of their own
-organisation or of the authority above it, and prove that their owner holds them. Certificate
+authority is registered by the one above it, within its own territory. Keys are enrolled by a
+registrar of their own organisation or of the authority above it, and prove that their owner holds
+them. An organisation that controls a validator looks after its keys alone: else the authority above
+all of them could enrol itself as everybody's governor, and two thirds would be one. Certificate
 authorities are their governors' business. The validator set is in `validator_operations`.
 """
 
@@ -29,6 +31,7 @@ from ledger.fields import (
     Uscc,
 )
 from ledger.membership import (
+    AUTHORITY_ROLES,
     LEVELS,
     NATIONAL_DIVISION,
     ROLES,
@@ -40,7 +43,9 @@ from ledger.membership import (
     authority_of_division,
     certificate_authority,
     certificate_authority_names,
+    controls_validator,
     enrolled_key,
+    lies_within,
     organisation,
     save_certificate_authority,
     save_enrolled_key,
@@ -53,10 +58,10 @@ from ledger.suite import PublicKey, Signer, signed_bytes
 ENROLMENT_KIND: Final = "enrolment"
 
 MAX_CERTIFICATE_AUTHORITIES: Final = 64
-"""Two per jurisdiction during a rotation, for the largest validator set, and some room."""
+"""Active ones. Nodes look through them at every link; controllers of validators always find room."""
 
-_AUTHORITY_ROLES: Final = frozenset({"approver", "governor"})
-"""Roles that mean something only in a competent authority."""
+MAX_CERTIFICATE_AUTHORITIES_EACH: Final = 4
+"""Two for nodes of different kinds, each while it is replaced; so no organisation fills the list alone."""
 
 Roles = Annotated[tuple[str, ...], Field(min_length=1, max_length=len(ROLES))]
 
@@ -152,6 +157,11 @@ def register_organisation(
                 "ledger.organisation.parent_unfit",
                 "an authority's parent is an authority of its level or above",
             )
+        if not lies_within(body.division, parent.division):
+            raise InvalidOperation(
+                "ledger.organisation.parent_unfit",
+                f"division {body.division} is no part of its parent's, {parent.division}",
+            )
         if authority_of_division(state, body.division) is not None:
             raise InvalidOperation(
                 "ledger.organisation.authority_exists",
@@ -212,7 +222,7 @@ def enrol_key(state: State, body: EnrolKey, context: Context) -> list[Event]:
     message = enrolment_bytes(context.chain_id, body.key, body.organisation, body.roles)
     if not context.suite.verify(PublicKey.parse(body.key), message, body.possession):
         raise InvalidOperation("ledger.key.not_possessed", "the key did not sign this enrolment")
-    _require_own_or_authority(state, record, context)
+    _require_keeper_of_keys(state, record, context)
     save_enrolled_key(
         state,
         body.key,
@@ -225,15 +235,18 @@ def set_key_roles(state: State, body: SetKeyRoles, context: Context) -> list[Eve
     found = _active_key(state, body.key)
     record = _active_organisation(state, found.organisation)
     _check_roles(record, body.roles)
-    _require_own_or_authority(state, record, context)
+    _require_keeper_of_keys(state, record, context)
     save_enrolled_key(state, body.key, replace(found, roles=body.roles))
     return [_key_event("ledger.key.set_roles", body.key, found.organisation)]
 
 
 def revoke_key(state: State, body: RevokeKey, context: Context) -> list[Event]:
-    found = _active_key(state, body.key)
+    found = _enrolled_key(state, body.key)
     if body.compromised_since_ms is not None and body.compromised_since_ms > context.time_ms:
         raise InvalidOperation("ledger.key.future", "compromised_since lies in the future")
+    # A thief may revoke the key himself, to have the last word on when it was stolen: a registrar corrects that.
+    if not found.active and body.compromised_since_ms in (None, found.compromised_since_ms):
+        raise InvalidOperation("ledger.key.revoked", f"{body.key} is revoked already")
     if body.key != str(context.signer):
         record = organisation(state, found.organisation)
         assert record is not None, "keys are enrolled for registered organisations only"
@@ -241,14 +254,14 @@ def revoke_key(state: State, body: RevokeKey, context: Context) -> list[Event]:
             raise InvalidOperation(
                 "ledger.key.not_registrar", "only a registrar revokes another's key"
             )
-        _require_own_or_authority(state, record, context)
+        _require_keeper_of_keys(state, record, context)
     save_enrolled_key(
         state,
         body.key,
         replace(
             found,
             status="revoked",
-            revoked_ms=context.time_ms,
+            revoked_ms=context.time_ms if found.active else found.revoked_ms,
             compromised_since_ms=body.compromised_since_ms,
         ),
     )
@@ -262,14 +275,23 @@ def register_certificate_authority(
         raise InvalidOperation(
             "ledger.certificate_authority.exists", f"{body.name} is registered already"
         )
-    if len(certificate_authority_names(state)) >= MAX_CERTIFICATE_AUTHORITIES:
-        raise InvalidOperation(
-            "ledger.certificate_authority.too_many", "the list of authorities is full"
-        )
+    _check_room(state, context.organisation)
     save_certificate_authority(
         state, CertificateAuthority(body.name, context.organisation, body.certificate, "active")
     )
     return [Event("ledger.certificate_authority.register", {"organisation": context.organisation})]
+
+
+def _check_room(state: State, controller: str) -> None:
+    """Refuse one certificate authority too many, of this controller or in all."""
+    active = [certificate_authority(state, name) for name in certificate_authority_names(state)]
+    own = sum(one is not None and one.controller == controller for one in active)
+    full = len(active) >= MAX_CERTIFICATE_AUTHORITIES and not controls_validator(state, controller)
+    if full or own >= MAX_CERTIFICATE_AUTHORITIES_EACH:
+        raise InvalidOperation(
+            "ledger.certificate_authority.too_many",
+            f"{len(active)} certificate authorities are active, {own} of them {controller}'s",
+        )
 
 
 def revoke_certificate_authority(
@@ -295,10 +317,15 @@ def _active_organisation(state: State, uscc: str) -> Organisation:
     return found
 
 
-def _active_key(state: State, key: str) -> EnrolledKey:
+def _enrolled_key(state: State, key: str) -> EnrolledKey:
     found = enrolled_key(state, key)
     if found is None:
         raise InvalidOperation("ledger.key.unknown", f"{key} is not enrolled")
+    return found
+
+
+def _active_key(state: State, key: str) -> EnrolledKey:
+    found = _enrolled_key(state, key)
     if not found.active:
         raise InvalidOperation("ledger.key.revoked", f"{key} is revoked already")
     return found
@@ -310,7 +337,7 @@ def _check_roles(record: Organisation, roles: Sequence[str]) -> None:
     unknown = sorted(set(roles) - ROLES)
     if unknown:
         raise InvalidOperation("ledger.key.roles", f"unknown roles: {', '.join(unknown)}")
-    if not record.authority and _AUTHORITY_ROLES.intersection(roles):
+    if not record.authority and AUTHORITY_ROLES.intersection(roles):
         raise InvalidOperation(
             "ledger.key.roles", "only a competent authority has approvers and governors"
         )
@@ -325,9 +352,16 @@ def _require_authority_over(state: State, record: Organisation, context: Context
         )
 
 
-def _require_own_or_authority(state: State, record: Organisation, context: Context) -> None:
-    if context.organisation != record.uscc:
-        _require_authority_over(state, record, context)
+def _require_keeper_of_keys(state: State, record: Organisation, context: Context) -> None:
+    """Let an organisation look after its keys, and the authority above it unless it controls a validator."""
+    if context.organisation == record.uscc:
+        return
+    _require_authority_over(state, record, context)
+    if controls_validator(state, record.uscc):
+        raise InvalidOperation(
+            "ledger.key.controller",
+            f"{record.uscc} controls a validator and looks after its keys alone",
+        )
 
 
 def _organisation_event(kind: str, record: Organisation) -> Event:
@@ -341,6 +375,7 @@ def _key_event(kind: str, key: str, uscc: str) -> Event:
 _REGISTRAR: Final = frozenset({"registrar"})
 _GOVERNOR: Final = frozenset({"governor"})
 _OVER: Final = ("ledger.organisation.not_competent",)
+_KEEPER: Final = (*_OVER, "ledger.key.controller")
 _ACTIVE: Final = ("ledger.organisation.unknown", "ledger.organisation.dissolved")
 OPERATIONS: Final[tuple[OperationType, ...]] = (
     OperationType(
@@ -390,7 +425,7 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
             "ledger.key.exists",
             "ledger.key.roles",
             "ledger.key.not_possessed",
-            *_OVER,
+            *_KEEPER,
         ),
     ),
     OperationType(
@@ -399,11 +434,11 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
         SetKeyRoles,
         set_key_roles,
         _REGISTRAR,
-        (*_ACTIVE, "ledger.key.unknown", "ledger.key.revoked", "ledger.key.roles", *_OVER),
+        (*_ACTIVE, "ledger.key.unknown", "ledger.key.revoked", "ledger.key.roles", *_KEEPER),
     ),
     OperationType(
         "ledger.key.revoke",
-        "Revoke a key, one's own or as a registrar another; say since when it was compromised.",
+        "Revoke a key, one's own or as a registrar another; say, or correct, since when it was compromised.",
         RevokeKey,
         revoke_key,
         frozenset(),
@@ -412,7 +447,7 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
             "ledger.key.revoked",
             "ledger.key.future",
             "ledger.key.not_registrar",
-            *_OVER,
+            *_KEEPER,
         ),
     ),
     OperationType(

@@ -8,6 +8,7 @@ from two heights on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field
@@ -15,7 +16,9 @@ from pydantic import Field
 from ledger.errors import InvalidOperation
 from ledger.fields import KeyText, Slug
 from ledger.membership import (
+    controls_validator,
     is_authority,
+    is_faulty_key,
     save_wanted_validators,
     validator_fault,
     validator_fault_key,
@@ -24,7 +27,7 @@ from ledger.membership import (
 from ledger.operations import Body, Context, Event, OperationType
 from ledger.policy import policy_problem
 from ledger.state import State, state_key
-from ledger.validators import Validator, distribution_problem
+from ledger.validators import Validator, distribution_problem, is_quorum
 
 PROPOSAL_LIFETIME_MS: Final = 30 * 24 * 3_600_000
 """A proposed change of validators that nobody completes in 30 days is void: keys it names may be stale."""
@@ -59,8 +62,13 @@ def propose_validator(state: State, body: ProposeValidator, context: Context) ->
     )
     _changed_set(state, change, context)
     identifier = f"{context.transaction_id.hex()}-{context.operation_index}"
-    expires_ms = context.time_ms + PROPOSAL_LIFETIME_MS
-    return _count_approval(state, identifier, change, expires_ms, (context.organisation,), context)
+    proposal = _Proposal(
+        change,
+        context.time_ms + PROPOSAL_LIFETIME_MS,
+        _present_key(state, body.name),
+        (context.organisation,),
+    )
+    return _count_approvals(state, identifier, proposal, context)
 
 
 def approve_validator(state: State, body: ApproveValidator, context: Context) -> list[Event]:
@@ -69,34 +77,55 @@ def approve_validator(state: State, body: ApproveValidator, context: Context) ->
         raise InvalidOperation(
             "ledger.validator.proposal_unknown", f"no open proposal {body.proposal}"
         )
-    if context.time_ms > found["expires_ms"]:
+    proposal = _Proposal(**found)
+    if context.time_ms > proposal.expires_ms:
         raise InvalidOperation("ledger.validator.proposal_expired", "the proposal has expired")
-    if context.organisation in found["approvals"]:
+    if _present_key(state, proposal.change[1]) != proposal.present_key:
+        raise InvalidOperation(
+            "ledger.validator.proposal_stale", "the validator is not what it was when proposed"
+        )
+    if context.organisation in proposal.approvals:
         raise InvalidOperation(
             "ledger.validator.approved_already", "this organisation has approved already"
         )
-    approvals = tuple(sorted((*found["approvals"], context.organisation)))
-    return _count_approval(
-        state, body.proposal, found["change"], found["expires_ms"], approvals, context
-    )
+    if not controls_validator(state, context.organisation):
+        raise InvalidOperation(
+            "ledger.validator.not_controller", "only controllers of validators approve changes"
+        )
+    approvals = tuple(sorted((*proposal.approvals, context.organisation)))
+    return _count_approvals(state, body.proposal, replace(proposal, approvals=approvals), context)
 
 
 Change = tuple[str, str, str, str, str, str]
 """action, validator name, controller, consensus key, log key, witness key ("" where the action has none)."""
 
 
-def _count_approval(
-    state: State,
-    identifier: str,
-    change: Change,
-    expires_ms: int,
-    approvals: tuple[str, ...],
-    context: Context,
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """An open proposal. `present_key` is the validator's consensus key when it was made, "" if there was none:
+    who approved a change of that validator did not approve the same change of its successor.
+    """
+
+    change: Change
+    expires_ms: int
+    present_key: str
+    approvals: tuple[str, ...]
+
+
+def _present_key(state: State, name: str) -> str:
+    """Return the consensus key of a wanted validator, or ""."""
+    return next(
+        (str(one.consensus_key) for one in wanted_validators(state) if one.name == name), ""
+    )
+
+
+def _count_approvals(
+    state: State, identifier: str, proposal: _Proposal, context: Context
 ) -> list[Event]:
-    current = wanted_validators(state)
-    votes = sum(validator.controller in approvals for validator in current)
+    current, change = wanted_validators(state), proposal.change
+    votes = sum(validator.controller in proposal.approvals for validator in current)
     event = {"validator": change[1], "proposal": identifier}
-    if 3 * votes > 2 * len(current):
+    if is_quorum(votes, len(current)):
         save_wanted_validators(state, _changed_set(state, change, context))
         if change[0] != "remove" and validator_fault(state, change[1]) is not None:
             state.delete(validator_fault_key(change[1]))  # the faulty key is gone: see _changed_set
@@ -104,7 +133,12 @@ def _count_approval(
         return [Event("ledger.validator.change", event)]
     state.set(
         _proposal_key(identifier),
-        {"change": change, "expires_ms": expires_ms, "approvals": approvals},
+        {
+            "change": change,
+            "expires_ms": proposal.expires_ms,
+            "present_key": proposal.present_key,
+            "approvals": proposal.approvals,
+        },
     )
     return [Event("ledger.validator.propose", event)]
 
@@ -132,9 +166,10 @@ def _changed_set(state: State, change: Change, context: Context) -> tuple[Valida
         in_use = {key for validator in others for key in validator.to_texts()[2:]}
         if in_use.intersection(keys):
             raise InvalidOperation("ledger.validator.keys", "a key is another validator's")
-        fault = validator_fault(state, name)
-        if fault is not None and fault.consensus_key == consensus_key:
-            raise InvalidOperation("ledger.validator.keys", "this consensus key has signed twice")
+        if any(is_faulty_key(state, key) for key in keys):
+            raise InvalidOperation(
+                "ledger.validator.keys", "a key has signed two votes for one step"
+            )
         if target is not None and target.controller != controller:
             raise InvalidOperation(
                 "ledger.validator.controller", f"{name} is controlled by another authority"
@@ -184,7 +219,9 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
         (
             "ledger.validator.proposal_unknown",
             "ledger.validator.proposal_expired",
+            "ledger.validator.proposal_stale",
             "ledger.validator.approved_already",
+            "ledger.validator.not_controller",
             *_SET,
         ),
     ),

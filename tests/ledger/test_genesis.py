@@ -138,6 +138,15 @@ def with_key(**changes: Any) -> dict[str, EnrolledKey]:
             "division 110000",
         ),
         ({"keys": with_key(organisation=uscc("990000"))}, "not registered"),
+        (
+            {
+                "organisations": [
+                    *OTHERS,
+                    replace(BEIJING, division="110000", parent=uscc("120000")),
+                ]
+            },
+            "no part of its parent",
+        ),
         ({"keys": with_key(roles=("king",))}, "roles"),
         ({"keys": with_key(roles=("reader", "editor"))}, "roles"),
         ({"keys": with_key(status="revoked")}, "active"),

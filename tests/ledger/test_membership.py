@@ -17,8 +17,10 @@ from ledger.limits import MIN_VALIDATORS
 from ledger.membership import (
     EnrolledKey,
     Organisation,
+    certificate_authority_names,
     enrolled_key,
     initial_state,
+    lies_within,
     organisation,
     punish_double_voting,
     validator_fault,
@@ -274,6 +276,97 @@ def test_a_revoked_key_is_never_enrolled_again_nor_given_roles() -> None:
     assert refused(state, "ledger.key.revoke", revoke, by=BEIJING) == "ledger.key.revoked"
 
 
+def test_a_thief_who_revokes_a_key_does_not_have_the_last_word_on_when_it_was_stolen() -> None:
+    state = network()
+    act(state, "ledger.key.enrol", enrolment(Key(5), BEIJING, "issuer"), by=BEIJING)
+    body = {"key": str(Key(5))}
+    act(state, "ledger.key.revoke", body, by=BEIJING, roles=frozenset({"issuer"}), signer=Key(5))
+    assert refused(state, "ledger.key.revoke", body, by=BEIJING) == "ledger.key.revoked"
+    corrected = body | {"compromised_since_ms": NOW_MS - 7}
+    editor = frozenset({"editor"})
+    code = refused(state, "ledger.key.revoke", corrected, by=BEIJING, roles=editor)
+    assert code == "ledger.key.not_registrar"
+    code = refused(state, "ledger.key.revoke", corrected, by=TIANJIN)
+    assert code == "ledger.organisation.not_competent"
+    act(state, "ledger.key.revoke", corrected, by=BEIJING, time_ms=NOW_MS + 9)
+    found = enrolled_key(state, str(Key(5)))
+    assert found is not None and not found.active
+    assert (found.revoked_ms, found.compromised_since_ms) == (NOW_MS, NOW_MS - 7)
+
+
+def test_an_organisation_that_controls_a_validator_looks_after_its_keys_alone() -> None:
+    state = network()
+    act(state, "ledger.key.enrol", enrolment(Key(5), BEIJING, "governor"), by=BEIJING)
+    for kind, body in (
+        ("ledger.key.enrol", enrolment(Key(6), BEIJING, "governor")),
+        ("ledger.key.set_roles", {"key": str(Key(5)), "roles": ("reader",)}),
+        ("ledger.key.revoke", {"key": str(Key(5))}),
+    ):
+        assert refused(state, kind, body, by=NATIONAL) == "ledger.key.controller"
+        act(state, kind, body, by=BEIJING)
+    without = PROVINCES["440000"]
+    act(state, "ledger.key.enrol", enrolment(Key(7), without, "registrar"), by=NATIONAL)
+
+
+@pytest.mark.parametrize(
+    ("division", "level", "parent"),
+    [
+        ("131000", "district", TIANJIN),
+        ("500000", "municipal", BEIJING),
+        ("120100", "district", BEIJING),
+    ],
+)
+def test_an_authority_registers_no_authority_outside_its_own_territory(
+    division: str, level: str, parent: str
+) -> None:
+    body = department(
+        uscc=uscc(division, 1), level=level, division=division, parent=parent, authority=True
+    )
+    code = refused(network(), "ledger.organisation.register", body, by=parent)
+    assert code == "ledger.organisation.parent_unfit"
+
+
+@pytest.mark.parametrize(
+    ("division", "territory", "within"),
+    [
+        ("110112", "110000", True),
+        ("133100", "130000", True),
+        ("133101", "133100", True),
+        ("110112", "000000", True),
+        ("110112", "110112", True),
+        ("120000", "110000", False),
+        ("110000", "110112", False),
+        ("130100", "133100", False),
+        ("110000", "100000", False),
+    ],
+)
+def test_divisions_go_down_by_pairs_of_digits(division: str, territory: str, within: bool) -> None:
+    assert lies_within(division, territory) == within
+
+
+def test_no_governor_fills_the_list_of_certificate_authorities() -> None:
+    state = network()
+    kind, revoke = "ledger.certificate_authority.register", "ledger.certificate_authority.revoke"
+
+    def register(number: int, by: str) -> None:
+        act(state, kind, {"name": f"ca-{number}", "certificate": b"x"}, by=by)
+
+    for number in range(4):
+        register(number, BEIJING)
+    body = {"name": "one-more", "certificate": b"x"}
+    assert refused(state, kind, body, by=BEIJING) == "ledger.certificate_authority.too_many"
+    act(state, revoke, {"name": "ca-2"}, by=BEIJING)
+    assert certificate_authority_names(state) == ("ca-0", "ca-1", "ca-3")
+    act(state, kind, body, by=BEIJING)
+    for number in range(4, 64):
+        register(number, uscc("110112", number // 4))
+    assert len(certificate_authority_names(state)) == 64
+    full = {"name": "too-many", "certificate": b"x"}
+    code = refused(state, kind, full, by=uscc("110112", 99))
+    assert code == "ledger.certificate_authority.too_many"
+    act(state, kind, full, by=TIANJIN)  # it controls a validator: its nodes must get in
+
+
 def test_a_key_revokes_itself_and_a_colleagues_only_as_registrar() -> None:
     state = network()
     for seed in (5, 6):
@@ -316,8 +409,28 @@ def test_a_validator_is_admitted_by_controllers_of_more_than_two_thirds_and_not_
 def test_organisations_without_a_validator_do_not_count() -> None:
     state = network()
     act(state, "ledger.validator.propose", admission(), by=PROVINCES["440000"], transaction=9)
-    act(state, "ledger.validator.approve", {"proposal": f"{9:064x}-0"}, by=PROVINCES["310000"])
+    body = {"proposal": f"{9:064x}-0"}
+    code = refused(state, "ledger.validator.approve", body, by=PROVINCES["310000"])
+    assert code == "ledger.validator.not_controller"
+    for controller in (NATIONAL, BEIJING):
+        act(state, "ledger.validator.approve", body, by=controller)
     assert len(wanted_validators(state)) == 4
+
+
+@pytest.mark.parametrize("action", ["remove", "replace"])
+def test_approvals_of_a_change_do_not_outlive_the_keys_that_they_were_for(action: str) -> None:
+    state = network(5)
+    first = {"action": action, "name": "v2"} | (
+        {} if action == "remove" else admission("v2", 3000) | {"action": action}
+    )
+    act(state, "ledger.validator.propose", first, by=TIANJIN, transaction=8)
+    second = admission("v2") | {"action": "replace"}
+    act(state, "ledger.validator.propose", second, by=TIANJIN, transaction=9)
+    for controller in (NATIONAL, BEIJING, PROVINCES["130000"]):
+        act(state, "ledger.validator.approve", {"proposal": f"{9:064x}-0"}, by=controller)
+    stale = {"proposal": f"{8:064x}-0"}
+    code = refused(state, "ledger.validator.approve", stale, by=NATIONAL)
+    assert code == "ledger.validator.proposal_stale"
 
 
 @pytest.mark.parametrize(
@@ -350,34 +463,52 @@ def test_a_proposal_expires() -> None:
     assert code == "ledger.validator.proposal_expired"
 
 
+def consensus_key(state: Overlay, name: str) -> str:
+    return next(str(v.consensus_key) for v in wanted_validators(state) if v.name == name)
+
+
 def test_double_voting_removes_a_validator_only_while_four_remain() -> None:
     state = network(5)
-    assert punish_double_voting(state, "v2", 8, MIN_VALIDATORS)
+    key = consensus_key(state, "v2")
+    assert punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS)
     assert "v2" not in [validator.name for validator in wanted_validators(state)]
-    assert not punish_double_voting(state, "v2", 8, MIN_VALIDATORS), "it is gone already"
-    assert not punish_double_voting(state, "v3", 9, MIN_VALIDATORS)
+    assert not punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS), "it is gone already"
+    key = consensus_key(state, "v3")
+    assert not punish_double_voting(state, "v3", key, 9, MIN_VALIDATORS)
     mark = validator_fault(state, "v3")
     assert mark is not None and mark.present
     assert len(wanted_validators(state)) == 4
 
 
+def test_evidence_against_a_key_that_has_been_replaced_bars_only_that_key() -> None:
+    state = network(5)
+    old = str(Key(7777))
+    assert not punish_double_voting(state, "v2", old, 8, MIN_VALIDATORS)
+    assert validator_fault(state, "v2") is None and len(wanted_validators(state)) == 5
+    back = admission("v2") | {"action": "replace", "consensus_key": old}
+    assert refused(state, "ledger.validator.propose", back, by=TIANJIN) == "ledger.validator.keys"
+
+
 def test_a_key_that_signed_twice_does_not_come_back() -> None:
     state = network(5)
-    culprit = next(v for v in wanted_validators(state) if v.name == "v2")
-    punish_double_voting(state, "v2", 8, MIN_VALIDATORS)
-    back = admission("v2") | {"consensus_key": str(culprit.consensus_key)}
-    code = refused(state, "ledger.validator.propose", back, by=TIANJIN)
-    assert code == "ledger.validator.keys"
+    key = consensus_key(state, "v2")
+    punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS)
+    for name in ("v2", "under-another-name"):
+        back = admission(name) | {"consensus_key": key}
+        code = refused(state, "ledger.validator.propose", back, by=TIANJIN)
+        assert code == "ledger.validator.keys"
     act(state, "ledger.validator.propose", admission("v2"), by=TIANJIN, transaction=9)
     for controller in (NATIONAL, BEIJING, PROVINCES["130000"]):
         if len(wanted_validators(state)) == 4:
             act(state, "ledger.validator.approve", {"proposal": f"{9:064x}-0"}, by=controller)
     assert len(wanted_validators(state)) == 5 and validator_fault(state, "v2") is None
+    back = admission("v2", 3000) | {"action": "replace", "consensus_key": key}
+    assert refused(state, "ledger.validator.propose", back, by=TIANJIN) == "ledger.validator.keys"
 
 
 def test_a_replaced_key_clears_the_mark_of_double_voting() -> None:
     state = network()
-    punish_double_voting(state, "v1", 8, MIN_VALIDATORS)
+    punish_double_voting(state, "v1", consensus_key(state, "v1"), 8, MIN_VALIDATORS)
     change = admission("v1") | {"action": "replace"}
     act(state, "ledger.validator.propose", change, by=BEIJING, transaction=9)
     for controller in (NATIONAL, TIANJIN):
