@@ -273,7 +273,7 @@ class NodeClient:
             response = self._http.request(
                 method,
                 path,
-                params=wanted,
+                params=wanted or None,
                 json=body,
                 headers=sent,
                 timeout=max(self._timeout_s, wait_s + _GRACE_S),

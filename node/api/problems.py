@@ -27,6 +27,13 @@ _TITLES = {
     503: "Not available now",
 }
 
+_CODES = {
+    400: "invalid_input",
+    404: "no_such_resource",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
 
 def problem(status: int, code: str, detail: str) -> ApiProblem:
     """Return the error that becomes a problem response."""
@@ -61,7 +68,7 @@ def install(app: FastAPI) -> None:
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        code = _CODES.get(error.status_code, "refused")
         return problem_response(error.status_code, code, str(error.detail))
 
     app.add_exception_handler(ApiProblem, api_problem)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from node.api import (
     directory,
@@ -41,16 +42,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class _TooLarge(Exception):
-    """A body without a declared length grew beyond the bound."""
-
-
 class BodyLimit:
     """Refuses request bodies beyond a bound, by their declared length or as they arrive."""
 
     def __init__(self, app: AsgiApp, max_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._text = f"a request's body has at most {max_bytes} bytes; send several requests"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,17 +65,13 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise _TooLarge
+                raise HTTPException(413, self._text)
             return message
 
-        try:
-            await self._app(scope, bounded, send)
-        except _TooLarge:
-            await self._refuse(scope, receive, send)
+        await self._app(scope, bounded, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        text = f"a request's body has at most {self._max_bytes} bytes; send several requests"
-        await problem_response(413, "body_too_large", text)(scope, receive, send)
+        await problem_response(413, "body_too_large", self._text)(scope, receive, send)
 
 
 def create_api(services: Services) -> FastAPI:

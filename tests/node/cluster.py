@@ -1,0 +1,115 @@
+"""A whole network in one process: real nodes, real TLS, real stores, one event loop on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cli.network_setup import Network, create_network
+from ledger.codec import Value
+from ledger.keyfile import load_key
+from ledger.keys import SoftwareSigner
+from ledger.store import Store
+from ledger.suite import SHA256_ED25519
+from ledger.transactions import Operation, Transaction, sign_transaction
+from node.client import NodeClient, SubmissionResult
+from node.config import ConsensusConfig
+from node.home import open_home
+from node.main import open_application
+from node.node import Node
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until a condition holds; the deadline is generous, the test ends as soon as it can."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not hold in time"
+        time.sleep(0.02)
+
+
+class Cluster:
+    """All nodes of a sample network; use it as a context manager."""
+
+    def __init__(self, directory: Path, consensus: ConsensusConfig | None = None) -> None:
+        self.network: Network = create_network(directory, consensus=consensus)
+        self.nodes: dict[str, Node] = {}
+        self._stores: dict[str, Store] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Cluster:
+        self._thread.start()
+        for place in self.network.nodes:
+            self.start(place.name)
+        for place in self.network.nodes:
+            with self.client(place.name) as client:
+                eventually(lambda client=client: client.ready()[0])  # type: ignore[misc]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in tuple(self.nodes):
+            self.stop(name)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def start(self, name: str) -> None:
+        self._call(lambda: self._start(name))
+
+    def _start(self, name: str) -> None:
+        opened = open_home(self.network.node_home(self.network.node(name)))
+        store = Store.open(opened.home.ledger)
+        node = Node(opened, store, open_application(opened, store))
+        self.nodes[name], self._stores[name] = node, store
+        self._tasks[name] = self._loop.create_task(node.run(), name=name)
+
+    def stop(self, name: str) -> None:
+        """End a node as a signal would."""
+
+        async def end() -> None:
+            task = self._tasks.pop(name)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled(), task.exception()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(20)
+        self.nodes.pop(name)
+        self._stores.pop(name).close()
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def client(self, name: str, profile: str | None = None) -> NodeClient:
+        signer = None if profile is None else self.key(profile)
+        return NodeClient(self.network.node(name).api, signer=signer)
+
+    def key(self, profile: str) -> SoftwareSigner:
+        return load_key(self.network.directory / "keys" / f"{profile}.key", "")
+
+    def transaction(self, profile: str, *operations: tuple[str, dict[str, Value]]) -> Transaction:
+        return sign_transaction(
+            SHA256_ED25519,
+            self.key(profile),
+            self.network.chain_id,
+            [Operation(kind, body) for kind, body in operations],
+            valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
+            nonce=os.urandom(16),
+        )
+
+    def submit(
+        self, node: str, profile: str, *operations: tuple[str, dict[str, Value]]
+    ) -> SubmissionResult:
+        with self.client(node) as client:
+            [result] = client.submit([self.transaction(profile, *operations).raw], wait="proven")
+        return result
