@@ -35,7 +35,7 @@ demo: $(INSTALLED) ## Run the demonstration: four jurisdictions record, prove an
 	@$(BIN)/mulu demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests.
-	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and generated documents.
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.connection import Connection, connect, operation, passphrase_of
+from cli.offline import forbid_sockets
 from cli.options import (
     JsonOption,
     KeyOption,
@@ -33,8 +34,10 @@ from cli.window import (
     record_operation,
     show_request,
 )
+from ledger.errors import DecodeError, InvalidSignature
 from ledger.keyfile import load_sealing_key
 from ledger.keys import SealingKey
+from ledger.suite import SHA256_ED25519
 from licenses.issuance import HolderOffer, license_randomness, prepare_license, read_package
 from licenses.models import (
     STATUS_NAMES,
@@ -480,6 +483,8 @@ def verify_license(
 
     Exit codes: 0 valid, 1 not valid, 2 unreadable input, 3 could not be established.
     """
+    if offline:
+        forbid_sockets()
     text = None if credential is None else _read_text(credential)
     if text is None and handle is None and bundle is None:
         raise CommandError("nothing to verify", hint="Give a credential, --handle or --bundle.")
@@ -505,8 +510,6 @@ def verify_license(
             code="no_policy",
             exit_code=ExitCode.NOT_ESTABLISHED,
         )
-    from ledger.suite import SHA256_ED25519
-
     report = verify(SHA256_ED25519, load_policy(anchor), question, credential=text, bundle=data)
     show_report(report, as_json)
     raise typer.Exit(int(report.exit_code))
@@ -622,8 +625,6 @@ def _read_text(path: Path) -> str:
 
 def _fetch_bundle(connection: Connection, text: str | None, handle: str | None) -> bytes | None:
     """Return the evidence on a license; None where the credential is unreadable and so names no license."""
-    from ledger.errors import DecodeError, InvalidSignature
-
     if handle is None:
         try:
             handle = read_package(connection.suite, text or "").handle.hex()

@@ -9,7 +9,7 @@ from ledger.bundle import Bundle
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DecodeError, InvalidProof
 from ledger.light import NotEstablishedError, VerifiedBundle, open_bundle
-from ledger.policy import Policy
+from ledger.policy import NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
 from ledger.transactions import decode_transaction
@@ -17,17 +17,31 @@ from node.client import TransactionView
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file.
+    """Read a policy file. One that asks for no quorum establishes nothing: a log signature is one validator's word.
 
     Raises:
-        CommandError: missing or malformed.
+        CommandError: missing or malformed (exit 2), or without a quorum (exit 3).
     """
     try:
-        return Policy.parse(SHA256_ED25519, path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    lines = [line.split() for line in data.splitlines()]
+    states_quorum = any(line[:1] == [b"quorum"] for line in lines)
+    try:
+        policy = Policy.parse(
+            SHA256_ED25519, data if states_quorum else data.rstrip() + b"\nquorum none\n"
+        )
     except DecodeError as error:
         raise CommandError(f"{path} is not a policy file: {error}") from None
+    if policy.quorum == NO_QUORUM:
+        raise CommandError(
+            f"{path} asks for no quorum of validators, so nothing can be established",
+            hint="Use the network's policy.txt, or get one: GET /v1/policy of a member that you trust.",
+            code="no_quorum",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+        )
+    return policy
 
 
 def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:

@@ -1,0 +1,206 @@
+"""Commands against a running network: what an officer does in a day, and what is said when validators are gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.demo import content
+from cli.main import run
+from cli.network_setup import Network, load_network
+from cli.processes import running_process, stop_process
+
+DEPARTMENT = content.DEPARTMENT.uscc
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    home = tmp_path_factory.mktemp("running") / "home"
+    assert run(["network", "init", "--home", str(home)]) == 0
+    network = load_network(home)
+    try:
+        assert run(["network", "start", "--home", str(home), "--timeout", "90"]) == 0
+        yield network
+    finally:
+        for place in network.nodes:
+            process_id = running_process(network.node_home(place))
+            if process_id is not None:
+                stop_process(process_id)
+
+
+class Shell:
+    """Runs commands in this process, as somebody of the sample network."""
+
+    def __init__(self, network: Network, capsys: pytest.CaptureFixture[str]) -> None:
+        self.network = network
+        self._capsys = capsys
+
+    def __call__(self, *words: str, profile: str = "", expect: int = 0) -> Any:
+        """Run a command with --json and return its answer."""
+        self._capsys.readouterr()
+        who = ("--profile", profile) if profile else ()
+        code = run([*words, *who, "--json"])
+        out, err = self._capsys.readouterr()
+        assert code == expect, out + err
+        return json.loads(out)
+
+    def eventually(self, *words: str, profile: str, holds: Any) -> Any:
+        """Run a reading command until its answer holds."""
+        deadline = time.monotonic() + 20
+        while True:
+            answer = self(*words, profile=profile)
+            if holds(answer) or time.monotonic() > deadline:
+                assert holds(answer), answer
+                return answer
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def shell(
+    network: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    monkeypatch.setenv("MULU_HOME", str(network.directory))
+    capsys.readouterr()
+    return Shell(network, capsys)
+
+
+def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path: Path) -> None:
+    statement = tmp_path / "statement.txt"
+    statement.write_text(content.statement(), "utf-8")
+    words = ("directory", "import", "--statement", str(statement), "--department", DEPARTMENT)
+    answer = shell(*words, profile="tongzhou-editor")
+    assert len(answer["transactions"]) == 1
+    again = shell(*words, profile="tongzhou-editor", expect=1)
+    assert again["error"]["code"] == "directory.entry.pending"
+    mine = shell(
+        *("directory", "approve", "responsibility", f"{DEPARTMENT}-1"),
+        profile="tongzhou-editor",
+        expect=1,
+    )
+    assert mine["error"]["code"] == "role_missing"
+    shell.eventually(
+        *("directory", "list", "responsibility", "--owner", DEPARTMENT),
+        profile="tongzhou-approver",
+        holds=lambda page: len(page["items"]) == 8,
+    )
+    approved = shell("directory", "approve", "responsibility", "--all", profile="tongzhou-approver")
+    assert len(approved["approved"]) == 8
+    shown = shell.eventually(
+        *("directory", "show", "responsibility", f"{DEPARTMENT}-4"),
+        profile="national-auditor",
+        holds=lambda entry: entry["status"] == "effective",
+    )
+    assert shown["title"] == "Disclosure of information"
+    proven = shell("tx", "wait", approved["transactions"][0], profile="national-auditor")
+    assert proven["verified"]
+    findings = shell("directory", "check", "--department", DEPARTMENT, expect=1)
+    assert findings["findings"]
+
+
+def test_people_see_tables_with_chinese_text(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["org", "list", "--profile", "national-auditor"]) == 0
+    assert "通州区政务服务和数据管理局" in capsys.readouterr().out
+
+
+def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> None:
+    key = tmp_path / "new.key"
+    made = shell("keys", "new", str(key), "--unencrypted")
+    shell(
+        *("org", "enrol", DEPARTMENT, "--new-key", str(key), "--role", "reader"),
+        profile="tongzhou-registrar",
+    )
+    node = shell.network.node("beijing").api
+    assert shell("org", "show", DEPARTMENT, "--node", node, "--key", str(key))["uscc"] == DEPARTMENT
+    shell("org", "revoke", made["public_key"], profile="tongzhou-registrar")
+    refused = shell("org", "show", DEPARTMENT, "--node", node, "--key", str(key), expect=1)
+    assert refused["error"]["code"] == "key_not_enrolled"
+
+
+def test_a_wallet_answers_a_window(shell: Shell, tmp_path: Path) -> None:
+    wallet = ("--wallet", str(tmp_path / "wallet"))
+    beijing = shell.network.node("beijing").api
+    policy = str(shell.network.directory / "policy.txt")
+    shell("wallet", "init", "--node", beijing, "--policy", policy, "--unprotected", *wallet)
+    shell(
+        *("license", "type", "define", content.LICENSE_TYPE, "--name", "居住证"),
+        *("--holder", "person", "--field", "holder_name=姓名"),
+        profile="residence-ministry",
+    )
+    shell(
+        *("license", "accredit", content.LICENSE_TYPE, content.ISSUER.uscc),
+        *("--from", "2026-01-01"),
+        profile="residence-ministry",
+    )
+    offer = shell("wallet", "offer", content.ISSUER.uscc, *wallet)["offer"]
+    package = tmp_path / "permit.json"
+    issued = shell(
+        *("license", "issue", "--type", content.LICENSE_TYPE, "--issuer", content.ISSUER.uscc),
+        *("--serial", content.SERIAL, "--field", "holder_name=李明", "--offer", offer),
+        *("--out", str(package)),
+        profile="beijing-issuer",
+    )
+    assert shell("wallet", "add", str(package), *wallet)["handle"] == issued["handle"]
+    (held,) = shell("wallet", "list", *wallet)["licenses"]
+    assert held["fields"] == {"holder_name": "李明"}
+    shell("tx", "wait", issued["transaction"], profile="national-auditor")
+    report = shell("license", "verify", str(package), profile="national-auditor")
+    assert report["result"] == "valid"
+    shell("license", "withhold", issued["handle"], "--reason", "test", profile="beijing-issuer")
+    status = shell.eventually(
+        *("license", "status", issued["handle"]),
+        profile="beijing-issuer",
+        holds=lambda record: record["status"] == "02",
+    )
+    assert [change["status"] for change in status["history"]] == ["01", "02"]
+
+
+def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
+    unknown = shell("directory", "show", "matter", content.MATTER, expect=1)
+    assert unknown["error"]["code"] == "entry_unknown"
+    assert shell("tx", "show", "0" * 64, expect=1)["error"]["message"]
+    assert shell("license", "status", "0" * 64, expect=1)["error"]["code"] == "license_unknown"
+
+
+def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
+    shell: Shell,
+) -> None:
+    network = shell.network
+    victims = [network.node("hebei"), network.node("national")]
+    for place in victims:
+        process_id = running_process(network.node_home(place))
+        assert process_id is not None
+        os.kill(process_id, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while run(["network", "status"]) != 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    status = shell("network", "status", expect=3)
+    assert (status["online"], status["total"], status["quorum"]) == (2, 4, False)
+    words = (
+        *("org", "register", "12110112MB1A001404", "--name", "通州区档案馆 Archive"),
+        *("--level", "district", "--division", "110112", "--parent", "11110112MB1A00052Q"),
+    )
+    started = time.monotonic()
+    refused = shell(*words, profile="tongzhou-registrar", expect=3)
+    assert time.monotonic() - started < 30
+    assert refused["error"]["code"] == "not_committed"
+    assert shell("network", "start", "--timeout", "90")["started"] == ["hebei", "national"]
+    found = shell.eventually(
+        "network", "status", profile="", holds=lambda answer: answer["online"] == 4
+    )
+    assert found["quorum"] is True
+    committed = shell(
+        *("org", "register", "12110112MB1A001329", "--name", "通州区政务服务大厅 Hall"),
+        *("--level", "district", "--division", "110112", "--parent", "11110112MB1A00052Q"),
+        profile="tongzhou-registrar",
+    )
+    shown = shell("tx", "wait", committed["transaction"], profile="hebei-registrar")
+    assert shown["verified"]
