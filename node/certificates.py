@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -137,9 +138,35 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
 def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bool:
     try:
         certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority.certificate))
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
+
+
+def usable_authorities(
+    registered: Iterable[TrustedAuthority],
+) -> tuple[tuple[TrustedAuthority, ...], tuple[str, ...]]:
+    """Return the authorities that links may chain to, and the names of those to leave out.
+
+    The ledger takes any bytes for a certificate: whether they are one is nothing that all validators' libraries agree
+    on for ever. So what is unreadable is left out here, where it must not stop a node. So is an authority with the
+    subject of an earlier one of another controller: issuers are found by subject, and its nodes would be cut off.
+    """
+    usable: list[TrustedAuthority] = []
+    left_out: list[str] = []
+    owners: dict[bytes, str] = {}
+    for one in registered:
+        try:
+            subject = x509.load_der_x509_certificate(one.certificate).subject.public_bytes()
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=one.certificate)
+        except (ValueError, ssl.SSLError):
+            left_out.append(one.name)
+            continue
+        if owners.setdefault(subject, one.controller) == one.controller:
+            usable.append(one)
+        else:
+            left_out.append(one.name)
+    return tuple(usable), tuple(left_out)
 
 
 def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:

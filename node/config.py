@@ -51,7 +51,6 @@ class ApiConfig(_Table):
     listen_port: Port = 0
     tls_certificate: str | None = None
     tls_key: str | None = None
-    requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
     max_event_streams: Annotated[int, Field(ge=0, le=10_000)] = 64
 
 
@@ -73,10 +72,14 @@ class MempoolConfig(_Table):
 
 
 class SessionsConfig(_Table):
-    """One-time-code sessions; `digit` is the first digit of every code and names the jurisdiction."""
+    """One-time-code sessions; `digit` is the first digit of every code and names the jurisdiction.
+
+    Anybody may open a session, so one network address opens `max_opened_per_minute` at most.
+    """
 
     digit: Annotated[int, Field(ge=0, le=9)] = 0
     max_open: Annotated[int, Field(ge=1)] = 10_000
+    max_opened_per_minute: Annotated[int, Field(ge=1)] = 600
 
 
 class IndexConfig(_Table):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 import structlog
 import uvloop
@@ -21,6 +23,9 @@ from node.home import OpenedHome, open_home, replace_file
 from node.node import Node
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S
+
+DESCRIPTORS: Final = 16_384
+"""Connections of clients and peers, the database's tables, and what unfinished handshakes hold for seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +60,7 @@ def _run(opened: OpenedHome) -> int:
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_descriptor_limit()
     try:
         application = open_application(opened, store)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -65,6 +71,14 @@ def _run(opened: OpenedHome) -> int:
     finally:
         store.close()
         opened.home.process_id.unlink(missing_ok=True)
+
+
+def _raise_descriptor_limit() -> None:
+    """Have room for the database's files beside many connections, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def open_application(opened: OpenedHome, store: Store) -> Application:

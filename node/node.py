@@ -28,7 +28,13 @@ from ledger.membership import certificate_authority, certificate_authority_names
 from ledger.store import Store
 from node.api.server import serve_api
 from node.block_sync import BlockSync, collect_blocks
-from node.certificates import EXPIRY_WARNING_DAYS, TrustedAuthority, certificate_der, expires_at
+from node.certificates import (
+    EXPIRY_WARNING_DAYS,
+    TrustedAuthority,
+    certificate_der,
+    expires_at,
+    usable_authorities,
+)
 from node.checkpointing import (
     Checkpointing,
     CheckpointSigner,
@@ -202,6 +208,13 @@ class Node:
             self._intake.resend_overdue()
             if not self._runner.in_round:
                 await self._storage_worker.run(self._application.save_checkpoints)
+                self._ask_for_checkpoint()
+
+    def _ask_for_checkpoint(self) -> None:
+        """Ask for signatures that a broken link has swallowed: an idle chain brings no newer ones for minutes."""
+        proven, size = self._application.proven(), self._application.tip.log.size
+        if proven is None or proven.size < size:
+            self._network.broadcast(GetCheckpoint().encode(), Priority.SYNC)
 
     async def _watch_certificate(self) -> None:
         """Warn weeks before our certificate expires."""
@@ -264,7 +277,10 @@ class Node:
             for one in found
             if one is not None and one.status == "active"
         )
-        return Membership(registered + self._extra_authorities, tip.validators)
+        usable, left_out = usable_authorities(registered)
+        if left_out:
+            _log.warning("certificate authorities left out", names=left_out)
+        return Membership(usable + self._extra_authorities, tip.validators)
 
     # --- links -----------------------------------------------------------------------------------
 

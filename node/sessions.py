@@ -59,18 +59,22 @@ class Sessions:
         self._max_open = config.max_open
         self._relayed: dict[str, _Relayed] = {}
         self._by_code: dict[str, str] = {}
+        self._max_opened = config.max_opened_per_minute
+        self._opened: dict[str, int] = {}
+        self._minute = 0
         self.changed = Signal()
 
     def __len__(self) -> int:
         return len(self._relayed)
 
-    def open(self, sealing_key: bytes) -> Opened:
-        """Open a session for a wallet.
+    def open(self, sealing_key: bytes, address: str) -> Opened:
+        """Open a session for a wallet at a network address.
 
         Raises:
-            SessionError: too many are open, or not a sealing key.
+            SessionError: too many are open, or were opened from there, or not a sealing key.
         """
         self._expire()
+        self._count(address)
         if len(self._relayed) >= self._max_open:
             raise SessionError("session.full", "too many open sessions; try again in a minute")
         opened = self._table.open(_clock_ms(), sealing_key)
@@ -128,6 +132,17 @@ class Sessions:
             return self._table.request(now_ms, _wallet(relayed, secret))
         window = _window(relayed, operator)
         return self._table.answer(now_ms, window) if slot == "consent" else relayed.disclosure
+
+    def _count(self, address: str) -> None:
+        """Count a session opened from an address in this minute."""
+        minute = _clock_ms() // 60_000
+        if minute != self._minute:
+            self._minute = minute
+            self._opened.clear()
+        count = self._opened.get(address, 0)
+        if count >= self._max_opened:
+            raise SessionError("session.limited", "too many sessions from here; wait a minute")
+        self._opened[address] = count + 1
 
     def _answer(self, relayed: _Relayed) -> bytes | None:
         if relayed.window_token is None:

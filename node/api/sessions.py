@@ -7,7 +7,7 @@ import binascii
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from licenses.session import MAX_SEALED_BYTES, SessionError
@@ -47,9 +47,10 @@ def _problem(error: SessionError) -> ApiProblem:
 
 
 @router.post("", summary="Open a session (wallet)", status_code=201)
-async def open_session(services: Node, body: OpenSession) -> dict[str, Any]:
+async def open_session(services: Node, request: Request, body: OpenSession) -> dict[str, Any]:
+    address = "" if request.client is None else request.client.host
     try:
-        opened = services.sessions.open(bytes.fromhex(body.sealing_key))
+        opened = services.sessions.open(bytes.fromhex(body.sealing_key), address)
     except SessionError as error:
         raise _problem(error) from None
     return {

@@ -365,7 +365,8 @@ def test_events_come_as_they_are_proven_and_can_be_filtered(
         "national", "tongzhou-editor", ("directory.instrument.publish", rule("events"))
     )
     assert result.index is not None
-    eventually(lambda: auditor.network().checkpoint_size > result.index)
+    index = result.index
+    eventually(lambda: auditor.network().checkpoint_size > index)
     kinds = ("directory.instrument.publish",)
     event = next(iter(auditor.events(after=before - 1, kinds=kinds)))
     assert (event.index, event.kind, event.data["id"]) == (result.index, "transaction", result.id)

@@ -18,6 +18,7 @@ from node.certificates import (
     identify,
     issue_node_certificate,
     pem_bundle,
+    usable_authorities,
 )
 from node.errors import InvalidCertificate
 
@@ -64,6 +65,34 @@ def test_openssl_takes_certificate_key_and_authorities(tmp_path: Path) -> None:
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(cadata=pem_bundle(TRUSTED))
     assert len(context.get_ca_certs()) == 2
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [b"x", b"\x30\x00", BEIJING.certificate_der[:-1], BEIJING.certificate_der + b"\0"],
+)
+def test_a_registered_certificate_that_is_none_is_left_out_and_stops_nothing(
+    certificate: bytes,
+) -> None:
+    broken = TrustedAuthority("a", "X", certificate)
+    assert usable_authorities((broken, *TRUSTED)) == (TRUSTED, ("a",))
+    issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
+    with pytest.raises(InvalidCertificate):
+        identify(issued.certificate_der, (broken,))
+
+
+def test_who_registers_anothers_authority_or_subject_cuts_nobody_off() -> None:
+    impostor = create_certificate_authority("beijing-ca", now=NOW)
+    copies = (
+        TrustedAuthority("a-copy", "X", BEIJING.certificate_der),
+        TrustedAuthority("a-double", "X", impostor.certificate_der),
+    )
+    usable, left_out = usable_authorities((*TRUSTED, *copies))
+    assert (usable, left_out) == (TRUSTED, ("a-copy", "a-double"))
+    issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
+    assert identify(issued.certificate_der, usable).controller == "B"
+    renewed = TrustedAuthority("beijing-ca-2", "B", impostor.certificate_der)
+    assert usable_authorities((*TRUSTED, renewed))[1] == ()
 
 
 def test_the_expiry_is_told() -> None:
