@@ -156,7 +156,7 @@ def certificate_authority(state: StateReader, name: str) -> CertificateAuthority
 
 
 def certificate_authority_names(state: StateReader) -> tuple[str, ...]:
-    """Return the names of all active CAs, in ascending order."""
+    """Return the names of all active CAs, in the order in which they were registered."""
     return cast("tuple[str, ...]", state.get(_CERTIFICATE_AUTHORITIES_KEY) or ())
 
 
@@ -256,10 +256,10 @@ def save_certificate_authority(state: State, record: CertificateAuthority) -> No
             "status": record.status,
         },
     )
-    names = {name for name in certificate_authority_names(state) if name != record.name}
+    names = tuple(name for name in certificate_authority_names(state) if name != record.name)
     if record.status == "active":
-        names.add(record.name)
-    state.set(_CERTIFICATE_AUTHORITIES_KEY, tuple(sorted(names)))
+        names += (record.name,)
+    state.set(_CERTIFICATE_AUTHORITIES_KEY, names)
 
 
 def save_wanted_validators(state: State, validators: Iterable[Validator]) -> None:

@@ -124,7 +124,7 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise InvalidCertificate("the certificate cannot be read") from None
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise InvalidCertificate("the certificate does not name exactly one node")
@@ -138,7 +138,7 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
 def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bool:
     try:
         certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority.certificate))
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, ValueError, TypeError):
         return False
     return True
 
@@ -159,7 +159,7 @@ def usable_authorities(
         try:
             subject = x509.load_der_x509_certificate(one.certificate).subject.public_bytes()
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=one.certificate)
-        except (ValueError, ssl.SSLError):
+        except (ValueError, x509.InvalidVersion, ssl.SSLError):
             left_out.append(one.name)
             continue
         if owners.setdefault(subject, one.controller) == one.controller:
