@@ -68,6 +68,12 @@ from node.signal import Signal
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
+FAR_BEHIND: Final = 16
+"""Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
+
+MAX_UNCHECKPOINTED: Final = 16
+"""Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
+
 CERTIFICATE_CHECK_S: Final = 12 * 3600.0
 
 _MEMBERSHIP_KEYS: Final = ("ledger/certificate_authorit", "ledger/validators/")
@@ -87,6 +93,7 @@ class Node:
         gate = Gate(self._app_worker)
         self._storage_worker = Worker("storage")
         self._extra_authorities = _configured_authorities(opened)
+        self._uncheckpointed: asyncio.Queue[CommittedCheckpoint] = asyncio.Queue()
         self._mempool = Mempool(config.mempool.max_bytes, config.mempool.max_count)
         self._outcomes = Outcomes()
         self._proven_signal = Signal()
@@ -175,6 +182,7 @@ class Node:
                 tasks.create_task(self._runner.run(), name="runner")
                 tasks.create_task(self._sync.run(), name="block-sync")
                 tasks.create_task(self._index.run(), name="index")
+                tasks.create_task(self._checkpoint(), name="checkpoints")
                 tasks.create_task(self._maintain(), name="maintenance")
                 tasks.create_task(self._watch_certificate(), name="certificate")
                 tasks.create_task(serve_api(self._services), name="api")
@@ -248,9 +256,16 @@ class Node:
             app_hash=tip.app_hash.hex()[:16],
             fetched=fetched,
         )
-        # While far behind, older heights have their quorum already: only the newest is signed.
-        sign = not fetched or self._sync.target <= tip.height
-        await self._checkpointing.committed(self._tip_checkpoint(), sign=sign)
+        self._uncheckpointed.put_nowait(self._tip_checkpoint())
+
+    async def _checkpoint(self) -> None:
+        """Sign and gather the checkpoint of each commit, beside consensus, which does not wait for it."""
+        while True:
+            committed = await self._uncheckpointed.get()
+            # While far behind, older heights have their quorum already: only the newest is signed.
+            behind = self._sync.target - committed.height
+            newest = self._uncheckpointed.qsize() < MAX_UNCHECKPOINTED
+            await self._checkpointing.committed(committed, sign=newest and behind < FAR_BEHIND)
 
     async def _record(self, height: int, signed: SignedCheckpoint) -> None:
         try:

@@ -74,8 +74,9 @@ from node.messages import ConsensusPayload, Priority
 from node.peers import PeerNetwork
 from node.workers import Gate, Worker
 
-MAX_QUEUED_MESSAGES: Final = 1_024
-"""Peer messages that may wait for the runner; when they do, links are read no further."""
+MAX_QUEUED_MESSAGES: Final = 16
+"""Messages of one peer that may wait for the runner; when they do, its link is read no further. Bodies have up to
+4 MiB each."""
 
 KEPT_BLOCKS: Final = 8
 """Decoded blocks kept between receipt, validation and decision."""
@@ -106,6 +107,7 @@ class PeerSaid:
 
     peer: str
     message: Message
+    slots: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class Runner:
             precommit_ms=config.precommit_timeout_ms,
         )
         self._queue: asyncio.Queue[Queued] = asyncio.Queue()
-        self._slots = asyncio.Semaphore(MAX_QUEUED_MESSAGES)
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
         self._blocks: OrderedDict[bytes, tuple[bytes, Block]] = OrderedDict()  # id: body, block
@@ -210,9 +212,12 @@ class Runner:
         return driver is not None and driver.started and not driver.decided
 
     async def peer_said(self, peer: str, message: Message) -> None:
-        """Queue a peer's message; waits while too many are queued."""
-        await self._slots.acquire()
-        self._queue.put_nowait(PeerSaid(peer, message))
+        """Queue a peer's message; waits while too many of this peer's are queued."""
+        slots = self._slots.get(peer)
+        if slots is None:
+            slots = self._slots[peer] = asyncio.Semaphore(MAX_QUEUED_MESSAGES)
+        await slots.acquire()
+        self._queue.put_nowait(PeerSaid(peer, message, slots))
 
     async def apply_blocks(self, peer: str, blocks: tuple[tuple[Block, Commit], ...]) -> int:
         """Apply fetched blocks in order; return how many were new.
@@ -234,6 +239,7 @@ class Runner:
 
     def link_up(self, peer: str) -> None:
         """Tell a new link what we have of the current height."""
+        self._slots.pop(peer, None)
         if self._driver is not None:
             self._send(peer, self._driver.status())
 
@@ -286,8 +292,8 @@ class Runner:
 
     async def _take(self, item: Queued) -> None:
         match item:
-            case PeerSaid(peer, message):
-                self._slots.release()
+            case PeerSaid(peer, message, slots):
+                slots.release()
                 try:
                     await self._peer_said(peer, message)
                 except InvalidMessage as error:
