@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -63,24 +64,30 @@ class PublicKey:
         Raises:
             InvalidKey: with the reason.
         """
-        if self.algorithm == "ed25519":
-            if len(self.data) != 32:
-                raise InvalidKey("an ed25519 key has 32 bytes")
-            y = int.from_bytes(self.data, "little") & (2**255 - 1)
-            if y >= _ED25519_FIELD:
-                raise InvalidKey("ed25519 key with a non-canonical coordinate")
-            # libsodium: on the curve, in the main subgroup, not of small order.
-            if not nacl.bindings.crypto_core_ed25519_is_valid_point(self.data):
-                raise InvalidKey("ed25519 key is of low order or not on the curve")
-        elif self.algorithm == "p256":
-            if len(self.data) != 33:
-                raise InvalidKey("a p256 key has 33 bytes (compressed point)")
-            try:
-                ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.data)
-            except ValueError:
-                raise InvalidKey("p256 key is not a point of the curve") from None
-        else:
-            raise InvalidKey(f"unknown key algorithm {self.algorithm!r}")
+        _check_key(self)
+
+
+@lru_cache(maxsize=1024)
+def _check_key(key: PublicKey) -> None:
+    """Check a key; good ones are remembered, since validators' keys are read again and again from state and notes."""
+    if key.algorithm == "ed25519":
+        if len(key.data) != 32:
+            raise InvalidKey("an ed25519 key has 32 bytes")
+        y = int.from_bytes(key.data, "little") & (2**255 - 1)
+        if y >= _ED25519_FIELD:
+            raise InvalidKey("ed25519 key with a non-canonical coordinate")
+        # libsodium: on the curve, in the main subgroup, not of small order.
+        if not nacl.bindings.crypto_core_ed25519_is_valid_point(key.data):
+            raise InvalidKey("ed25519 key is of low order or not on the curve")
+    elif key.algorithm == "p256":
+        if len(key.data) != 33:
+            raise InvalidKey("a p256 key has 33 bytes (compressed point)")
+        try:
+            ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.data)
+        except ValueError:
+            raise InvalidKey("p256 key is not a point of the curve") from None
+    else:
+        raise InvalidKey(f"unknown key algorithm {key.algorithm!r}")
 
 
 class Signer(Protocol):
