@@ -311,16 +311,18 @@ class Application:
     def _good_evidence(
         basis: Basis, evidence: Sequence[DuplicateVoteEvidence]
     ) -> tuple[DuplicateVoteEvidence, ...]:
-        good: dict[tuple[int, str], DuplicateVoteEvidence] = {}
+        good: dict[str, DuplicateVoteEvidence] = {}
         for one in evidence:
             if len(good) == MAX_BLOCK_EVIDENCE:
                 break
+            if one.validator in good:
+                continue
             try:
                 check_evidence(basis, one)
             except InvalidBlock:
                 continue
-            good.setdefault((one.height, one.validator), one)
-        return tuple(good[place] for place in sorted(good))
+            good[one.validator] = one
+        return tuple(sorted(good.values(), key=lambda one: (one.height, one.validator)))
 
     def process_proposal(self, block: Block) -> None:
         """Check everything that a block claims and holds; a validator prevotes only for what passes.

@@ -28,9 +28,9 @@ from ledger.blocks import (
 from ledger.commits import Commit, commit_hash, verify_commit
 from ledger.errors import DecodeError, InvalidBlock, InvalidSignature, InvalidTransaction
 from ledger.evidence import DuplicateVoteEvidence, evidence_hash
-from ledger.execution import evidence_key
 from ledger.genesis import Genesis
 from ledger.history import History, Tip
+from ledger.membership import is_faulty_key
 from ledger.state_store import StateView
 
 MAX_EVIDENCE_AGE_HEIGHTS: Final = 100_000
@@ -138,7 +138,10 @@ def check_last_commit(basis: Basis, last_commit: Commit | None) -> None:
 
 
 def check_evidence(basis: Basis, evidence: DuplicateVoteEvidence) -> None:
-    """Check that evidence is good, young enough and not on the ledger yet.
+    """Check that evidence is good, young enough, and the first against its key.
+
+    One proof bars a key for ever. More would say nothing new, and whoever holds a key could make one for each of a
+    hundred thousand heights.
 
     Raises:
         InvalidBlock: it is not.
@@ -146,21 +149,19 @@ def check_evidence(basis: Basis, evidence: DuplicateVoteEvidence) -> None:
     height = basis.tip.height
     if not max(1, height + 1 - MAX_EVIDENCE_AGE_HEIGHTS) <= evidence.height <= height:
         raise InvalidBlock(f"evidence of height {evidence.height} in block {height + 1}")
-    # Verified first: only then is the name a validator's, and fit for a state key.
+    validators = basis.history.validators(evidence.height)
     try:
-        evidence.verify(
-            basis.genesis.suite,
-            basis.genesis.chain_id,
-            basis.history.validators(evidence.height),
-        )
+        evidence.verify(basis.genesis.suite, basis.genesis.chain_id, validators)
     except InvalidSignature as error:
         raise InvalidBlock(str(error)) from None
-    if basis.state.get(evidence_key(evidence.validator, evidence.height)) is not None:
-        raise InvalidBlock(f"evidence against {evidence.validator} is on the ledger already")
+    culprit = validators.get(evidence.validator)
+    assert culprit is not None, "verified evidence names a validator"
+    if is_faulty_key(basis.state, str(culprit.consensus_key)):
+        raise InvalidBlock(f"evidence against this key of {culprit.name} is on the ledger already")
 
 
 def check_all_evidence(basis: Basis, evidence: Sequence[DuplicateVoteEvidence]) -> None:
-    """Check a block's evidence: at most one of a validator and height, sorted by height and validator.
+    """Check a block's evidence: at most one of a validator, sorted by height and validator.
 
     Raises:
         InvalidBlock: too much, out of order, or one that is not good.
@@ -168,8 +169,8 @@ def check_all_evidence(basis: Basis, evidence: Sequence[DuplicateVoteEvidence]) 
     if len(evidence) > MAX_BLOCK_EVIDENCE:
         raise InvalidBlock(f"{len(evidence)} pieces of evidence, at most {MAX_BLOCK_EVIDENCE}")
     places = [(one.height, one.validator) for one in evidence]
-    if places != sorted(set(places)):
-        raise InvalidBlock("evidence out of order, or twice for a validator and height")
+    if places != sorted(places) or len({name for _, name in places}) != len(places):
+        raise InvalidBlock("evidence out of order, or twice for a validator")
     for one in evidence:
         check_evidence(basis, one)
 

@@ -175,7 +175,7 @@ class Runner:
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
         self._blocks: OrderedDict[bytes, tuple[bytes, Block]] = OrderedDict()  # id: body, block
-        self._evidence: dict[tuple[int, str], DuplicateVoteEvidence] = {}
+        self._evidence: dict[str, DuplicateVoteEvidence] = {}
         self._heard_height = 0
         self._start_queued = 0
         self._earliest_start = 0.0
@@ -584,7 +584,7 @@ class Runner:
             await self._gate.run(self._application.check_evidence, evidence)
         except InvalidBlock:
             return
-        self._evidence[(evidence.height, evidence.validator)] = evidence
+        self._evidence[evidence.validator] = evidence  # one a validator is all that a block takes
         _log.warning("double voting found", validator=evidence.validator, height=evidence.height)
 
     # --- commits ---------------------------------------------------------------------------------
@@ -632,7 +632,7 @@ class Runner:
         self._earliest_start = time.monotonic() + self._config.block_pause_ms / 1000
         self._mempool.remove([prepared.id for prepared in finalized.transactions])
         for one in finalized.block.evidence:
-            self._evidence.pop((one.height, one.validator), None)
+            self._evidence.pop(one.validator, None)
         self._blocks = OrderedDict(
             item for item in self._blocks.items() if item[1][1].header.height > tip.height
         )

@@ -290,6 +290,16 @@ def test_evidence_that_is_not_good_makes_a_block_invalid(chain: Chain) -> None:
     refused(chain, rebuilt(block, evidence=block.evidence[::-1]), "order")
 
 
+def test_one_proof_against_a_key_is_all_that_the_ledger_takes(chain: Chain) -> None:
+    chain.commit()
+    first, second = double_vote(chain, "hebei", 1), double_vote(chain, "hebei", 2)
+    assert chain.propose(evidence=[first, second]).evidence == (first,)
+    refused(chain, rebuilt(chain.propose(), evidence=(first, second)), "twice")
+    chain.commit(evidence=[first])
+    assert chain.propose(evidence=[second]).evidence == ()
+    refused(chain, rebuilt(chain.propose(), evidence=(second,)), "already")
+
+
 @pytest.mark.parametrize("name", ["a/b", "/", "~", "x" * 64])
 def test_evidence_that_names_what_cannot_be_a_state_key_is_refused_like_any_other(
     chain: Chain, name: str
