@@ -1,0 +1,201 @@
+"""Clients: they submit signed transactions to correct nodes all the time, and bad ones that must be refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ledger.keys import SoftwareSigner
+from ledger.suite import Signer
+from ledger.transactions import Operation, Transaction, sign_transaction
+from node.intake import Admitted
+from tests.ledger.chain import EDITOR, Member, signer
+from tests.sim.virtual import START_MS
+
+if TYPE_CHECKING:
+    from tests.sim.process import Process
+    from tests.sim.world import World
+
+LIFETIME_MS = 600_000
+BAD = (
+    "bad signature",
+    "expired",
+    "too distant",
+    "foreign chain",
+    "unknown signer",
+    "garbage",
+    "repeated",
+)
+
+
+class Clients:
+    """Everybody who submits transactions."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._numbers = 0
+        self._after_healing: list[Transaction] | None = None
+        self._sent: list[Transaction] = []
+        self._stranger = signer("stranger")
+        self._governors = [
+            Member(member.name, member.division).governor
+            for member in (_member(name) for name in sorted(world.by_name))
+            if member is not None
+        ]
+
+    async def run(self) -> None:
+        world = self._world
+        if world.plan.validator_changes:
+            changing = world.loop.create_task(self._change_validators())
+        try:
+            while True:
+                await asyncio.sleep(world.plan.pause_ms / 1000)
+                self._submit(self._note())
+                if world.plan.bad_transactions and world.random.random() < 0.2:
+                    self._submit_bad()
+        finally:
+            if world.plan.validator_changes:
+                changing.cancel()
+
+    def note_healing(self) -> None:
+        """From now on whatever is submitted must be committed."""
+        self._after_healing = []
+
+    def missing(self) -> list[Transaction]:
+        """Return what was submitted more than a few seconds after healing and is not committed."""
+        judge = self._world.judge
+        self._after_healing = [
+            one for one in self._after_healing or () if not judge.is_committed(one.id)
+        ]
+        limit_ms = START_MS + self._world.loop.now_ms + LIFETIME_MS - 5_000
+        return [one for one in self._after_healing if one.valid_until_ms < limit_ms]
+
+    def _sign(
+        self,
+        *operations: Operation,
+        by: Signer = EDITOR,
+        valid_for_ms: int = LIFETIME_MS,
+        chain_id: str | None = None,
+    ) -> Transaction:
+        self._numbers += 1
+        genesis = self._world.genesis
+        return sign_transaction(
+            genesis.suite,
+            by,
+            chain_id or genesis.chain_id,
+            operations,
+            valid_until_ms=START_MS + self._world.loop.now_ms + valid_for_ms,
+            nonce=self._numbers.to_bytes(16, "big"),
+        )
+
+    def _note(self, by: SoftwareSigner = EDITOR, **options: object) -> Transaction:
+        name = f"n{self._world.random.randrange(50)}"
+        body = {"name": name, "text": str(self._numbers), "fail": ""}
+        return self._sign(Operation("test.note.write", body), by=by, **options)  # type: ignore[arg-type]
+
+    def _processes(self) -> list[Process]:
+        return [
+            host.process for host in self._world.correct if host.process is not None and host.ready
+        ]
+
+    def _submit(self, transaction: Transaction) -> bool:
+        processes = self._processes()
+        if not processes:
+            return False
+        process = self._world.random.choice(processes)
+        self._world.judge.sent(transaction)
+        self._world.injected["transaction submitted"] += 1
+        self._sent.append(transaction)
+        del self._sent[:-100]
+        if self._after_healing is not None:
+            self._after_healing.append(transaction)
+        self._world.run_in(process, self._give(process, transaction.raw, False))
+        return True
+
+    def _submit_bad(self) -> None:
+        processes = self._processes()
+        if processes:
+            world = self._world
+            raw = self._bad(world.random.choice(BAD))
+            if raw is not None:
+                world.injected["bad transaction submitted"] += 1
+                process = world.random.choice(processes)
+                world.run_in(process, self._give(process, raw, True))
+
+    async def _give(self, process: Process, raw: bytes, bad: bool) -> None:
+        for result in await process.intake.submit([raw]):
+            if bad and isinstance(result, Admitted) and process.alive:
+                self._world.judge.violation("a bad transaction was admitted")
+
+    def _bad(self, kind: str) -> bytes | None:
+        random = self._world.random
+        match kind:
+            case "bad signature":
+                raw = bytearray(self._note().raw)
+                raw[-1] ^= 1
+                return bytes(raw)
+            case "expired":
+                return self._note(valid_for_ms=-60_000).raw
+            case "too distant":
+                return self._note(valid_for_ms=100 * 3_600_000).raw
+            case "foreign chain":
+                return self._note(chain_id="test-" + "0" * 32).raw
+            case "unknown signer":
+                return self._note(by=self._stranger).raw
+            case "garbage":
+                return random.randbytes(random.randrange(1, 200))
+            case _:  # committed everywhere already
+                tips = [one.application.history for one in self._processes()]
+                for one in self._sent:
+                    if tips and all(h.transaction_index(one.id) is not None for h in tips):
+                        return one.raw
+                return None
+
+    # --- changes of validators -------------------------------------------------------------------
+
+    async def _change_validators(self) -> None:
+        """Admit the standby and remove it again; with seven founders, remove the last and admit it again."""
+        world = self._world
+        member = _member("shanxi") if world.standby else _member(max(world.by_name))
+        assert member is not None
+        actions = ("admit", "remove") if world.standby else ("remove", "admit")
+        if not world.standby and (world.faulty_names or world.plan.lost_data):
+            return  # six validators survive one fault only
+        for action in actions * 20:
+            await asyncio.sleep(world.random.random() * 2)
+            await self._change(action, member)
+
+    async def _change(self, action: str, member: Member) -> None:
+        world = self._world
+        keys = {
+            "consensus_key": str(member.consensus.public_key),
+            "log_key": str(member.log.public_key),
+            "witness_key": str(member.witness.public_key),
+        }
+        body = {"action": action, "name": member.name, **(keys if action == "admit" else {})}
+        proposal = self._sign(Operation("ledger.validator.propose", body), by=member.governor)
+        if not await self._committed(proposal):
+            return
+        for governor in self._governors:
+            approval = Operation("ledger.validator.approve", {"proposal": f"{proposal.id.hex()}-0"})
+            if not await self._committed(self._sign(approval, by=governor)):
+                return
+        names = [one.name for one in world.judge.reference.tip.next_validators]
+        if (member.name in names) == (action == "admit"):
+            world.injected[f"validator change: {action}"] += 1
+
+    async def _committed(self, transaction: Transaction) -> bool:
+        """Submit until it is committed; False if it takes too long."""
+        for _ in range(30):
+            self._submit(transaction)
+            await asyncio.sleep(0.2)
+            if self._world.judge.is_committed(transaction.id):
+                return True
+        return False
+
+
+def _member(name: str) -> Member | None:
+    from tests.ledger.chain import MORE_REGIONS, REGIONS
+
+    division = {**REGIONS, **MORE_REGIONS}.get(name)
+    return None if division is None else Member(name, division)

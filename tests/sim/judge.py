@@ -1,0 +1,224 @@
+"""What must hold, checked from outside the nodes: it sees what they commit, sign and say, and keeps its own books.
+
+Every block that the first correct node commits is checked and executed once more, by an application that belongs to
+the judge; all other correct nodes must reach the same hashes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from consensus.tendermint.limits import MAX_FUTURE_ROUNDS, PAST_ROUNDS
+from consensus.tendermint.messages import SignedProposal
+from ledger.application import Application
+from ledger.commits import verify_commit
+from ledger.errors import InvalidBlock, InvalidSignature
+from ledger.finalization import FinalizedBlock
+from ledger.transactions import Transaction
+from ledger.votes import SignedVote
+from node.runner import MAX_QUEUED_MESSAGES
+from tests.ledger.chain import TABLE
+from tests.sim.disk import Disk, SimulatedDatabase
+
+if TYPE_CHECKING:
+    from tests.sim.world import Host, World
+
+MAX_QUEUED_OWN = 256
+"""Timers and answers in a runner's queue besides peers' messages."""
+
+
+class Violation(AssertionError):
+    """Something that must never happen has happened."""
+
+
+class Judge:
+    """Judges one run."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        disk = Disk(world.random, None, Counter())
+        self.reference = Application(
+            world.genesis, TABLE, SimulatedDatabase(disk, lambda name: None)
+        )
+        self.reference.init_chain()
+        self._outcomes: dict[int, tuple[bytes, ...]] = {}
+        self._signed: dict[tuple[str, int, int, int], bytes] = {}
+        self._place: dict[bytes, int] = {}
+        self._floor: dict[bytes, int] = {}
+        self._proven: dict[str, int] = {}
+        self.found: list[str] = []
+
+    @property
+    def height(self) -> int:
+        """The greatest height that a correct node has committed."""
+        return self.reference.tip.height
+
+    def violation(self, what: str) -> None:
+        """Report it. Nodes may catch what is raised inside them, so the run is stopped from here."""
+        self.found.append(f"at {self._world.loop.now_ms} ms: {what}")
+        self._world.stop()
+
+    def require(self, condition: bool, what: str) -> None:
+        if not condition:
+            self.violation(what)
+
+    # --- agreement, validity, order --------------------------------------------------------------
+
+    def committed(self, host: Host, application: Application, finalized: FinalizedBlock) -> None:
+        """A node has committed a block."""
+        if host.faulty:
+            return
+        tip = finalized.tip
+        if tip.height == self.height + 1:
+            self._first(host, application, finalized)
+        outcome = (
+            tip.block_id,
+            tip.app_hash,
+            tip.state_root,
+            tip.next_validators.hash(self._world.genesis.suite),
+        )
+        known = self._outcomes.setdefault(tip.height, outcome)
+        self.require(
+            known[0] == outcome[0], f"agreement: two blocks at height {tip.height} ({host.address})"
+        )
+        self.require(known == outcome, f"agreement: two outcomes of height {tip.height}")
+        self.require(
+            tip.height == host.height + 1, f"{host.address}: {tip.height} after {host.height}"
+        )
+        host.height = tip.height
+
+    def _first(self, host: Host, application: Application, finalized: FinalizedBlock) -> None:
+        reference, block, genesis = self.reference, finalized.block, self._world.genesis
+        commit = application.history.commit(finalized.height)
+        try:
+            assert commit is not None and commit.block_id == finalized.block_id
+            verify_commit(genesis.suite, genesis.chain_id, reference.tip.validators, commit)
+            reference.process_proposal(block)
+        except (InvalidBlock, InvalidSignature) as error:
+            self.violation(f"validity: {host.address} committed a bad block: {error}")
+            return
+        for evidence in block.evidence:
+            self.require(
+                evidence.validator in self._world.faulty_names,
+                f"evidence against {evidence.validator}, which is correct",
+            )
+            self._world.injected["double voting recorded"] += 1
+        again = reference.finalize_block(block)
+        reference.commit(again, commit)
+        outcome = (
+            again.block_id,
+            again.app_hash,
+            again.state_root,
+            again.tip.next_validators.hash(genesis.suite),
+        )
+        self._outcomes[again.height] = outcome
+        for prepared in again.transactions:
+            self.require(prepared.id not in self._place, "validity: a transaction twice")
+            place = len(self._place)
+            floor = self._floor.get(prepared.id, 0)
+            self.require(
+                place >= floor, "order: a transaction before one acknowledged before it was sent"
+            )
+            self._place[prepared.id] = place
+
+    def sent(self, transaction: Transaction) -> None:
+        """A client is about to send a transaction: it knows of everything committed so far."""
+        self._floor[transaction.id] = len(self._place)
+
+    def is_committed(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._place
+
+    # --- durability ------------------------------------------------------------------------------
+
+    def started(self, host: Host, height: int) -> None:
+        """A node has opened its database after a start."""
+        if host.faulty:
+            return
+        self.require(
+            height >= host.height,
+            f"durability: {host.address} had committed {host.height}, comes back with {height}",
+        )
+        host.height = height
+
+    # --- signatures ------------------------------------------------------------------------------
+
+    def vote_signed(self, host: Host, signed: SignedVote) -> None:
+        vote = signed.vote
+        place = (host.name, vote.height, vote.round, int(vote.type))
+        self._signed_once(host, place, vote.encode())
+
+    def proposal_signed(self, host: Host, signed: SignedProposal) -> None:
+        proposal = signed.proposal
+        place = (host.name, proposal.height, proposal.round, 0)
+        self._signed_once(host, place, proposal.signed_bytes())
+
+    def _signed_once(self, host: Host, place: tuple[str, int, int, int], content: bytes) -> None:
+        if not host.faulty:
+            known = self._signed.setdefault(place, content)
+            self.require(known == content, f"double signing: {place}")
+
+    # --- conduct ---------------------------------------------------------------------------------
+
+    def cut_off(self, host: Host, name: str, reason: str) -> None:
+        """A node has called a peer a liar."""
+        self._world.injected["liar cut off"] += 1
+        if not host.faulty:
+            self.require(
+                name in self._world.faulty_names, f"{host.address} cut off {name}: {reason}"
+            )
+
+    def process_failed(self, host: Host, error: BaseException) -> None:
+        """A process ended by itself."""
+        if not host.faulty:
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            self._world.causes.append(error)
+            self.violation(f"{host.address} failed: {type(error).__name__}: {error}")
+
+    def proven(self, host: Host, height: int) -> None:
+        """A node has a quorum's checkpoint."""
+        self._proven[host.address] = max(height, self._proven.get(host.address, 0))
+
+    def proven_height(self, host: Host) -> int:
+        return self._proven.get(host.address, 0)
+
+    # --- bounds ----------------------------------------------------------------------------------
+
+    def check_bounds(self) -> None:
+        """Memory that peers could fill is within its bounds at every correct node."""
+        for host in self._world.correct:
+            process = host.process
+            if process is None:
+                continue
+            runner = process.runner
+            queued = runner.status.queued
+            self.require(
+                queued <= MAX_QUEUED_MESSAGES + MAX_QUEUED_OWN,
+                f"bounds: {queued} queued at {host.address}",
+            )
+            self.require(not runner.status.diverged, f"{host.address} has diverged")
+            for driver in (runner._driver, runner._next):
+                if driver is None:
+                    continue
+                n = len(driver._validators)
+                rounds = len(driver._votes.rounds)
+                self.require(
+                    rounds <= PAST_ROUNDS + 4 + MAX_FUTURE_ROUNDS * n,
+                    f"bounds: votes of {rounds} rounds at {host.address}",
+                )
+                votes = sum(
+                    1 for r in driver._votes.rounds for _ in driver._votes.votes_of_round(r)
+                )
+                self.require(
+                    votes <= rounds * n * 2 * (n + 2), f"bounds: {votes} votes at {host.address}"
+                )
+                proposals = len(driver._proposals.rounds)
+                self.require(
+                    proposals <= PAST_ROUNDS + n + 1,
+                    f"bounds: {proposals} proposals at {host.address}",
+                )
+                blocks = len(driver._proposals._blocks)
+                self.require(
+                    blocks <= 3 * (PAST_ROUNDS + n), f"bounds: {blocks} blocks at {host.address}"
+                )

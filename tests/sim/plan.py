@@ -1,0 +1,99 @@
+"""What goes wrong in one run: drawn from its seed, printed before the run begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from random import Random
+
+PARTITIONS = ("none", "halves", "one alone", "unheard", "one way", "ring", "flapping")
+
+SCRIPTS = (
+    "equivocating proposer",
+    "double votes",
+    "amnesia",
+    "invalid blocks",
+    "withheld proposals",
+    "partial proposals",
+    "withheld votes",
+    "bad clock",
+    "far-future rounds",
+    "vote flood",
+    "lying sync peer",
+    "garbage",
+    "twins",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Fault settings. Probabilities are per frame, per crash point or per crash."""
+
+    n: int = 4
+    seconds: int = 12
+    """Of the phase with faults."""
+    scripts: tuple[str, ...] = ()
+    """What the faulty validators do, one each."""
+    loss: float = 0.0
+    duplication: float = 0.0
+    delay_ms: tuple[int, int] = (2, 10)
+    late: float = 0.0
+    """Frames that come up to two seconds late, behind later ones."""
+    partitions: tuple[str, ...] = ()
+    crash: float = 0.0
+    outage_ms: int = 4_000
+    all_at_once: bool = False
+    """Sometimes power fails for everybody."""
+    lost_data: float = 0.0
+    """Of crashes of those who may lose it: the data directory is gone, or an old copy is put back."""
+    lost_guard: float = 0.0
+    clock_error_ms: int = 0
+    validator_changes: bool = False
+    checkpoints: bool = False
+    bad_transactions: bool = False
+    pause_ms: int = 40
+    """Between a client's transactions."""
+
+    @property
+    def faults_tolerated(self) -> int:
+        return (self.n - 1) // 3
+
+    def describe(self) -> str:
+        """Return the settings that differ from those of a quiet run."""
+        parts = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name == "n" or getattr(self, field.name) != field.default
+        ]
+        return " ".join(parts)
+
+
+def plan_of(seed: int) -> Plan:
+    """Return the fault settings of a seed."""
+    random = Random(f"plan {seed}")
+
+    def sometimes(chance: float) -> bool:
+        return random.random() < chance
+
+    n = 7 if sometimes(0.2) else 4
+    f = (n - 1) // 3
+    faulty = random.choice((0, f, f)) if n == 4 else random.randint(0, f)
+    slow = sometimes(0.3)
+    return Plan(
+        n=n,
+        seconds=random.randint(4, 12),
+        scripts=tuple(random.choice(SCRIPTS) for _ in range(faulty)),
+        loss=random.choice((0.0, 0.0, 0.02, 0.1, 0.25)),
+        duplication=random.choice((0.0, 0.0, 0.1)),
+        delay_ms=(20, 250) if slow else random.choice(((1, 5), (2, 40))),
+        late=random.choice((0.0, 0.0, 0.05)),
+        partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.5) else (),
+        crash=random.choice((0.0, 0.0, 0.0003, 0.001, 0.004)),
+        outage_ms=random.choice((300, 4_000)),
+        all_at_once=sometimes(0.2),
+        lost_data=0.3 if sometimes(0.4) else 0.0,
+        lost_guard=0.2 if sometimes(0.25) else 0.0,
+        clock_error_ms=random.choice((0, 0, 500, 2_000)),
+        validator_changes=sometimes(0.25),
+        checkpoints=sometimes(0.2),
+        bad_transactions=sometimes(0.3),
+    )

@@ -1,0 +1,156 @@
+"""Virtual time: an event loop that never waits, and the clocks that code under it reads.
+
+When nothing is ready, the loop moves its time to the next timer instead of sleeping. "Threads" run their function at
+once. So code that is written for asyncio runs unchanged, always in the same order, and as fast as it computes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+import node.block_sync
+import node.runner
+
+START_MS = 1_760_000_000_000
+
+clock_error_ms: ContextVar[int] = ContextVar("clock_error_ms", default=0)
+"""How far the wall clock of the machine that the present code runs on is off."""
+
+
+class Deadlock(Exception):
+    """Nothing is ready and no timer is set: nothing would ever happen again."""
+
+
+class _Jump:
+    """Stands where a selector would wait: time passes at once."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None) -> tuple[()]:
+        if timeout is None:
+            raise Deadlock
+        self._loop.now_s += timeout
+        return ()
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop with a time of its own, in seconds from 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self._selector = _Jump(self)
+
+    def time(self) -> float:
+        return self.now_s
+
+    @property
+    def now_ms(self) -> int:
+        return int(self.now_s * 1000)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *arguments: Any
+    ) -> asyncio.Future[Any]:
+        future = self.create_future()
+        try:
+            future.set_result(func(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _process_events(self, event_list: Any) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass
+
+
+class _Clocks:
+    """Stands where node code has the module `time`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def monotonic(self) -> float:
+        return self._loop.now_s
+
+    def time_ns(self) -> int:
+        return (START_MS + self._loop.now_ms + clock_error_ms.get()) * 1_000_000
+
+    def time(self) -> float:
+        return self.time_ns() / 1e9
+
+
+@contextlib.contextmanager
+def virtual_time() -> Iterator[VirtualLoop]:
+    """Give a loop, and its clocks to the parts of a node that read any. What they would log is not."""
+    loop = VirtualLoop()
+    clocks: Any = _Clocks(loop)
+    modules: tuple[Any, ...] = (node.runner, node.block_sync)
+    kept = [module.time for module in modules]
+    configuration = structlog.get_config()
+    structlog.configure(
+        processors=[],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+    try:
+        for module in modules:
+            module.time = clocks
+        yield loop
+    finally:
+        for module, time in zip(modules, kept, strict=True):
+            module.time = time
+        structlog.configure(**configuration)
+        loop.close()
+
+
+def run_now(
+    loop: VirtualLoop,
+    coroutine: Coroutine[Any, Any, None],
+    failed: Callable[[BaseException], None],
+) -> None:
+    """Run a coroutine at once as far as it comes, and the rest of it as a task. `failed` gets what it raises."""
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration:
+        return
+    except BaseException as error:
+        failed(error)
+        return
+
+    async def rest() -> None:
+        try:
+            await _resumed(coroutine, waits_for)
+        except BaseException as error:
+            failed(error)
+
+    _unfinished.add(task := loop.create_task(rest()))
+    task.add_done_callback(_unfinished.discard)
+
+
+_unfinished: set[asyncio.Task[None]] = set()
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that waits, in a task, as if it had been its own from the start."""
+    while True:
+        value, thrown = None, None
+        try:
+            value = yield waits_for
+        except BaseException as error:
+            thrown = error
+        try:
+            waits_for = coroutine.send(value) if thrown is None else coroutine.throw(thrown)
+        except StopIteration:
+            return
