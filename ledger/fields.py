@@ -7,6 +7,7 @@ is fooled by one.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -25,6 +26,9 @@ from ledger.uscc import uscc_problem
 MAX_TIME_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: beyond it dates cannot be shown."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", re.ASCII)
+"""Control characters but for line feed and tab."""
+
 
 def from_hex(value: Any, info: ValidationInfo) -> Any:
     """Turn a hex string into bytes where the input is JSON; leave anything else to the type's check."""
@@ -37,7 +41,7 @@ def from_hex(value: Any, info: ValidationInfo) -> Any:
 
 
 def _check_text(value: str) -> str:
-    if any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" for c in value):
+    if _CONTROL.search(value) is not None:
         raise ValueError("holds a control character")
     if not value.strip(" \n\t"):
         raise ValueError("is blank")

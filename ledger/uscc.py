@@ -6,6 +6,7 @@ character a check of the eight before it), check (1). The alphabet leaves out I,
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -34,6 +35,7 @@ def organisation_check_character(first_8: str) -> str:
     return "X" if check == 10 else "0" if check == 11 else str(check)
 
 
+@lru_cache(maxsize=4096)
 def uscc_problem(text: str) -> str | None:
     """Say what is wrong with a code, or None where it is good."""
     if len(text) != LENGTH:

@@ -75,7 +75,7 @@ class Intake:
 
     async def submit(self, raws: Sequence[bytes]) -> list[Admitted | Refused]:
         """Take in a client's transactions; return what became of each, in order."""
-        results = await self._admit(raws)
+        results = await self._admit(raws, local=True)
         for raw, result in zip(raws, results, strict=True):
             if isinstance(result, Admitted):
                 self._send_on(raw)
@@ -88,7 +88,7 @@ class Intake:
             InvalidPeerMessage: one is malformed or has a bad signature; correct nodes check before they send.
         """
         unknown = [raw for raw in raws if self._mempool.known(raw) is None]
-        for result in await self._admit(unknown):
+        for result in await self._admit(unknown, local=False):
             if isinstance(result, Refused) and result.code in (MALFORMED, BAD_SIGNATURE):
                 raise InvalidPeerMessage(f"a transaction that is {result.code}")
 
@@ -98,14 +98,14 @@ class Intake:
         self._mempool.expire(now_ms)
         self._send(self._mempool.overdue(now_ms))
 
-    async def _admit(self, raws: Sequence[bytes]) -> list[Admitted | Refused]:
+    async def _admit(self, raws: Sequence[bytes], *, local: bool) -> list[Admitted | Refused]:
         results: list[Admitted | Refused] = []
         for start in range(0, len(raws), CHUNK):
             chunk = raws[start : start + CHUNK]
             async with self._turn:  # one chunk of all that is coming in, then everybody else
                 now_ms = clock_ms()
                 checked = await self._gate.run(self._check, chunk, now_ms)
-                results += [self._pool(one, now_ms) for one in checked]
+                results += [self._pool(one, now_ms, local) for one in checked]
                 self._work_available()
                 await self._give_way()
         return results
@@ -133,10 +133,10 @@ class Intake:
             results.append(Admitted(prepared.transaction, organisation))
         return results
 
-    def _pool(self, result: Admitted | Refused, now_ms: int) -> Admitted | Refused:
+    def _pool(self, result: Admitted | Refused, now_ms: int, local: bool) -> Admitted | Refused:
         if isinstance(result, Admitted):
             try:
-                self._mempool.add(result.transaction, result.organisation, now_ms)
+                self._mempool.add(result.transaction, result.organisation, now_ms, local=local)
                 return result
             except InvalidTransaction as error:
                 result = Refused(result.transaction.id, error.code, error.text)

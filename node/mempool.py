@@ -16,9 +16,10 @@ from ledger.errors import InvalidTransaction
 from ledger.transactions import Transaction
 
 RESEND_AFTER_MS: Final = 3_000
-"""A transaction that waits this long is sent again: a link may have broken with it under way."""
+"""A transaction handed in here that waits this long is sent again: a link may have broken with it under way. Each
+further time it waits twice as long, so that a full network is not flooded by its own backlog."""
 
-MAX_RESENT: Final = 1_000
+MAX_RESENT: Final = 256
 """Transactions sent again at one time."""
 
 
@@ -27,7 +28,8 @@ class _Waiting:
     raw: bytes
     organisation: str
     valid_until_ms: int
-    sent_ms: int
+    send_at_ms: int
+    pause_ms: int
 
 
 class Mempool:
@@ -38,6 +40,7 @@ class Mempool:
         self._max_count = max_count
         self._queues: dict[str, dict[bytes, _Waiting]] = {}
         self._by_id: dict[bytes, _Waiting] = {}
+        self._local: dict[bytes, _Waiting] = {}
         self._ids: dict[bytes, bytes] = {}
         self._sizes: dict[str, int] = {}
         self._bytes = 0
@@ -59,8 +62,12 @@ class Mempool:
         """Return the id under which these very bytes are pending, or None; cheap, for repeated gossip."""
         return self._ids.get(raw)
 
-    def add(self, transaction: Transaction, organisation: str, now_ms: int) -> bool:
+    def add(
+        self, transaction: Transaction, organisation: str, now_ms: int, *, local: bool = False
+    ) -> bool:
         """Take in a verified transaction of `organisation`; False if it is pending already.
+
+        `local` tells that a client handed it in here, so that it is ours to send to the others.
 
         Raises:
             InvalidTransaction: `mempool_full`, and this organisation holds most of it.
@@ -68,7 +75,15 @@ class Mempool:
         if transaction.id in self._by_id:
             return False
         self._make_room(organisation, len(transaction.raw))
-        waiting = _Waiting(transaction.raw, organisation, transaction.valid_until_ms, now_ms)
+        waiting = _Waiting(
+            transaction.raw,
+            organisation,
+            transaction.valid_until_ms,
+            now_ms + RESEND_AFTER_MS,
+            RESEND_AFTER_MS,
+        )
+        if local:
+            self._local[transaction.id] = waiting
         self._queues.setdefault(organisation, {})[transaction.id] = waiting
         self._by_id[transaction.id] = waiting
         self._ids[transaction.raw] = transaction.id
@@ -102,6 +117,7 @@ class Mempool:
             waiting = self._by_id.pop(transaction_id, None)
             if waiting is None:
                 continue
+            self._local.pop(transaction_id, None)
             organisation = waiting.organisation
             del self._ids[waiting.raw]
             queue = self._queues[organisation]
@@ -121,11 +137,12 @@ class Mempool:
         return expired
 
     def overdue(self, now_ms: int) -> list[bytes]:
-        """Return transactions that have waited long since they were last sent, and note them as sent now."""
+        """Return what was handed in here and has waited long since it was last sent; it counts as sent now."""
         overdue = []
-        for waiting in self._by_id.values():
-            if now_ms - waiting.sent_ms >= RESEND_AFTER_MS:
-                waiting.sent_ms = now_ms
+        for waiting in self._local.values():
+            if now_ms >= waiting.send_at_ms:
+                waiting.pause_ms *= 2
+                waiting.send_at_ms = now_ms + waiting.pause_ms
                 overdue.append(waiting.raw)
                 if len(overdue) == MAX_RESENT:
                     break

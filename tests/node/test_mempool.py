@@ -86,12 +86,16 @@ def test_expired_transactions_are_dropped_and_named() -> None:
     assert len(pool) == 1
 
 
-def test_what_waits_long_is_sent_again_once_in_a_while() -> None:
+def test_what_was_handed_in_here_is_sent_again_after_ever_longer_pauses() -> None:
     pool = Mempool(1_000_000, 10)
-    pool.add(transaction(1), "a", 0)
+    pool.add(transaction(1), "a", 0, local=True)
+    pool.add(transaction(2), "a", 0)
     assert pool.overdue(RESEND_AFTER_MS - 1) == []
     assert pool.overdue(RESEND_AFTER_MS) == [transaction(1).raw]
-    assert pool.overdue(RESEND_AFTER_MS + 1) == []
+    assert pool.overdue(2 * RESEND_AFTER_MS) == []
+    assert pool.overdue(3 * RESEND_AFTER_MS) == [transaction(1).raw]
+    pool.remove([transaction(1).id])
+    assert pool.overdue(10**9) == []
 
 
 @given(
