@@ -21,6 +21,12 @@ Value: TypeAlias = "bool | int | str | bytes | Sequence[Value] | Mapping[str, Va
 MAX_DECODE_BYTES: Final = 8 * 1024 * 1024
 """The largest message of any protocol of ours: a peer frame."""
 
+SMALL_BYTES: Final = 1024 * 1024
+"""Up to here the size alone bounds what decoding costs: an object takes at most some 100 times its encoding."""
+
+MAX_LARGE_VALUES: Final = 256 * 1024
+"""Values in anything larger: blocks and frames hold few, long strings. 8 MiB of empty maps would take a gigabyte."""
+
 _SCALARS: Final = frozenset({type(None), bool, int, str, bytes})
 _packb = msgpack.packb
 _unpackb = msgpack.unpackb
@@ -76,6 +82,8 @@ def decode(data: bytes, *, max_bytes: int = MAX_DECODE_BYTES) -> Value:
     """
     if len(data) > max_bytes:
         raise DecodeError(f"{len(data)} bytes, at most {max_bytes} allowed")
+    if len(data) > SMALL_BYTES:
+        _check_number_of_values(data)
     try:
         value: Value = _unpackb(
             data, raw=False, use_list=False, strict_map_key=True, ext_hook=_refuse_extension
@@ -88,6 +96,44 @@ def decode(data: bytes, *, max_bytes: int = MAX_DECODE_BYTES) -> Value:
     if canonical != data:
         raise DecodeError("not the canonical encoding of its value")
     return value
+
+
+_SKIPS: Final = {
+    **dict.fromkeys((0xC0, 0xC2, 0xC3), 1),  # nil, false, true
+    **dict.fromkeys((0xCC, 0xD0), 2),
+    **dict.fromkeys((0xCD, 0xD1, 0xDC, 0xDE), 3),  # 16-bit integers; heads of arrays and maps
+    **dict.fromkeys((0xCE, 0xD2, 0xDD, 0xDF), 5),
+    **dict.fromkeys((0xCF, 0xD3), 9),
+}
+"""Bytes of a value, or of an array's or map's head, by its first byte."""
+
+_LENGTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+"""Bytes of the length that follows the first byte of a byte string or string."""
+
+
+def _check_number_of_values(data: bytes) -> None:
+    """Refuse more than `MAX_LARGE_VALUES` values before any of them becomes an object.
+
+    Raises:
+        DecodeError: too many, or a type that is not part of the profile. What is cut short, decoding finds.
+    """
+    position, count, end = 0, 0, len(data)
+    while position < end:
+        count += 1
+        if count > MAX_LARGE_VALUES:
+            raise DecodeError(f"more than {MAX_LARGE_VALUES} values in {len(data)} bytes")
+        first = data[position]
+        if first < 0xA0 or first >= 0xE0:  # a small integer, the head of a short array or map
+            position += 1
+        elif first < 0xC0:
+            position += 1 + (first & 0x1F)
+        elif first in _SKIPS:
+            position += _SKIPS[first]
+        elif first in _LENGTHS:
+            start = position + 1 + _LENGTHS[first]
+            position = start + int.from_bytes(data[position + 1 : start], "big")
+        else:
+            raise DecodeError(f"type {first:#04x} is not part of the profile")
 
 
 def decode_array(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.codec import Value, decode, decode_array, encode
+from ledger import codec
+from ledger.codec import MAX_LARGE_VALUES, SMALL_BYTES, Value, decode, decode_array, encode
 from ledger.errors import DecodeError
 from ledger.limits import MAX_NESTING_DEPTH
 
@@ -137,3 +140,49 @@ def test_an_array_of_another_length_is_refused() -> None:
 @given(values)
 def test_other_msgpack_readers_read_the_same_value(value: Value) -> None:
     assert msgpack.unpackb(encode(value), use_list=False) == value
+
+
+def number_of_values(value: Value) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(1 + number_of_values(item) for item in value.values())
+    if isinstance(value, tuple):
+        return 1 + sum(number_of_values(item) for item in value)
+    return 1
+
+
+@given(values)
+def test_values_are_counted_before_they_are_made(value: Value) -> None:
+    count = number_of_values(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "SMALL_BYTES", 0)
+        patch.setattr(codec, "MAX_LARGE_VALUES", count)
+        assert decode(encode(value)) == value
+        patch.setattr(codec, "MAX_LARGE_VALUES", count - 1)
+        with pytest.raises(DecodeError, match="more than"):
+            decode(encode(value))
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_counting_takes_any_bytes(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "SMALL_BYTES", 0)
+        with suppress(DecodeError):
+            assert encode(decode(data)) == data
+
+
+@pytest.mark.parametrize(
+    "item", [b"\x80", b"\x90", b"\xc0", b"\xa1a", b"\x81\xa1a\xc0", b"\x91\xc0"]
+)
+def test_many_small_values_in_a_large_message_are_refused_before_they_are_made(
+    item: bytes,
+) -> None:
+    count = (8 * 1024 * 1024 - 5) // len(item)
+    data = b"\xdd" + count.to_bytes(4, "big") + item * count
+    with pytest.raises(DecodeError, match=f"more than {MAX_LARGE_VALUES} values"):
+        decode(data)
+
+
+def test_a_large_message_of_long_strings_is_read() -> None:
+    value = (tuple(bytes([i % 251]) * 400 for i in range(20_000)), "x" * 70_000)
+    assert len(encode(value)) > SMALL_BYTES
+    assert decode(encode(value)) == value
