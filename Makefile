@@ -48,8 +48,8 @@ format: $(INSTALLED) ## Format the code.
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format .
 
-sim: $(INSTALLED) ## Run consensus under simulated faults.
-	@$(BIN)/python -m pytest -q -n 2 tests/consensus $(ARGS)
+sim: $(INSTALLED) ## Run networks under simulated faults from seeds: ARGS="--seeds 0..100".
+	@$(BIN)/python -m tests.consensus.simulation $(ARGS)
 
 bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|authorisation|batch [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)

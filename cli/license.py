@@ -13,8 +13,10 @@ import typer
 from cli.connection import Connection, connect, operation, passphrase_of
 from cli.offline import forbid_sockets
 from cli.options import (
+    CursorOption,
     JsonOption,
     KeyOption,
+    LimitOption,
     NodeOption,
     PolicyOption,
     ProfileOption,
@@ -30,9 +32,12 @@ from cli.window import (
     await_consent,
     items_of,
     make_request,
+    open_fields,
     receive_fields,
     record_operation,
+    request_text,
     show_request,
+    with_consent,
 )
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.keyfile import load_sealing_key
@@ -326,7 +331,6 @@ def status(
     "--ask 11100000MB1A00079T001:holder_name,permit_number --case-number TJ-1 --profile tianjin-operator"
 )
 def request(
-    code: Annotated[str, typer.Option(help="The one-time code that the holder has told you.")],
     matter: Annotated[str, typer.Option(help="Code of the matter, 31 characters.")],
     ask: Annotated[
         list[str], typer.Option(help="TYPE:field,field – what you ask of a license; repeat.")
@@ -334,6 +338,13 @@ def request(
     case_number: Annotated[str, typer.Option(help="Your case; the holder sees it.")],
     purpose: Annotated[str, typer.Option(help="Why you ask; the holder sees it.")],
     division: Annotated[str, typer.Option(help="Where, six digits (GB/T 2260).")],
+    code: Annotated[
+        str | None, typer.Option(help="The one-time code that the holder has told you.")
+    ] = None,
+    request_out: Annotated[
+        Path | None,
+        typer.Option(help="Without a code: file for the holder's wallet.", dir_okay=False),
+    ] = None,
     place: Annotated[str, typer.Option(help="Where, in words.")] = "service hall",
     window: Annotated[str, typer.Option(help="Your window.")] = "1",
     organisation: Annotated[
@@ -352,9 +363,18 @@ def request(
     timeout: TimeoutOption = 120.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a holder for fields of a license, and wait for the consent."""
-    if case.exists():
-        raise CommandError(f"{case} exists already", hint="Choose another --case.")
+    """Ask a holder for fields of a license, and wait for the consent.
+
+    With a one-time code the request goes to the holder's phone; else it is written to a file, and the
+    consent comes back by `mulu license use --consent`.
+    """
+    if (code is None) == (request_out is None):
+        raise CommandError(
+            "how does the holder get the request?", hint="Give --code or --request-out."
+        )
+    for file in (case, request_out):
+        if file is not None and file.exists():
+            raise CommandError(f"{file} exists already", hint="Choose another file.")
     connection = connect(node, key, profile)
     sealing = open_sealing_key(sealing_key or connection.sealing_key)
     wish = Wish(
@@ -370,11 +390,15 @@ def request(
     )
     with connection.client as client:
         envelope = make_request(connection.require_signer(), client.network().chain_id, wish)
+        if request_out is not None:
+            _write_request(Case(envelope, "", "", None), case, request_out, as_json)
+            return
+        assert code is not None, "one of both was given"
         with session_client(connection, session_node) as sessions:
             opened = show_request(sessions, code, envelope)
             opened.save(case)
             if not as_json:
-                say(f"Request {opened.use_id.hex()} sent; waiting for the holder …")
+                say(f"Request {opened.request_id.hex()} sent; waiting for the holder …")
             answered = await_consent(sessions, opened, sealing, timeout_s=timeout)
     answered.save(case)
     if as_json:
@@ -383,9 +407,27 @@ def request(
         say(f"The holder consents. Next: mulu license use {case}")
 
 
+def _write_request(opened: Case, case: Path, request_out: Path, as_json: bool) -> None:
+    opened.save(case)
+    replace_file(request_out, request_text(opened.envelope).encode())
+    if as_json:
+        show_json(
+            {"request_id": opened.request_id.hex(), "case": str(case), "request": str(request_out)}
+        )
+    else:
+        say(
+            f"Request written to {request_out}. The holder: mulu wallet consent {request_out} --out "
+            f"consent.txt. Then: mulu license use {case} --consent consent.txt"
+        )
+
+
 @app.command(epilog="Example: mulu license use case.json --profile tianjin-recorder")
 def use(
     case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
+    consent: Annotated[
+        Path | None,
+        typer.Option(help="The holder's consent, where it came as a file.", dir_okay=False),
+    ] = None,
     node: NodeOption = None,
     key: KeyOption = None,
     profile: ProfileOption = None,
@@ -394,6 +436,9 @@ def use(
 ) -> None:
     """Record a use with the holder's consent: every validator checks it against the directory."""
     opened = Case.load(case)
+    if consent is not None:
+        opened = with_consent(opened, read_bytes(consent).decode("ascii", "replace"))
+        opened.save(case)
     connection = connect(node, key, profile)
     with connection.client:
         result = connection.submit([record_operation(opened)], wait="proven", timeout_s=timeout)
@@ -410,6 +455,10 @@ def use(
 @app.command(epilog="Example: mulu license receive case.json --profile tianjin-operator")
 def receive(
     case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
+    sealed: Annotated[
+        Path | None,
+        typer.Option(help="What the wallet disclosed, where it came as a file.", dir_okay=False),
+    ] = None,
     sealing_key: SealingKeyOption = None,
     policy: PolicyOption = None,
     node: NodeOption = None,
@@ -424,10 +473,15 @@ def receive(
     if connection.policy is None:
         raise CommandError("no policy to check the fields with", hint="Give --policy FILE.")
     sealing = open_sealing_key(sealing_key or connection.sealing_key)
-    with connection.client as client, session_client(connection, opened.session_node) as sessions:
-        disclosed = receive_fields(
-            client, sessions, opened, sealing, load_policy(connection.policy), timeout_s=timeout
-        )
+    anchor = load_policy(connection.policy)
+    with connection.client as client:
+        if sealed is not None:
+            disclosed = open_fields(client, opened, sealing, anchor, read_bytes(sealed))
+        else:
+            with session_client(connection, opened.session_node) as sessions:
+                disclosed = receive_fields(
+                    client, sessions, opened, sealing, anchor, timeout_s=timeout
+                )
     if as_json:
         rows = [
             {"license": one.handle.hex(), "type": one.license_type, "fields": dict(one.fields)}
@@ -437,6 +491,42 @@ def receive(
         return
     for one in disclosed:
         show_record(f"License {one.handle.hex()}", dict(one.fields))
+
+
+@app.command(epilog="Example: mulu license uses 5e… --profile national-auditor")
+def uses(
+    handle: HandleArgument,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the recorded uses of a license, by number; the ledger proves how many there are."""
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        page = client.license_uses(handle, cursor=cursor, limit=limit)
+    if as_json:
+        show_json({"items": page.items, "cursor": page.cursor})
+        return
+    show_table(
+        f"Uses of {handle}",
+        ("Number", "Use", "Organisation", "Matter", "Mode", "Block"),
+        (
+            (
+                one["number"],
+                one["id"],
+                one["organisation"],
+                one["matter"],
+                one["mode"],
+                one["height"],
+            )
+            for one in page.items
+        ),
+    )
+    if page.cursor:
+        say(f"More: --cursor {page.cursor}")
 
 
 @app.command(

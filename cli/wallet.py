@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from cli.connection import passphrase_of
-from cli.options import JsonOption, NodeOption, TimeoutOption
+from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
 from cli.wallet_link import WalletLink, describe_request, now_ms
+from cli.window import consent_text, read_request
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from licenses.use import RequestEnvelope
@@ -147,6 +148,44 @@ def code(
         _answer(link, session, envelope, answer, as_json, timeout)
 
 
+@app.command(epilog="Example: mulu wallet consent request.txt --out consent.txt")
+def consent(
+    file: Annotated[
+        Path, typer.Argument(metavar="REQUEST", help="The window's request.", dir_okay=False)
+    ],
+    out: Annotated[Path, typer.Option(help="File for the consent.", dir_okay=False)],
+    wallet: WalletOption = DEFAULT_WALLET,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a request that came as a file, and consent to it or not."""
+    if out.exists():
+        raise CommandError(f"{out} exists already", hint="Choose another --out.")
+    try:
+        envelope = read_request(file.read_text("ascii", errors="replace"))
+    except OSError as error:
+        raise CommandError(f"cannot read {file}: {error.strerror}") from None
+    opened = _open(wallet)
+    opened.review(envelope, now_ms())
+    record = describe_request(opened, envelope)
+    if not as_json:
+        show_record("Somebody asks for your license", record)
+    if not yes and not typer.confirm("Do you consent?", err=True):
+        opened.refuse(envelope, now_ms=now_ms())
+        raise CommandError(
+            "refused; nothing leaves the wallet", code="refused", exit_code=ExitCode.REFUSED
+        )
+    signed = opened.consent(envelope, now_ms=now_ms())
+    replace_file(out, consent_text(signed).encode())
+    use_id = signed.consent.use_id(SHA256_ED25519).hex()
+    if as_json:
+        show_json({"use": use_id, "file": str(out), **record})
+    else:
+        say(
+            f"Consent written to {out}. Once it is recorded: mulu wallet disclose {use_id} --out FILE"
+        )
+
+
 @app.command(epilog="Example: mulu wallet receipts")
 def receipts(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = False) -> None:
     """List the receipts: every request answered, every use recorded."""
@@ -177,17 +216,20 @@ def receipts(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = False)
     )
 
 
-@app.command(epilog="Example: mulu wallet disclose 9c…")
+@app.command(epilog="Example: mulu wallet disclose 9c… --out fields.sealed")
 def disclose(
     use: Annotated[str, typer.Argument(metavar="USE", help="Id of the use, 64 hex digits.")],
     out: Annotated[Path, typer.Option(help="File for the sealed fields.", dir_okay=False)],
     wallet: WalletOption = DEFAULT_WALLET,
     node: NodeOption = None,
+    timeout: TimeoutOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Disclose the fields of a recorded use to a file: sealed, readable by the organisation only."""
+    use_id = _use_id(use)
     with _link(wallet, node) as link:
-        sealed = link.disclose(_use_id(use))
+        _await_record(link, use_id, timeout)
+        sealed = link.disclose(use_id)
     replace_file(out, sealed)
     if as_json:
         show_json({"use": use, "file": str(out)})
@@ -286,25 +328,34 @@ def _answer(
     timeout_s: float,
 ) -> None:
     use_id = _consent(link, session, envelope, answer, as_json)
+    if use_id is None:
+        return
+    _await_record(link, use_id, timeout_s)
+    link.put_disclosure(session, use_id)
+    _emit(
+        as_json,
+        {"event": "disclosed", "use": use_id.hex()},
+        "The use is recorded and proved; the fields were disclosed.",
+    )
+
+
+def _await_record(link: WalletLink, use_id: bytes, timeout_s: float) -> None:
+    """Wait until the wallet has the evidence that a use is recorded.
+
+    Raises:
+        CommandError: it is not in time.
+    """
     deadline = time.monotonic() + timeout_s
-    while use_id is not None:
+    while not link.is_recorded(use_id):
         for _ in link.new_uses():
-            pass
-        if link.is_recorded(use_id):
-            link.put_disclosure(session, use_id)
-            _emit(
-                as_json,
-                {"event": "disclosed", "use": use_id.hex()},
-                "The use is recorded and proved; the fields were disclosed.",
-            )
-            return
-        if time.monotonic() > deadline:
+            pass  # each is verified and kept as a receipt
+        if time.monotonic() > deadline and not link.is_recorded(use_id):
             raise CommandError(
-                "the use was not recorded in time; nothing was disclosed",
+                "the use is not recorded; nothing was disclosed",
                 code="not_recorded",
                 exit_code=ExitCode.NOT_ESTABLISHED,
             )
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def _emit(as_json: bool, event: dict[str, Any], text: str | None) -> None:

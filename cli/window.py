@@ -192,6 +192,52 @@ REFUSAL: Final = b"mulu-refused"
 """What a wallet answers, sealed, instead of a consent."""
 
 
+REQUEST_PREFIX: Final = "mulu-request:"
+CONSENT_PREFIX: Final = "mulu-consent:"
+"""How request and consent are written where they pass by file or QR code instead of a session."""
+
+
+def request_text(envelope: RequestEnvelope) -> str:
+    """Return a request as text for the holder's wallet."""
+    return REQUEST_PREFIX + envelope.encode().hex()
+
+
+def read_request(text: str) -> RequestEnvelope:
+    """Read what `request_text` wrote.
+
+    Raises:
+        CommandError: not a request.
+    """
+    return RequestEnvelope.decode(_hex_after(REQUEST_PREFIX, text, "request"))
+
+
+def consent_text(consent: SignedConsent) -> str:
+    """Return a consent as text for the window."""
+    return CONSENT_PREFIX + consent.encode().hex()
+
+
+def with_consent(case: Case, text: str) -> Case:
+    """Return the case with a consent that came as text.
+
+    Raises:
+        CommandError: not a consent, or to another request.
+    """
+    consent = SignedConsent.decode(_hex_after(CONSENT_PREFIX, text, "consent"))
+    if consent.consent.request_hash != case.request_id:
+        raise CommandError("the consent is to another request than this case's")
+    return Case(case.envelope, case.session, case.session_node, consent)
+
+
+def _hex_after(prefix: str, text: str, what: str) -> bytes:
+    text = text.strip()
+    try:
+        if text.startswith(prefix):
+            return bytes.fromhex(text.removeprefix(prefix))
+    except ValueError:
+        pass
+    raise CommandError(f"this is not a {what}", hint=f"Expected {prefix}<hex>.")
+
+
 def record_operation(case: Case) -> Operation:
     """Return the operation that records the use.
 
@@ -227,6 +273,17 @@ def receive_fields(
             exit_code=ExitCode.NOT_ESTABLISHED,
             hint="The use is recorded; the wallet discloses once it sees the proof.",
         )
+    return open_fields(client, case, sealing, policy, sealed)
+
+
+def open_fields(
+    client: NodeClient, case: Case, sealing: SealingKey, policy: Policy, sealed: bytes
+) -> tuple[DisclosedLicense, ...]:
+    """Open what a wallet has disclosed and check every part of it against proved records.
+
+    Raises:
+        LedgerError: it does not verify.
+    """
     use, records = proved_use(client, case.use_id, policy)
     return open_disclosure(_SUITE, sealing, sealed, use, records)
 

@@ -16,8 +16,10 @@ from cli.demo import content
 from cli.main import run
 from cli.network_setup import Network, load_network
 from cli.processes import running_process, stop_process
+from cli.sample import by_short_name
 
 DEPARTMENT = content.DEPARTMENT.uscc
+TIANJIN = by_short_name("tianjin-department").uscc
 
 
 @pytest.fixture(scope="module")
@@ -74,33 +76,33 @@ def shell(
 def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path: Path) -> None:
     statement = tmp_path / "statement.txt"
     statement.write_text(content.statement(), "utf-8")
-    words = ("directory", "import", "--statement", str(statement), "--department", DEPARTMENT)
-    answer = shell(*words, profile="tongzhou-editor")
+    words = ("directory", "import", "--statement", str(statement), "--department", TIANJIN)
+    answer = shell(*words, profile="tianjin-editor")
     assert len(answer["transactions"]) == 1
-    again = shell(*words, profile="tongzhou-editor", expect=1)
+    again = shell(*words, profile="tianjin-editor", expect=1)
     assert again["error"]["code"] == "directory.entry.pending"
     mine = shell(
-        *("directory", "approve", "responsibility", f"{DEPARTMENT}-1"),
-        profile="tongzhou-editor",
+        *("directory", "approve", "responsibility", f"{TIANJIN}-1"),
+        profile="tianjin-editor",
         expect=1,
     )
     assert mine["error"]["code"] == "role_missing"
     shell.eventually(
-        *("directory", "list", "responsibility", "--owner", DEPARTMENT),
-        profile="tongzhou-approver",
+        *("directory", "list", "responsibility", "--owner", TIANJIN),
+        profile="tianjin-approver",
         holds=lambda page: len(page["items"]) == 8,
     )
-    approved = shell("directory", "approve", "responsibility", "--all", profile="tongzhou-approver")
+    approved = shell("directory", "approve", "responsibility", "--all", profile="tianjin-approver")
     assert len(approved["approved"]) == 8
     shown = shell.eventually(
-        *("directory", "show", "responsibility", f"{DEPARTMENT}-4"),
+        *("directory", "show", "responsibility", f"{TIANJIN}-4"),
         profile="national-auditor",
         holds=lambda entry: entry["status"] == "effective",
     )
     assert shown["title"] == "Disclosure of information"
     proven = shell("tx", "wait", approved["transactions"][0], profile="national-auditor")
     assert proven["verified"]
-    findings = shell("directory", "check", "--department", DEPARTMENT, expect=1)
+    findings = shell("directory", "check", "--department", TIANJIN, expect=1)
     assert findings["findings"]
 
 
@@ -125,14 +127,37 @@ def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> Non
     assert refused["error"]["code"] == "key_not_enrolled"
 
 
-def test_a_wallet_answers_a_window(shell: Shell, tmp_path: Path) -> None:
-    wallet = ("--wallet", str(tmp_path / "wallet"))
-    beijing = shell.network.node("beijing").api
-    policy = str(shell.network.directory / "policy.txt")
-    shell("wallet", "init", "--node", beijing, "--policy", policy, "--unprotected", *wallet)
+def register_matter(shell: Shell, directory: Path) -> None:
+    """Register the matter and what it rests on, and define and accredit the license type."""
+    statement, entries = directory / "statement.txt", directory / "entries.json"
+    statement.write_text(content.statement(), "utf-8")
+    entries.write_text(json.dumps({"instrument": [content.instrument()]}), "utf-8")
+    shell(
+        *("directory", "import", "--statement", str(statement), "--department", DEPARTMENT),
+        profile="tongzhou-editor",
+    )
+    shell("directory", "import", "--json-file", str(entries), profile="national-editor")
+    (directory / "matter.json").write_text(json.dumps(content.matter()), "utf-8")
+    submit = ("directory", "submit", "matter", str(directory / "matter.json"))
+    submitted = shell(*submit, profile="tongzhou-editor")
+    for collection, count, approver in (
+        ("responsibility", 8, "tongzhou-approver"),
+        ("instrument", 1, "national-approver"),
+        ("matter", 1, "tongzhou-approver"),
+    ):
+        owner = () if collection == "instrument" else ("--owner", DEPARTMENT)
+        shell.eventually(
+            *("directory", "list", collection, *owner),
+            profile=approver,
+            holds=lambda page, count=count: (
+                sum(bool(entry.get("pending")) for entry in page["items"]) == count
+            ),
+        )
+        shell("directory", "approve", collection, "--all", *owner, profile=approver)
+    assert submitted["id"] == content.MATTER
     shell(
         *("license", "type", "define", content.LICENSE_TYPE, "--name", "居住证"),
-        *("--holder", "person", "--field", "holder_name=姓名"),
+        *("--holder", "person", "--field", "holder_name=姓名", "--field", "permit_number=号"),
         profile="residence-ministry",
     )
     shell(
@@ -140,20 +165,68 @@ def test_a_wallet_answers_a_window(shell: Shell, tmp_path: Path) -> None:
         *("--from", "2026-01-01"),
         profile="residence-ministry",
     )
+
+
+def test_a_license_is_issued_used_by_files_verified_and_withheld(
+    shell: Shell, tmp_path: Path
+) -> None:
+    register_matter(shell, tmp_path)
+    wallet = ("--wallet", str(tmp_path / "wallet"))
+    beijing = shell.network.node("beijing").api
+    policy = str(shell.network.directory / "policy.txt")
+    shell("wallet", "init", "--node", beijing, "--policy", policy, "--unprotected", *wallet)
     offer = shell("wallet", "offer", content.ISSUER.uscc, *wallet)["offer"]
     package = tmp_path / "permit.json"
     issued = shell(
         *("license", "issue", "--type", content.LICENSE_TYPE, "--issuer", content.ISSUER.uscc),
-        *("--serial", content.SERIAL, "--field", "holder_name=李明", "--offer", offer),
-        *("--out", str(package)),
+        *("--serial", content.SERIAL, "--field", "holder_name=李明"),
+        *("--field", "permit_number=17", "--offer", offer, "--out", str(package)),
         profile="beijing-issuer",
     )
     assert shell("wallet", "add", str(package), *wallet)["handle"] == issued["handle"]
     (held,) = shell("wallet", "list", *wallet)["licenses"]
-    assert held["fields"] == {"holder_name": "李明"}
+    assert held["fields"] == {"holder_name": "李明", "permit_number": "17"}
     shell("tx", "wait", issued["transaction"], profile="national-auditor")
     report = shell("license", "verify", str(package), profile="national-auditor")
     assert report["result"] == "valid"
+
+    case, request, answer = (str(tmp_path / name) for name in ("case", "request", "consent"))
+    shell(
+        *("license", "request", "--matter", content.MATTER, "--case-number", "1"),
+        *("--ask", f"{content.LICENSE_TYPE}:holder_name", "--purpose", "申请"),
+        *("--division", "110112", "--request-out", request, "--case", case),
+        profile="tongzhou-operator",
+    )
+    asked = shell("wallet", "consent", request, "--out", answer, "--yes", *wallet)
+    assert asked["purpose"] == "申请"
+    early = shell(
+        *("wallet", "disclose", asked["use"], "--out", str(tmp_path / "early"), *wallet),
+        *("--timeout", "0.1"),
+        expect=3,
+    )
+    assert early["error"]["code"] == "not_recorded"
+    assert not (tmp_path / "early").exists()
+    used = shell("license", "use", case, "--consent", answer, profile="tongzhou-recorder")
+    shell("tx", "wait", used["transaction"], profile="national-auditor")
+    again = shell("license", "use", case, profile="tongzhou-recorder", expect=1)
+    assert again["error"]["code"] == "licenses.use.consent_replayed"
+    shell("wallet", "disclose", asked["use"], "--out", str(tmp_path / "sealed"), *wallet)
+    received = shell(
+        *("license", "receive", case, "--sealed", str(tmp_path / "sealed")),
+        profile="tongzhou-operator",
+    )
+    assert received["licenses"][0]["fields"] == {"holder_name": "李明"}
+    (receipt,) = shell("wallet", "receipts", *wallet)["receipts"]
+    assert (receipt["state"], receipt["purpose"]) == ("disclosed", "申请")
+    (listed,) = shell("license", "uses", issued["handle"], profile="national-auditor")["items"]
+    assert listed["id"] == asked["use"]
+    trace = shell("audit", "trace", asked["use"], profile="national-auditor")["trace"]
+    assert {"license", "matter", "responsibility", "article", "proof"} <= {
+        link["what"] for link in trace
+    }
+    up = shell("directory", "trace", "matter", content.MATTER, "--up", profile="tongzhou-editor")
+    assert {child["collection"] for child in up["children"]} == {"responsibility", "instrument"}
+
     shell("license", "withhold", issued["handle"], "--reason", "test", profile="beijing-issuer")
     status = shell.eventually(
         *("license", "status", issued["handle"]),
@@ -164,7 +237,7 @@ def test_a_wallet_answers_a_window(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
-    unknown = shell("directory", "show", "matter", content.MATTER, expect=1)
+    unknown = shell("directory", "show", "matter", content.UNCOVERED_MATTER, expect=1)
     assert unknown["error"]["code"] == "entry_unknown"
     assert shell("tx", "show", "0" * 64, expect=1)["error"]["message"]
     assert shell("license", "status", "0" * 64, expect=1)["error"]["code"] == "license_unknown"
