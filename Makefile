@@ -3,7 +3,7 @@
 #   make demo ARGS="--exit --json"    the whole story on one machine
 #   make test                         all tests
 #   make lint                         ruff, mypy, layers, generated documents
-#   make sim                          consensus under faults, from seeds
+#   make sim SEEDS=100 FIRST=0        whole nodes under simulated faults, from seeds
 #   make bench ARGS="directory"       transactions per second on this machine
 
 .DEFAULT_GOAL := help
@@ -13,6 +13,10 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 ARGS ?=
+FIRST ?= 0
+SEEDS ?= 20
+FIRST ?= 0
+SEEDS ?= 40
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -48,8 +52,8 @@ format: $(INSTALLED) ## Format the code.
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format .
 
-sim: $(INSTALLED) ## Run networks under simulated faults from seeds: ARGS="--seeds 0..100".
-	@$(BIN)/python -m tests.consensus.simulation $(ARGS)
+sim: $(INSTALLED) ## Run whole nodes under simulated faults, one network a seed: FIRST=0 SEEDS=100.
+	@$(BIN)/python -m tests.sim --first $(FIRST) --seeds $(SEEDS) $(ARGS)
 
 bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|authorisation|batch [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)
