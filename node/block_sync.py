@@ -18,6 +18,7 @@ from ledger.blocks import Block
 from ledger.commits import Commit
 from ledger.errors import DecodeError, InvalidBlock, InvalidSignature
 from ledger.history import History
+from ledger.validators import ValidatorSet
 from node.errors import InvalidPeerMessage
 from node.messages import BLOCKS_FRAME_BYTES, MAX_SYNC_BLOCKS, Blocks, GetBlocks, Priority
 from node.peers import Link, PeerNetwork
@@ -45,11 +46,13 @@ class BlockSync:
         height: Callable[[], int],
         apply_blocks: ApplyBlocks,
         is_voting: Callable[[], bool],
+        validators: Callable[[], ValidatorSet],
     ) -> None:
         self._network = network
         self._height = height
         self._apply_blocks = apply_blocks
         self._is_voting = is_voting
+        self._validators = validators
         self._news = asyncio.Event()
         self._answer: asyncio.Future[Blocks] | None = None
         self._asked = ""
@@ -74,16 +77,24 @@ class BlockSync:
             self._answer.set_exception(ConnectionError("the link has ended"))
 
     @property
-    def target(self) -> int:
-        """The greatest height that a linked peer has told."""
+    def claimed(self) -> int:
+        """The greatest height that a linked peer has told; it may be lying."""
         return max((link.height for link in self._network.links.values()), default=0)
+
+    @property
+    def target(self) -> int:
+        """The height that the network has reached at least: told by more validators than may be faulty."""
+        validators, links = self._validators(), self._network.links
+        told = sorted((links[v.name].height for v in validators if v.name in links), reverse=True)
+        faulty = validators.faults_tolerated
+        return told[faulty] if len(told) > faulty else 0
 
     async def run(self) -> None:
         """Catch up whenever there is something to fetch, until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
-            while self.target > self._height():
+            while self.claimed > self._height():
                 if self._is_voting() and not await self._overdue():
                     continue
                 if not await self._fetch():

@@ -93,7 +93,7 @@ class Node:
         gate = Gate(self._app_worker)
         self._storage_worker = Worker("storage")
         self._extra_authorities = _configured_authorities(opened)
-        self._uncheckpointed: asyncio.Queue[CommittedCheckpoint] = asyncio.Queue()
+        self._uncheckpointed: asyncio.Queue[tuple[CommittedCheckpoint, bool]] = asyncio.Queue()
         self._mempool = Mempool(config.mempool.max_bytes, config.mempool.max_count)
         self._outcomes = Outcomes()
         self._proven_signal = Signal()
@@ -141,6 +141,7 @@ class Node:
             lambda: application.tip.height,
             self._runner.apply_blocks,
             lambda: self._runner.votes_now,
+            lambda: application.tip.validators,
         )
         self._checkpointing = Checkpointing(
             genesis.suite, genesis.chain_id, signer, self._broadcast_consensus, self._record
@@ -256,16 +257,16 @@ class Node:
             app_hash=tip.app_hash.hex()[:16],
             fetched=fetched,
         )
-        self._uncheckpointed.put_nowait(self._tip_checkpoint())
+        # While far behind, older heights have their quorum already: only the newest are signed.
+        sign = not fetched or self._sync.target - tip.height < FAR_BEHIND
+        self._uncheckpointed.put_nowait((self._tip_checkpoint(), sign))
 
     async def _checkpoint(self) -> None:
         """Sign and gather the checkpoint of each commit, beside consensus, which does not wait for it."""
         while True:
-            committed = await self._uncheckpointed.get()
-            # While far behind, older heights have their quorum already: only the newest is signed.
-            behind = self._sync.target - committed.height
+            committed, sign = await self._uncheckpointed.get()
             newest = self._uncheckpointed.qsize() < MAX_UNCHECKPOINTED
-            await self._checkpointing.committed(committed, sign=newest and behind < FAR_BEHIND)
+            await self._checkpointing.committed(committed, sign=sign and newest)
 
     async def _record(self, height: int, signed: SignedCheckpoint) -> None:
         try:

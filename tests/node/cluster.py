@@ -6,9 +6,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cli.network_setup import Network, create_network
 from ledger.codec import Value
@@ -37,8 +37,15 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 class Cluster:
     """All nodes of a sample network; use it as a context manager."""
 
-    def __init__(self, directory: Path, consensus: ConsensusConfig | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        consensus: ConsensusConfig | None = None,
+        *,
+        without: tuple[str, ...] = (),
+    ) -> None:
         self.network: Network = create_network(directory, consensus=consensus)
+        self.names = [p.name for p in self.network.nodes if p.name not in without]
         self.nodes: dict[str, Node] = {}
         self._stores: dict[str, Store] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -47,10 +54,10 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         self._thread.start()
-        for place in self.network.nodes:
-            self.start(place.name)
-        for place in self.network.nodes:
-            with self.client(place.name) as client:
+        for name in self.names:
+            self.start(name)
+        for name in self.names:
+            with self.client(name) as client:
                 eventually(lambda client=client: client.ready()[0])  # type: ignore[misc]
         return self
 
@@ -62,7 +69,7 @@ class Cluster:
         self._loop.close()
 
     def start(self, name: str) -> None:
-        self._call(lambda: self._start(name))
+        self.call(lambda: self._start(name))
 
     def _start(self, name: str) -> None:
         opened = open_home(self.network.node_home(self.network.node(name)))
@@ -84,11 +91,17 @@ class Cluster:
         self.nodes.pop(name)
         self._stores.pop(name).close()
 
-    def _call(self, function: Callable[[], T]) -> T:
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function on the event loop and return its result."""
+
         async def run() -> T:
             return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start work on the event loop."""
+        return self.call(lambda: self._loop.create_task(work))
 
     def client(self, name: str, profile: str | None = None) -> NodeClient:
         signer = None if profile is None else self.key(profile)
