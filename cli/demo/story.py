@@ -81,6 +81,11 @@ def run_demo(home: Path | None, *, exit_after: bool, as_json: bool) -> int:
     except KeyboardInterrupt:
         teller.print("Interrupted.")
     finally:
+        for impatient in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # a second Ctrl-C must not leave processes
+            signal.signal(impatient, signal.SIG_IGN)
         if world is not None:
             world.close()
         if home is None and ok:
