@@ -219,16 +219,12 @@ class Application:
     # --- transactions -------------------------------------------------------------------------
 
     def prepare(self, raw: bytes) -> PreparedTransaction:
-        """Read a transaction and verify its signature. Pure: any thread may do it; then `remember` it.
+        """Read a transaction and verify its signature. Pure: any thread may do it.
 
         Raises:
             InvalidTransaction: malformed, or a bad signature.
         """
         return prepare_transaction(self._suite, self._operations, raw)
-
-    def remember(self, prepared: PreparedTransaction) -> None:
-        """Keep a transaction that `prepare` returned, so that its signature is not verified again."""
-        self._cache.add(prepared)
 
     def check_transaction(self, raw: bytes, now_ms: int) -> PreparedTransaction:
         """Check a submitted transaction against the newest state and this node's clock.

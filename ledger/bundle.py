@@ -175,7 +175,10 @@ class Bundle:
         Raises:
             ValueError: no evidence, different checkpoints, or two entries at one index.
         """
-        every = {entry.index: entry for entry in (*entries, *(state.block for state in states))}
+        every: dict[int, EntryEvidence] = {}
+        for entry in (*entries, *(state.block for state in states)):
+            if every.setdefault(entry.index, entry) != entry:
+                raise ValueError(f"two entries at index {entry.index}")
         if not every:
             raise ValueError("a bundle holds at least one piece of evidence")
         ordered = tuple(every[index] for index in sorted(every))

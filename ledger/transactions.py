@@ -6,6 +6,7 @@ make a second transaction. `valid_until` is in milliseconds since the Unix epoch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -18,6 +19,8 @@ from ledger.suite import SIGNATURE_BYTES, PublicKey, Signer, Suite, signed_bytes
 KIND: Final = "transaction"
 NONCE_BYTES: Final = 16
 _MAX_KIND_CHARACTERS: Final = 64
+_SIGNER: Final = re.compile(r"([a-z0-9]{1,16}):([0-9a-f]{64}|[0-9a-f]{66})", re.ASCII)
+"""Any algorithm's key by its form, which is also fit for a state key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +113,10 @@ def decode_transaction(suite: Suite, raw: bytes) -> Transaction:
 
 def _parse_key(text: str) -> PublicKey:
     """Read a signer's key by form only: an ill-made key cannot be registered, so it never signs anything."""
-    algorithm, _, data = text.partition(":")
-    try:
-        key = PublicKey(algorithm, bytes.fromhex(data))
-    except ValueError:
-        raise InvalidKey("signer is not a public key") from None
-    if str(key) != text or len(data) not in (64, 66):
+    match = _SIGNER.fullmatch(text)
+    if match is None:
         raise InvalidKey("signer is not a public key")
-    return key
+    return PublicKey(match[1], bytes.fromhex(match[2]))
 
 
 def _decode_operation(value: Value) -> Operation:

@@ -115,3 +115,12 @@ def test_the_chain_id_is_inside_what_is_signed() -> None:
     fields = decode(transaction().body)
     assert isinstance(fields, tuple)
     assert fields[0] == "chain-1"
+
+
+@pytest.mark.parametrize(
+    "signer", ["a/b:", ":", "Ed25519:", "ed25519 :", "a" * 17 + ":", "\u0661:"]
+)
+def test_a_signer_is_written_as_a_key_even_where_no_signature_is_verified(signer: str) -> None:
+    body = encode(("c", signer + "00" * 32, 0, bytes(16), (("a.b.c", {}),)))
+    with pytest.raises(DecodeError, match="signer"):
+        decode_transaction(SHA256_ED25519, encode((body, bytes(64))))
