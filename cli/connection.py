@@ -22,7 +22,8 @@ from ledger.keys import SoftwareSigner
 from ledger.operations import Body, body_value
 from ledger.suite import SHA256_ED25519, Signer, Suite
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.client import NodeClient, SubmissionResult, Wait
+from node.answers import SubmissionResult, Wait
+from node.client import NodeClient
 
 DEFAULT_VALIDITY_MS: Final = 10 * 60_000
 """How long a transaction of ours may wait for a block; well below the lifetime that the network allows."""

@@ -23,7 +23,8 @@ from cli.output import CommandError, ExitCode, say, show_json, show_record, show
 from cli.validation import build, build_from
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
-from node.client import Json, NodeClient
+from node.answers import Json
+from node.client import NodeClient
 
 app = typer.Typer(
     help="Responsibilities, matters, instruments of law, systems, resources, entrustments.",

@@ -28,7 +28,8 @@ from cli.processes import (
     wait_until_ready,
 )
 from cli.sample import QUERY_NODES, VALIDATORS
-from node.client import NetworkStatus, NodeClient
+from node.answers import NetworkStatus
+from node.client import NodeClient
 from node.errors import ApiProblem, NodeUnreachable
 
 app = typer.Typer(

@@ -25,7 +25,7 @@ from ledger.membership_operations import (
     enrol_key_body,
 )
 from ledger.operations import Body
-from node.client import SubmissionResult
+from node.answers import SubmissionResult
 
 app = typer.Typer(help="Organisations, their keys and roles.", no_args_is_help=True)
 

@@ -13,7 +13,7 @@ from ledger.policy import NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
 from ledger.transactions import decode_transaction
-from node.client import TransactionView
+from node.answers import TransactionView
 
 
 def load_policy(path: Path) -> Policy:

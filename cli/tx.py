@@ -30,7 +30,7 @@ from cli.output import (
 from cli.proofs import load_policy, verify_transaction_proof
 from cli.validation import build_from
 from ledger.transactions import Operation
-from node.client import TransactionView
+from node.answers import TransactionView
 
 app = typer.Typer(help="Look up, wait for and send transactions.", no_args_is_help=True)
 

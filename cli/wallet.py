@@ -20,7 +20,8 @@ from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from licenses.use import RequestEnvelope
 from licenses.wallet import KEY_FILE, Wallet
-from node.client import NodeClient, OpenedSession
+from node.answers import OpenedSession
+from node.client import NodeClient
 from node.home import replace_file
 
 app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)

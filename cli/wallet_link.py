@@ -15,8 +15,9 @@ from ledger.keys import seal
 from licenses.holding import Receipt
 from licenses.use import RequestEnvelope
 from licenses.wallet import Wallet
+from node.answers import OpenedSession
 from node.auth import make_token
-from node.client import NodeClient, OpenedSession
+from node.client import NodeClient
 from node.errors import ApiProblem
 
 _PREFIX_HEX = 4

@@ -1,216 +1,42 @@
 """The HTTP client of a node's `/v1` API, as the command line and the loader use it.
 
-`NodeClient` has one typed method for each resource; `AsyncNodeClient` the few that a loader needs. Every failure is
-one of two errors: `NodeUnreachable` (no answer) or `ApiProblem` (the node refused and says why). Records of the
+`NodeClient` has one typed method for each resource; `node.async_client` has the few that a loader needs. Every failure
+is one of two errors: `NodeUnreachable` (no answer) or `ApiProblem` (the node refused and says why). Records of the
 directory and of licenses are returned as the node's JSON objects; docs/API.md describes them.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import httpx
 
 from ledger.suite import Signer
-from node.auth import MAX_LIFETIME_S, make_token
+from node.answers import (
+    DEFAULT_TIMEOUT_S,
+    GRACE_S,
+    Credentials,
+    FoundSession,
+    Json,
+    NetworkStatus,
+    OpenedSession,
+    Page,
+    ServerEvent,
+    SubmissionResult,
+    TransactionView,
+    Wait,
+    parse_network,
+    parse_page,
+    parse_server_events,
+    parse_submission,
+    parse_transaction,
+    problem_of,
+    submission_body,
+)
 from node.errors import ApiProblem, NodeUnreachable
-
-Json = dict[str, Any]
-Wait = Literal["none", "committed", "proven"]
-Status = Literal["committed", "failed", "pending", "refused", "not_committed"]
-
-DEFAULT_TIMEOUT_S: Final = 30.0
-_GRACE_S: Final = 10.0
-"""Time that an answer may take beyond what the request asks the node to wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmissionResult:
-    """What became of one submitted transaction.
-
-    committed: took effect. failed: stands in the log with `code`, without effect. refused: never admitted, for
-    `code`. pending: admitted, not asked to wait. not_committed: admitted, but not decided in time; it may still be.
-    """
-
-    id: str
-    status: Status
-    code: str
-    height: int | None
-    index: int | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ValidatorStatus:
-    """A validator as this node sees it."""
-
-    name: str
-    online: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkStatus:
-    """The network as one node sees it. `stalled` says why no block can be made, or is None."""
-
-    chain_id: str
-    name: str
-    validators: tuple[ValidatorStatus, ...]
-    online: int
-    total: int
-    quorum: bool
-    height: int
-    checkpoint_size: int
-    checkpoint_time_ms: int
-    app_hash: str
-    stalled: str | None
-    raw: Json
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionView:
-    """A transaction as the log holds it; `proof` is a C2SP tlog-proof of `entry`, there once it is proven."""
-
-    id: str
-    status: Status
-    height: int | None
-    index: int | None
-    code: str
-    operation_index: int | None
-    operations: tuple[Json, ...]
-    entry: bytes | None
-    proof: str | None
-    checkpoint: str | None
-    time_ms: int | None
-    raw: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list; pass `cursor` to get the next one, None at the end."""
-
-    items: tuple[Json, ...]
-    cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
-    """One new record of the log. `index` is its place in the log; resume after it."""
-
-    index: int
-    kind: str
-    data: Json
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedSession:
-    """A one-time-code session as its holder sees it. `secret` stays with the holder."""
-
-    id: str
-    code: str
-    secret: str
-    expires_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSession:
-    """A session as the window that was told the code sees it. `sealing_key` is the wallet's, in hex."""
-
-    id: str
-    sealing_key: str
-    expires_ms: int
-
-
-def _problem(response: httpx.Response) -> ApiProblem:
-    try:
-        body = response.json()
-        return ApiProblem(
-            response.status_code,
-            str(body.get("code", "")),
-            str(body.get("title", response.reason_phrase)),
-            str(body.get("detail", "")),
-        )
-    except (ValueError, AttributeError):
-        return ApiProblem(response.status_code, "", response.reason_phrase, response.text[:200])
-
-
-def _submission_body(transactions: Sequence[bytes], wait: Wait, timeout_s: float) -> Json:
-    encoded = [base64.b64encode(raw).decode("ascii") for raw in transactions]
-    return {"transactions": encoded, "wait": wait, "timeout_s": timeout_s}
-
-
-def _parse_submission(body: Json) -> tuple[SubmissionResult, ...]:
-    return tuple(
-        SubmissionResult(
-            row["id"], row["status"], row["code"], row["height"], row["index"], row["text"]
-        )
-        for row in body["results"]
-    )
-
-
-def _parse_network(body: Json) -> NetworkStatus:
-    return NetworkStatus(
-        body["chain_id"],
-        body["name"],
-        tuple(ValidatorStatus(row["name"], row["online"]) for row in body["validators"]),
-        body["online"],
-        body["total"],
-        body["quorum"],
-        body["height"],
-        body["checkpoint_size"],
-        body["checkpoint_time_ms"],
-        body["app_hash"],
-        body["stalled"],
-        body,
-    )
-
-
-def _parse_transaction(body: Json) -> TransactionView:
-    entry = body["entry"]
-    return TransactionView(
-        body["id"],
-        body["status"],
-        body["height"],
-        body["index"],
-        body["code"],
-        body["operation_index"],
-        tuple(body["operations"]),
-        None if entry is None else base64.b64decode(entry),
-        body["proof"],
-        body["checkpoint"],
-        body["time_ms"],
-        body,
-    )
-
-
-def _parse_page(body: Json) -> Page:
-    return Page(tuple(body["items"]), body["cursor"])
-
-
-class _Credentials:
-    """Signs a token when one is needed, and again before it expires."""
-
-    def __init__(self, signer: Signer | None, chain_id: str | None) -> None:
-        self.signer = signer
-        self.chain_id = chain_id
-        self._token = ""
-        self._renew_at_s = 0
-
-    def headers(self, learn_chain_id: Callable[[], str]) -> dict[str, str]:
-        if self.signer is None:
-            return {}
-        if self.chain_id is None:
-            self.chain_id = learn_chain_id()
-        now_s = int(time.time())
-        if now_s >= self._renew_at_s:
-            self._token = make_token(self.signer, self.chain_id, now_s)
-            self._renew_at_s = now_s + MAX_LIFETIME_S // 2
-        return {"Authorization": f"Bearer {self._token}"}
 
 
 class NodeClient:
@@ -232,7 +58,7 @@ class NodeClient:
         verify: Any = True if certificate_authority is None else _tls_context(certificate_authority)
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._credentials = _Credentials(signer, chain_id)
+        self._credentials = Credentials(signer, chain_id)
         self._http = httpx.Client(
             base_url=self.url, timeout=timeout_s, verify=verify, trust_env=False
         )
@@ -276,7 +102,7 @@ class NodeClient:
                 params=wanted or None,
                 json=body,
                 headers=sent,
-                timeout=max(self._timeout_s, wait_s + _GRACE_S),
+                timeout=max(self._timeout_s, wait_s + GRACE_S),
             )
         except httpx.HTTPError as error:
             raise NodeUnreachable(
@@ -284,7 +110,7 @@ class NodeClient:
             ) from None
         if response.is_success:
             return response
-        raise _problem(response)
+        raise problem_of(response)
 
     def get(self, path: str, **params: Any) -> Json:
         """Return the JSON object at `path`."""
@@ -317,7 +143,7 @@ class NodeClient:
 
     def network(self) -> NetworkStatus:
         """Return who is online, whether there is a quorum, and how far the chain is."""
-        return _parse_network(self.request("GET", "/v1/network", authenticated=False).json())
+        return parse_network(self.request("GET", "/v1/network", authenticated=False).json())
 
     def policy(self) -> str:
         """Return the tlog-policy file of the current validators."""
@@ -345,19 +171,19 @@ class NodeClient:
         self, transactions: Sequence[bytes], *, wait: Wait = "committed", timeout_s: float = 15.0
     ) -> tuple[SubmissionResult, ...]:
         """Submit transactions (raw bytes) and return what became of each, in order."""
-        body = _submission_body(transactions, wait, timeout_s)
+        body = submission_body(transactions, wait, timeout_s)
         response = self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
-        return _parse_submission(response.json())
+        return parse_submission(response.json())
 
     def transaction(self, transaction_id: str, *, wait_s: float = 0.0) -> TransactionView:
         """Return a transaction by id (64 hex digits); waits up to `wait_s` for it to be proven."""
         path = f"/v1/transactions/{transaction_id}"
         response = self.request("GET", path, params={"wait_s": wait_s or None}, wait_s=wait_s)
-        return _parse_transaction(response.json())
+        return parse_transaction(response.json())
 
     def blocks(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """Return blocks, newest first."""
-        return _parse_page(self.get("/v1/blocks", cursor=cursor, limit=limit))
+        return parse_page(self.get("/v1/blocks", cursor=cursor, limit=limit))
 
     def block(self, height: int) -> Json:
         return self.get(f"/v1/blocks/{height}")
@@ -385,8 +211,8 @@ class NodeClient:
             ) as response:
                 if not response.is_success:
                     response.read()
-                    raise _problem(response)
-                yield from _server_events(response.iter_lines())
+                    raise problem_of(response)
+                yield from parse_server_events(response.iter_lines())
         except httpx.HTTPError as error:
             raise NodeUnreachable(
                 f"no answer from {self.url}: {error or type(error).__name__}"
@@ -395,7 +221,7 @@ class NodeClient:
     # --- organisations and the directory ----------------------------------------------------------
 
     def organisations(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
-        return _parse_page(self.get("/v1/organisations", cursor=cursor, limit=limit))
+        return parse_page(self.get("/v1/organisations", cursor=cursor, limit=limit))
 
     def organisation(self, uscc: str) -> Json:
         return self.get(f"/v1/organisations/{uscc}")
@@ -411,7 +237,7 @@ class NodeClient:
         limit: int | None = None,
     ) -> Page:
         """List a collection: instrument, responsibility, system, resource, matter or entrustment."""
-        return _parse_page(
+        return parse_page(
             self.get(
                 f"/v1/directory/{collection}",
                 q=text,
@@ -437,7 +263,7 @@ class NodeClient:
 
     def licenses(self, prefix: str, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """List licenses whose handle begins with `prefix` (hex)."""
-        return _parse_page(self.get("/v1/licenses", prefix=prefix, cursor=cursor, limit=limit))
+        return parse_page(self.get("/v1/licenses", prefix=prefix, cursor=cursor, limit=limit))
 
     def license(self, handle: str) -> Json:
         return self.get(f"/v1/licenses/{handle}")
@@ -445,7 +271,7 @@ class NodeClient:
     def license_uses(
         self, handle: str, *, cursor: str | None = None, limit: int | None = None
     ) -> Page:
-        return _parse_page(self.get(f"/v1/licenses/{handle}/uses", cursor=cursor, limit=limit))
+        return parse_page(self.get(f"/v1/licenses/{handle}/uses", cursor=cursor, limit=limit))
 
     def use(self, use_id: str) -> Json:
         return self.get(f"/v1/uses/{use_id}")
@@ -531,112 +357,8 @@ class NodeClient:
         return None if payload is None else base64.b64decode(payload)
 
 
-class AsyncNodeClient:
-    """Asynchronous client of one node, for loaders."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        signer: Signer | None = None,
-        chain_id: str | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        max_connections: int = 64,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._timeout_s = timeout_s
-        self._credentials = _Credentials(signer, chain_id)
-        limits = httpx.Limits(
-            max_connections=max_connections, max_keepalive_connections=max_connections
-        )
-        self._http = httpx.AsyncClient(
-            base_url=self.url, timeout=timeout_s, limits=limits, trust_env=False
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Json | None = None,
-        params: Json | None = None,
-        wait_s: float = 0.0,
-    ) -> Json:
-        """Send one request and return its JSON object; errors as in `NodeClient.request`."""
-        if self._credentials.signer is not None and self._credentials.chain_id is None:
-            self._credentials.chain_id = (await self.network()).chain_id
-        headers = self._credentials.headers(str)
-        return await self._send(method, path, headers, body, params, wait_s)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: Json | None,
-        params: Json | None,
-        wait_s: float,
-    ) -> Json:
-        try:
-            response = await self._http.request(
-                method,
-                path,
-                params=params,
-                json=body,
-                headers=headers,
-                timeout=max(self._timeout_s, wait_s + _GRACE_S),
-            )
-        except httpx.HTTPError as error:
-            raise NodeUnreachable(
-                f"no answer from {self.url}: {error or type(error).__name__}"
-            ) from None
-        if not response.is_success:
-            raise _problem(response)
-        answer: Json = response.json()
-        return answer
-
-    async def network(self) -> NetworkStatus:
-        return _parse_network(await self._send("GET", "/v1/network", {}, None, None, 0.0))
-
-    async def submit(
-        self, transactions: Sequence[bytes], *, wait: Wait = "committed", timeout_s: float = 15.0
-    ) -> tuple[SubmissionResult, ...]:
-        """Submit transactions (raw bytes) and return what became of each, in order."""
-        body = _submission_body(transactions, wait, timeout_s)
-        return _parse_submission(
-            await self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
-        )
-
-    async def transaction(self, transaction_id: str, *, wait_s: float = 0.0) -> TransactionView:
-        params = {"wait_s": wait_s} if wait_s else None
-        path = f"/v1/transactions/{transaction_id}"
-        return _parse_transaction(await self.request("GET", path, params=params, wait_s=wait_s))
-
-
 def _session_headers(secret: str | None) -> dict[str, str]:
     return {} if secret is None else {"Session-Secret": secret}
-
-
-def _server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
-    """Parse a server-sent event stream; comments (keep-alives) are skipped."""
-    index, kind, data = -1, "message", ""
-    for line in lines:
-        if not line:
-            if data:
-                yield ServerEvent(index, kind, json.loads(data))
-            kind, data = "message", ""
-        elif line.startswith("id:"):
-            index = int(line[3:].strip())
-        elif line.startswith("event:"):
-            kind = line[6:].strip()
-        elif line.startswith("data:"):
-            data += line[5:].strip()
 
 
 def _tls_context(certificate_authority: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.demo.world import World
-from node.client import AsyncNodeClient
+from node.async_client import AsyncNodeClient
 from node.errors import ApiProblem, NodeUnreachable
 
 PER_REQUEST: Final = 50

@@ -25,7 +25,8 @@ from ledger.operations import Body, body_value
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Signer
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.client import NetworkStatus, NodeClient, SubmissionResult
+from node.answers import NetworkStatus, SubmissionResult
+from node.client import NodeClient
 from node.config import ConsensusConfig
 
 _READY_S: Final = 40.0

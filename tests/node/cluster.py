@@ -17,7 +17,8 @@ from ledger.keys import SoftwareSigner
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519
 from ledger.transactions import Operation, Transaction, sign_transaction
-from node.client import NodeClient, SubmissionResult
+from node.answers import SubmissionResult
+from node.client import NodeClient
 from node.config import ConsensusConfig
 from node.home import open_home
 from node.main import open_application
