@@ -183,6 +183,9 @@ def test_a_bundle_is_valid_from_birth() -> None:
     ):
         with pytest.raises(ValueError, match=r"bundle|attachments"):
             dataclasses.replace(bundle, **changes)
+    first = bundle.entries[0]
+    with pytest.raises(ValueError, match="two entries"):
+        Bundle.of("twice", entries=[first, dataclasses.replace(first, entry=b"other")])
     with pytest.raises(ValueError, match="at least one"):
         Bundle.of("nothing")
 
