@@ -51,8 +51,8 @@ class CommandError(Exception):
 
 
 def console() -> Console:
-    """Return a console on standard output; wide where it is not a terminal, so that pipes get whole cells."""
-    width = None if sys.stdout.isatty() else 160
+    """Return a console on standard output; where it is no terminal, wide enough for whole cells."""
+    width = None if sys.stdout.isatty() else 400
     return Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
