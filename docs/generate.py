@@ -13,9 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.operation_table import OPERATIONS
 from ledger import admission, execution
 from ledger.operations import OperationType
+from node.operation_table import OPERATIONS
 
 COMMON_CODES = (
     (admission.MALFORMED, "not the canonical encoding of a transaction"),
