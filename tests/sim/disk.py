@@ -161,8 +161,15 @@ class Disk:
 
     def restore_backup(self) -> None:
         """Put back an old copy of the data directory; the key and its guard stay."""
+        self._go_back(self._random.randint(0, self.contents.version))
+
+    def lose_log(self) -> None:
+        """Lose all that was written after the last block: the write-ahead log of the height."""
+        self._go_back(self.contents.heads[-1][0])
+
+    def _go_back(self, version: int) -> None:
         self._unsynced = None
-        self.contents = self.contents.back_to(self._random.randint(0, self.contents.version))
+        self.contents = self.contents.back_to(version)
         self._since_boot = 0
 
 

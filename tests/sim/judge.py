@@ -194,7 +194,7 @@ class Judge:
             runner = process.runner
             queued = runner.status.queued
             self.require(
-                queued <= MAX_QUEUED_MESSAGES + MAX_QUEUED_OWN,
+                queued <= MAX_QUEUED_MESSAGES * len(self._world.by_name) + MAX_QUEUED_OWN,
                 f"bounds: {queued} queued at {host.address}",
             )
             self.require(not runner.status.diverged, f"{host.address} has diverged")

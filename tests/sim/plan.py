@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from random import Random
+from typing import Any
 
 PARTITIONS = ("none", "halves", "one alone", "unheard", "one way", "ring", "flapping")
 
@@ -22,6 +23,10 @@ SCRIPTS = (
     "garbage",
     "twins",
 )
+
+
+VOTING = ("double votes", "double votes", "equivocating proposer", "amnesia", "twins")
+"""Those that do most harm where a single lock protects a decision."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Plan:
     """Of crashes of those who may lose it: the data directory is gone, or an old copy is put back."""
     lost_guard: float = 0.0
     clock_error_ms: int = 0
+    hidden_votes: bool = False
     validator_changes: bool = False
     checkpoints: bool = False
     bad_transactions: bool = False
@@ -76,24 +82,37 @@ def plan_of(seed: int) -> Plan:
 
     n = 7 if sometimes(0.2) else 4
     f = (n - 1) // 3
-    faulty = random.choice((0, f, f)) if n == 4 else random.randint(0, f)
-    slow = sometimes(0.3)
+    scripts = tuple(random.choice(SCRIPTS) for _ in range(random.choice((0, f, f))))
+    if sometimes(0.15):
+        liars = tuple(random.choice(VOTING) for _ in range(f))
+        crash = random.choice((0.0, 0.0, 0.002))
+        return Plan(n=n, seconds=25, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
+    losses: dict[str, Any] = {}
+    if sometimes(0.6):
+        losses = {
+            "loss": random.choice((0.0, 0.02, 0.1, 0.25)),
+            "duplication": random.choice((0.0, 0.1)),
+            "delay_ms": random.choice(((1, 5), (2, 40), (20, 250))),
+            "late": random.choice((0.0, 0.05)),
+        }
+    crashes: dict[str, Any] = {}
+    if sometimes(0.6):
+        crashes = {
+            "crash": random.choice((0.0005, 0.002, 0.006)),
+            "outage_ms": random.choice((50, 500, 4_000)),
+            "all_at_once": sometimes(0.3),
+            "lost_data": 0.3 if sometimes(0.4) else 0.0,
+            "lost_guard": 0.2 if sometimes(0.2) else 0.0,
+        }
     return Plan(
         n=n,
         seconds=random.randint(4, 12),
-        scripts=tuple(random.choice(SCRIPTS) for _ in range(faulty)),
-        loss=random.choice((0.0, 0.0, 0.02, 0.1, 0.25)),
-        duplication=random.choice((0.0, 0.0, 0.1)),
-        delay_ms=(20, 250) if slow else random.choice(((1, 5), (2, 40))),
-        late=random.choice((0.0, 0.0, 0.05)),
-        partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.5) else (),
-        crash=random.choice((0.0, 0.0, 0.0003, 0.001, 0.004)),
-        outage_ms=random.choice((300, 4_000)),
-        all_at_once=sometimes(0.2),
-        lost_data=0.3 if sometimes(0.4) else 0.0,
-        lost_guard=0.2 if sometimes(0.25) else 0.0,
+        scripts=scripts,
+        partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.4) else (),
         clock_error_ms=random.choice((0, 0, 500, 2_000)),
         validator_changes=sometimes(0.25),
         checkpoints=sometimes(0.2),
         bad_transactions=sometimes(0.3),
+        **losses,
+        **crashes,
     )

@@ -42,8 +42,7 @@ from node.messages import (
     Transactions,
     decode_message,
 )
-from node.peers import BAN_S
-from node.runner import Runner, clock_ms
+from node.runner import Runner
 from node.workers import Gate, Worker
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Crash, SimulatedDatabase
@@ -51,6 +50,12 @@ from tests.sim.virtual import clock_error_ms
 
 if TYPE_CHECKING:
     from tests.sim.world import Host, World
+
+BAN_S = 0.5
+"""Shorter than a real node's, so that a liar soon lies again."""
+
+FAR_BEHIND = 16
+"""As in `node.node`: the checkpoints of older heights have their quorums."""
 
 CONFIG = ConsensusConfig(heartbeat_interval_ms=30_000)
 
@@ -194,7 +199,9 @@ class Process:
             lambda: application.tip.height,
             self.runner.apply_blocks,
             lambda: self.runner.votes_now,
+            lambda: application.tip.validators,
         )
+        self._uncheckpointed: asyncio.Queue[tuple[CommittedCheckpoint, bool]] = asyncio.Queue()
         self.checkpointing: Checkpointing | None = None
         if world.plan.checkpoints:
             guard: Any = SimulatedCheckpointGuard(host)
@@ -218,7 +225,11 @@ class Process:
             if careless is not None:
                 return careless
         guard = ObservedGuard(
-            signer, self.world.genesis.chain_id, last, self._save_guard, clock_ms()
+            signer,
+            self.world.genesis.chain_id,
+            last,
+            self._save_guard,
+            self.world.loop.wall_clock_ms(),
         )
         guard.host = host
         return guard
@@ -260,6 +271,7 @@ class Process:
                 tasks.create_task(self._maintain())
                 if self.checkpointing is not None:
                     await self._resume_checkpoints(self.checkpointing)
+                    tasks.create_task(self._checkpoint(self.checkpointing))
         except asyncio.CancelledError:
             if self.alive:
                 raise
@@ -279,6 +291,13 @@ class Process:
             self.intake.resend_overdue()
             if self.checkpointing is not None and not self.runner.in_round:
                 self.application.save_checkpoints()
+                if self.proven_size < self.application.tip.log.size:
+                    self.network.broadcast(GetCheckpoint().encode(), Priority.SYNC)
+
+    @property
+    def proven_size(self) -> int:
+        proven = self.application.proven()
+        return 0 if proven is None else proven.size
 
     # --- commits, as in node.node ----------------------------------------------------------------
 
@@ -286,12 +305,16 @@ class Process:
         tip = finalized.tip
         self.network.set_height(tip.height)
         self.world.judge.committed(self._host, self.application, finalized)
-        proven = self.application.proven()
-        status = Status(tip.height, 0 if proven is None else proven.size)
+        status = Status(tip.height, self.proven_size)
         self.network.broadcast(status.encode(), Priority.CONSENSUS)
         if self.checkpointing is not None:
-            sign = not fetched or self.sync.target <= tip.height
-            await self.checkpointing.committed(self._tip_checkpoint(), sign=sign)
+            sign = not fetched or self.sync.target - tip.height < FAR_BEHIND
+            self._uncheckpointed.put_nowait((self._tip_checkpoint(), sign))
+
+    async def _checkpoint(self, checkpointing: Checkpointing) -> None:
+        while True:
+            committed, sign = await self._uncheckpointed.get()
+            await checkpointing.committed(committed, sign=sign)
 
     def _tip_checkpoint(self) -> CommittedCheckpoint:
         tip = self.application.tip
@@ -321,11 +344,8 @@ class Process:
     def link_up(self, name: str, height: int) -> None:
         link: Any = SimulatedLink(self.network, name, height)
         self.network.links[name] = link
-        tip = self.application.tip
-        proven = self.application.proven()
-        link.send(
-            Status(tip.height, 0 if proven is None else proven.size).encode(), Priority.CONSENSUS
-        )
+        status = Status(self.application.tip.height, self.proven_size)
+        link.send(status.encode(), Priority.CONSENSUS)
         if self.checkpointing is not None:
             for frame in self.checkpointing.greeting():
                 link.send(frame, Priority.CONSENSUS)

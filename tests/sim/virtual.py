@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
+import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import structlog
-
-import node.block_sync
-import node.runner
 
 START_MS = 1_760_000_000_000
 
@@ -57,6 +56,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def now_ms(self) -> int:
         return int(self.now_s * 1000)
 
+    def wall_clock_ms(self) -> int:
+        """Return what the clock of the machine says that the present code runs on."""
+        return START_MS + self.now_ms + clock_error_ms.get()
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *arguments: Any
     ) -> asyncio.Future[Any]:
@@ -84,10 +87,16 @@ class _Clocks:
         return self._loop.now_s
 
     def time_ns(self) -> int:
-        return (START_MS + self._loop.now_ms + clock_error_ms.get()) * 1_000_000
+        return self._loop.wall_clock_ms() * 1_000_000
 
     def time(self) -> float:
         return self.time_ns() / 1e9
+
+
+def _readers_of_time() -> list[Any]:
+    """Return the modules of a node that use the module `time`."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith("node.")]
+    return [module for module in loaded if getattr(module, "time", None) is time]
 
 
 @contextlib.contextmanager
@@ -95,8 +104,7 @@ def virtual_time() -> Iterator[VirtualLoop]:
     """Give a loop, and its clocks to the parts of a node that read any. What they would log is not."""
     loop = VirtualLoop()
     clocks: Any = _Clocks(loop)
-    modules: tuple[Any, ...] = (node.runner, node.block_sync)
-    kept = [module.time for module in modules]
+    modules = _readers_of_time()
     configuration = structlog.get_config()
     structlog.configure(
         processors=[],
@@ -108,7 +116,7 @@ def virtual_time() -> Iterator[VirtualLoop]:
             module.time = clocks
         yield loop
     finally:
-        for module, time in zip(modules, kept, strict=True):
+        for module in modules:
             module.time = time
         structlog.configure(**configuration)
         loop.close()

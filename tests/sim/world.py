@@ -8,42 +8,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from types import MappingProxyType
 
 from consensus.tendermint.last_sign import LastSign
-from ledger.genesis import Genesis
-from ledger.suite import SHA256_ED25519, Suite
+from ledger.genesis import Genesis, Parameters
 from tests.ledger.chain import Member, make_genesis, members
 from tests.sim.byzantine import Script, script_of
 from tests.sim.clients import Clients
 from tests.sim.disk import Crash, Disk
+from tests.sim.hiding import Hiding
 from tests.sim.judge import Judge, Violation
 from tests.sim.plan import PARTITIONS, Plan
 from tests.sim.process import Process
+from tests.sim.sharing import remembering_suite, shared_work
 from tests.sim.virtual import Deadlock, VirtualLoop, run_now, virtual_time
 
 STANDBY = Member("shanxi", "140000")
 """Becomes a validator in runs with four founders and changes of validators."""
-
-MAX_REMEMBERED = 100_000
-
-
-def remembering_suite() -> Suite:
-    """Return the real suite; each signature is verified once for all nodes, which run in one process here."""
-    known: dict[tuple[bytes, bytes, bytes], bool] = {}
-    real = SHA256_ED25519.verifiers["ed25519"]
-
-    def verify(key: bytes, message: bytes, signature: bytes) -> bool:
-        question = (key, message, signature)
-        answer = known.get(question)
-        if answer is None:
-            if len(known) >= MAX_REMEMBERED:
-                known.clear()
-            answer = known[question] = real(key, message, signature)
-        return answer
-
-    verifiers = {**SHA256_ED25519.verifiers, "ed25519": verify}
-    return Suite(SHA256_ED25519.name, SHA256_ED25519.digest, MappingProxyType(verifiers))
 
 
 class Host:
@@ -104,7 +84,9 @@ class World:
         self.healed = False
         self.causes: list[BaseException] = []
         founders = members(plan.n)
-        self.genesis: Genesis = make_genesis(founders, suite=remembering_suite())
+        self.genesis: Genesis = make_genesis(
+            founders, suite=remembering_suite(), parameters=Parameters(max_block_bytes=120_000)
+        )
         faulty = self.random.sample(founders, len(plan.scripts))
         self.faulty_names = {member.name for member in faulty}
         self.judge = Judge(self)
@@ -126,6 +108,7 @@ class World:
                 host.script.prepare()
         self.cut: Callable[[str, str], bool] | None = None
         self._pairs: set[tuple[str, str]] = set()
+        self.hiding = Hiding(self) if plan.hidden_votes else None
         self.clients = Clients(self)
         self._ended: asyncio.Event | None = None
 
@@ -168,12 +151,15 @@ class World:
 
     def _lose(self, host: Host) -> None:
         if self.random.random() < self.plan.lost_data:
-            if self.random.random() < 0.5:
-                self.injected["data lost, key kept"] += 1
-                host.disk.wipe()
-            else:
-                self.injected["old backup restored, key kept"] += 1
-                host.disk.restore_backup()
+            what, lose = self.random.choice(
+                (
+                    ("data lost, key kept", host.disk.wipe),
+                    ("old backup restored, key kept", host.disk.restore_backup),
+                    ("log lost, key kept", host.disk.lose_log),
+                )
+            )
+            self.injected[what] += 1
+            lose()
             host.height = 0
         if self.random.random() < self.plan.lost_guard:
             self.injected["last-sign file lost"] += 1
@@ -191,7 +177,14 @@ class World:
         """A node sends a frame to all machines of that name, which is one unless it has a twin."""
         frames = (frame,) if sender.script is None else sender.script.outgoing(name, frame)
         for one in frames:
-            self.transmit(sender, name, one)
+            if self.hiding is None:
+                self.transmit(sender, name, one)
+            elif self.hiding.isolates(sender.name, name):
+                self.injected["frame cut after a lonely decision"] += 1
+            else:
+                passing = self.hiding.passes(name, one)
+                if passing is not None:
+                    self.transmit(sender, name, passing)
 
     def transmit(self, sender: Host, name: str, frame: bytes) -> None:
         """A frame as it is goes on its way."""
@@ -356,6 +349,8 @@ class World:
                 at_s = self.random.random() * self.plan.seconds
                 self.loop.call_later(at_s, self._power_failure)
         self._repartition()
+        if self.hiding is not None:
+            self.hiding.begin()
         for host in self.hosts.values():
             if host.script is not None:
                 self.loop.call_later(0.1, host.script.acting)
@@ -408,7 +403,7 @@ def simulate(seed: int, plan: Plan, arrange: Callable[[World], None] | None = No
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with virtual_time() as loop:
+        with shared_work(), virtual_time() as loop:
             world = World(seed, plan, loop)
             if arrange is not None:
                 arrange(world)

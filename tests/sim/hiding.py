@@ -1,0 +1,85 @@
+"""Hidden votes: the scheduler that locks are for.
+
+For one height, enough precommits of round 0 for its block reach a single node only, the *chosen*: mostly it decides,
+alone. So many prevotes stay hidden from the next round's proposer that it knows of no polka and proposes another
+block. As soon as the chosen has committed, it is cut off for a while. Only the locks of the rest now stand between its
+block and another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consensus.tendermint.messages import VotesMessage, encode_message
+from ledger.votes import SignedVote, VoteType
+from node.messages import ConsensusPayload
+from tests.sim.process import read_consensus, read_frame
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+HIDDEN_MS = 12_000
+"""Long enough for several rounds."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    height: int
+    chosen: str
+    blind: str
+
+
+class Hiding:
+    """Applies one rule after the other while the faults last."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rule: _Rule | None = None
+
+    def begin(self) -> None:
+        """Choose height and roles."""
+        world = self._world
+        if world.stopped or world.healed:
+            self._rule = None
+            return
+        height = world.judge.height + 2
+        validators = world.judge.reference.tip.validators
+        names = [v.name for v in validators if v.name not in world.faulty_names]
+        blind = validators.proposer(height, 1).name
+        if blind not in names:
+            blind = world.random.choice(names)
+        chosen = world.random.choice([name for name in names if name != blind])
+        self._rule = _Rule(height, chosen, blind)
+        world.loop.call_later(HIDDEN_MS / 1000, self.begin)
+
+    def isolates(self, one: str, other: str) -> bool:
+        """Whether nothing passes between these two: the chosen has decided."""
+        rule = self._rule
+        if rule is None or self._world.healed or rule.chosen not in (one, other):
+            return False
+        return self._world.hosts[rule.chosen].height >= rule.height
+
+    def passes(self, name: str, frame: bytes) -> bytes | None:
+        """Return what of a frame may reach `name`."""
+        if self._rule is None or self._world.healed:
+            return frame
+        message = read_frame(frame)
+        if not isinstance(message, ConsensusPayload):
+            return frame
+        said = read_consensus(message.payload)
+        if not isinstance(said, VotesMessage):
+            return frame
+        votes = tuple(vote for vote in said.votes if not self._hides(self._rule, name, vote))
+        if len(votes) == len(said.votes):
+            return frame
+        self._world.injected["vote hidden"] += len(said.votes) - len(votes)
+        return ConsensusPayload(encode_message(VotesMessage(votes))).encode() if votes else None
+
+    def _hides(self, rule: _Rule, name: str, signed: SignedVote) -> bool:
+        vote = signed.vote
+        if (vote.height, vote.round) != (rule.height, 0) or vote.block_id is None:
+            return False
+        if vote.validator != rule.chosen and vote.validator not in self._world.faulty_names:
+            return False  # the rest alone are no quorum
+        return name != rule.chosen if vote.type is VoteType.PRECOMMIT else name == rule.blind
