@@ -17,11 +17,11 @@ from ledger.application import Application
 from ledger.errors import InvalidTransaction
 from ledger.membership import enrolled_key
 from ledger.transactions import Transaction
+from node.clock import clock_ms
 from node.errors import InvalidPeerMessage
 from node.mempool import Mempool
 from node.messages import Priority, transaction_frames
 from node.peers import PeerNetwork
-from node.runner import clock_ms
 from node.workers import Gate
 
 CHUNK: Final = 16

@@ -41,6 +41,7 @@ from node.checkpointing import (
     CommittedCheckpoint,
     SigningGuard,
 )
+from node.clock import clock_ms
 from node.errors import InvalidConfiguration, InvalidPeerMessage
 from node.home import OpenedHome
 from node.index import Base, Index
@@ -61,7 +62,7 @@ from node.messages import (
 from node.metrics import Metrics
 from node.outcomes import Outcomes
 from node.peers import Link, Membership, PeerNetwork
-from node.runner import Runner, clock_ms
+from node.runner import Runner
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal

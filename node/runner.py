@@ -12,9 +12,8 @@ changing, evidence waits, or the heartbeat is due.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -63,14 +62,17 @@ from ledger.application import Application
 from ledger.blocks import Block
 from ledger.commits import Commit
 from ledger.database import Batch, Database
-from ledger.errors import DecodeError, InvalidBlock, InvalidSignature, InvalidTransaction
-from ledger.evidence import DuplicateVoteEvidence
+from ledger.errors import InvalidBlock, InvalidSignature
 from ledger.finalization import FinalizedBlock
 from ledger.suite import PublicKey
 from ledger.validators import ValidatorSet
+from node.block_executor import BlockExecutor
+from node.bodies import Bodies
+from node.clock import clock_ms
 from node.config import ConsensusConfig
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
+from node.pace import Pace
 from node.peers import PeerNetwork
 from node.workers import Gate, Worker
 
@@ -78,27 +80,10 @@ MAX_QUEUED_MESSAGES: Final = 16
 """Messages of one peer that may wait for the runner; when they do, its link is read no further. Bodies have up to
 4 MiB each."""
 
-KEPT_BLOCKS: Final = 8
-"""Decoded blocks kept between receipt, validation and decision."""
-
 TICK_S: Final = 1.0
 """How often a height that is not decided is told to peers, and bodies are asked for again."""
 
-INLINE_BODY_BYTES: Final = 256 * 1024
-"""Larger bodies are decoded on a thread, so that the loop stays free."""
-
-LONG_TRANSACTIONS: Final = 1_000
-"""Blocks of more transactions are built, judged and executed on a thread: some 0.1 s and more."""
-
-PROPOSED_TRANSACTIONS: Final = 4_000
-"""Transactions in a block of ours: larger blocks gain nothing, and everybody waits for them longer."""
-
 _log = structlog.get_logger(__name__)
-
-
-def clock_ms() -> int:
-    """Return this node's clock in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +144,10 @@ class Runner:
         self._application = application
         self._database = database
         self._guard = guard
-        self._config = config
         self._network = network
-        self._mempool = mempool
-        self._gate = gate
+        self._executor = BlockExecutor(name, application, mempool, gate, storage_worker)
+        self._bodies = Bodies(application.genesis.suite)
+        self._pace = Pace(config, self._executor.has_work, self._start_height)
         self._storage = storage_worker
         self._committed = committed
         self._timeouts = Timeouts(
@@ -174,14 +159,6 @@ class Runner:
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
-        self._blocks: OrderedDict[bytes, tuple[bytes, Block]] = OrderedDict()  # id: body, block
-        self._evidence: dict[str, DuplicateVoteEvidence] = {}
-        self._heard_height = 0
-        self._start_queued = 0
-        self._earliest_start = 0.0
-        self._heartbeat_due = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._committing = False
         self._asked = 0
         self._diverged = False
         self._jobs: asyncio.TaskGroup | None = None
@@ -235,7 +212,7 @@ class Runner:
 
     def work_available(self) -> None:
         """Start the height if there is now a reason to."""
-        self._consider_start()
+        self._pace.consider()
 
     def link_up(self, peer: str) -> None:
         """Tell a new link what we have of the current height."""
@@ -263,8 +240,8 @@ class Runner:
         tip = self._application.tip
         self._driver = self._make_driver(tip.height + 1, tip.validators)
         self._next = self._make_driver(tip.height + 2, tip.next_validators)
-        self._schedule_heartbeat()
         if self._driver is None or self._guard is None:
+            self._pace.next_height(None, tip.time_ms)
             return
         if not self._guard.may_sign:
             _log.warning("not voting until a height that began after this start is decided")
@@ -272,8 +249,12 @@ class Runner:
         effects = self._driver.replay(records, self._guard.lock_for(tip.height + 1))
         if records:
             _log.info("write-ahead log replayed", height=tip.height + 1, records=len(records))
+        self._pace.next_height(tip.height + 1, tip.time_ms, started=self._driver.started)
         await self._carry_out(self._driver, effects)
-        self._consider_start()
+        self._pace.consider()
+
+    def _start_height(self, height: int) -> None:
+        self._queue.put_nowait(StartHeight(height))
 
     def _make_driver(self, height: int, validators: ValidatorSet) -> HeightDriver | None:
         """Return the driver of a height that we vote at; others follow decided blocks."""
@@ -301,8 +282,6 @@ class Runner:
             case BlocksFetched():
                 await self._apply_fetched(item)
             case _:
-                if isinstance(item, StartHeight):
-                    self._start_queued = 0
                 driver = self._driver_of(item.height)
                 if driver is not None:
                     await self._carry_out(driver, driver.handle(item))
@@ -311,55 +290,15 @@ class Runner:
         while True:
             await asyncio.sleep(TICK_S)
             driver = self._driver
-            if driver is not None and not driver.decided and (driver.started or self._heard()):
+            if (
+                driver is not None
+                and not driver.decided
+                and (driver.started or self._pace.is_heard)
+            ):
                 self._broadcast(driver.status())
                 for block_id in driver.wanted_bodies:
                     self._ask_for_body(driver.height, block_id)
-            self._consider_start()
-
-    # --- starting a height -----------------------------------------------------------------------
-
-    def _heard(self) -> bool:
-        return self._driver is not None and self._heard_height >= self._driver.height
-
-    def _consider_start(self) -> None:
-        """Queue the start of the height if there is a reason, after the pause between blocks."""
-        driver = self._driver
-        if driver is None or driver.started or self._start_queued == driver.height:
-            return
-        if not self._heard():
-            if not self._has_reason():
-                return
-            delay_s = self._earliest_start - time.monotonic()
-            if delay_s > 0:
-                self._set_timer("start", delay_s, self._consider_start)
-                return
-        self._start_queued = driver.height
-        self._queue.put_nowait(StartHeight(driver.height))
-
-    def _has_reason(self) -> bool:
-        return (
-            len(self._mempool) > 0
-            or self._heartbeat_due
-            or bool(self._evidence)
-            or self._application.wants_block()
-        )
-
-    def _schedule_heartbeat(self) -> None:
-        self._heartbeat_due = False
-        age_ms = clock_ms() - self._application.tip.time_ms
-        delay_ms = max(0, self._config.heartbeat_interval_ms - age_ms)
-        self._set_timer("heartbeat", delay_ms / 1000, self._heartbeat)
-
-    def _heartbeat(self) -> None:
-        self._heartbeat_due = True
-        self._consider_start()
-
-    def _set_timer(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
-        known = self._timers.get(name)
-        if known is not None:
-            known.cancel()
-        self._timers[name] = asyncio.get_running_loop().call_later(delay_s, callback)
+            self._pace.consider()
 
     # --- messages of peers -----------------------------------------------------------------------
 
@@ -381,7 +320,7 @@ class Runner:
             case BodyMessage(height, block_id, body):
                 driver = self._driver_of(height)
                 if driver is not None and block_id in driver.wanted_bodies:
-                    block = await self._checked_block(body, block_id, height)
+                    block = await self._bodies.checked(body, block_id, height)
                     timely = self._is_timely(block, driver.round)
                     await self._handle_from_peer(BodyReceived(height, block_id, body, timely))
             case StatusMessage(height):
@@ -389,8 +328,11 @@ class Runner:
                 if driver is not None and driver.height == height:
                     for missing in driver.missing(message):
                         self._send(peer, missing)
-                    if message.step is not Step.UNSTARTED:
-                        self._heard_of(height)
+                    if (
+                        message.step is not Step.UNSTARTED
+                        and peer in self._application.tip.validators
+                    ):
+                        self._pace.heard(height)
             case BodyRequest(height, block_id):
                 driver = self._driver_of(height)
                 body = None if driver is None else driver.body(block_id)
@@ -404,55 +346,20 @@ class Runner:
         if driver is None:
             return
         effects = driver.handle(event)
-        self._heard_of(event.height)
+        self._pace.heard(event.height)
         await self._carry_out(driver, effects)
-
-    def _heard_of(self, height: int) -> None:
-        """Note that a peer has started this height, which is a reason to start it here."""
-        if height > self._heard_height:
-            self._heard_height = height
-            self._consider_start()
 
     async def _proposal_received(self, driver: HeightDriver, message: ProposalMessage) -> None:
         proposal, body = message.proposal.proposal, message.body
         timely: bool | None = None
         known = body if body is not None else driver.body(proposal.block_id)
         if known is not None:
-            block = await self._checked_block(known, proposal.block_id, proposal.height)
+            block = await self._bodies.checked(known, proposal.block_id, proposal.height)
             timely = self._is_timely(block, proposal.round)
         await self._handle_from_peer(ProposalReceived(message.proposal, body, timely))
 
     def _is_timely(self, block: Block, round: int) -> bool:
         return is_timely(block.header.time_ms, clock_ms(), round, self._timeouts)
-
-    async def _checked_block(self, body: bytes, block_id: bytes, height: int) -> Block:
-        """Decode a body and check that it is the block of that id.
-
-        Raises:
-            InvalidMessage: it is not.
-        """
-        known = self._blocks.get(block_id)
-        if known is not None and known[0] == body:  # the id alone proves nothing of these bytes
-            return known[1]
-        if len(body) > INLINE_BODY_BYTES:
-            block = await asyncio.to_thread(self._decode_block, body, block_id, height)
-        else:
-            block = self._decode_block(body, block_id, height)
-        self._blocks[block_id] = (body, block)
-        while len(self._blocks) > KEPT_BLOCKS:
-            self._blocks.popitem(last=False)
-        return block
-
-    def _decode_block(self, body: bytes, block_id: bytes, height: int) -> Block:
-        suite = self._application.genesis.suite
-        try:
-            block = Block.decode(body)
-            if block.header.height != height or block.id(suite) != block_id:
-                raise DecodeError("the body is another block's")
-            block.check_body(suite)
-        except DecodeError as error:
-            raise InvalidMessage(f"body of a proposal: {error}") from None
-        return block
 
     # --- effects ---------------------------------------------------------------------------------
 
@@ -492,7 +399,7 @@ class Runner:
             case Decide():
                 await self._decide(driver, effect)
             case ReportEvidence(evidence):
-                await self._report_evidence(evidence)
+                await self._executor.add_evidence(evidence)
             case ReportDivergence(height, round_, block_id):
                 self._diverged = True
                 _log.critical(
@@ -524,80 +431,21 @@ class Runner:
         self._jobs.create_task(_as_coroutine(job), name=f"runner-{name}")
 
     async def _build(self, height: int, round_: int) -> None:
-        """Build our proposal once the clock has passed the last block's time."""
-        tip = self._application.tip
-        await asyncio.sleep(max(0, tip.time_ms + 1 - clock_ms()) / 1000)
-        if self._committing or self._application.tip is not tip or tip.height + 1 != height:
-            return  # another has decided this height meanwhile
-        parameters = self._application.genesis.parameters
-        candidates = self._mempool.candidates(parameters.max_block_bytes, PROPOSED_TRANSACTIONS)
-        evidence = tuple(self._evidence.values())
-        async with self._gate.lock:
-            if self._committing or self._application.tip is not tip:
-                return
-            block_id, block, body, bad = self._build_block(height, candidates, evidence)
-        self._mempool.remove(bad)
-        self._blocks[block_id] = (body, block)
-        self._queue.put_nowait(BlockBuilt(height, round_, block_id, body))
-
-    def _build_block(
-        self, height: int, candidates: list[bytes], evidence: tuple[DuplicateVoteEvidence, ...]
-    ) -> tuple[bytes, Block, bytes, list[bytes]]:
-        application = self._application
-        now_ms = max(clock_ms(), application.tip.time_ms + 1)
-        last_commit = application.history.commit(height - 1)
-        block = application.prepare_proposal(
-            height, now_ms, candidates, evidence, last_commit, self._name
-        )
-        body = block.encode()
-        bad: list[bytes] = []
-        if len(block.transactions) < len(candidates):
-            chosen = set(block.transactions)
-            bad = list(self._no_longer_good([c for c in candidates if c not in chosen], now_ms))
-        return block.id(application.genesis.suite), block, body, bad
-
-    def _no_longer_good(self, raws: list[bytes], now_ms: int) -> Iterator[bytes]:
-        """Yield the ids of pending transactions that no block will take any more."""
-        for raw in raws:
-            try:
-                self._application.check_transaction(raw, now_ms)
-            except InvalidTransaction:
-                transaction_id = self._mempool.known(raw)
-                if transaction_id is not None:
-                    yield transaction_id
+        built = await self._executor.build(height)
+        if built is not None:
+            self._bodies.keep(built.block_id, built.body, built.block)
+            self._queue.put_nowait(BlockBuilt(height, round_, built.block_id, built.body))
 
     async def _validate(self, height: int, block_id: bytes, body: bytes) -> None:
-        block = await self._checked_block(body, block_id, height)
-        valid = await self._gate.run(self._is_valid, block, long=_is_long(block))
+        block = await self._bodies.checked(body, block_id, height)
+        valid = await self._executor.is_valid(block)
         self._queue.put_nowait(BlockValidated(height, block_id, valid))
-
-    def _is_valid(self, block: Block) -> bool:
-        try:
-            self._application.process_proposal(block)
-        except InvalidBlock as error:
-            _log.warning("invalid block", height=block.header.height, reason=str(error))
-            return False
-        return True
-
-    async def _report_evidence(self, evidence: DuplicateVoteEvidence) -> None:
-        try:
-            await self._gate.run(self._application.check_evidence, evidence)
-        except InvalidBlock:
-            return
-        self._evidence[evidence.validator] = evidence  # one a validator is all that a block takes
-        _log.warning("double voting found", validator=evidence.validator, height=evidence.height)
 
     # --- commits ---------------------------------------------------------------------------------
 
     async def _decide(self, driver: HeightDriver, decision: Decide) -> None:
-        block = await self._checked_block(decision.body, decision.block_id, decision.height)
-        self._committing = True
-        finalized = await self._gate.run(
-            self._application.finalize_block, block, long=_is_long(block)
-        )
-        extra = _truncation(driver)
-        await self._storage.run(self._application.commit, finalized, decision.commit, extra)
-        self._committing = False
+        block = await self._bodies.checked(decision.body, decision.block_id, decision.height)
+        finalized = await self._executor.commit(block, decision.commit, _truncation(driver))
         await self._advance(finalized, fetched=False)
 
     async def _apply_fetched(self, fetched: BlocksFetched) -> None:
@@ -607,16 +455,11 @@ class Runner:
             for block, commit in fetched.blocks:
                 if block.header.height != self._application.tip.height + 1:
                     continue
-                self._committing = True
-                async with self._gate.lock:
-                    finalized = await self._storage.run(
-                        self._application.apply_synced, block, commit, _truncation(self._driver)
-                    )
-                self._committing = False
+                extra = _truncation(self._driver)
+                finalized = await self._executor.apply_fetched(block, commit, extra)
                 await self._advance(finalized, fetched=True)
                 applied += 1
         except (InvalidBlock, InvalidSignature) as error:
-            self._committing = False
             if not fetched.done.done():
                 fetched.done.set_exception(error)
         if not fetched.done.done():
@@ -629,16 +472,10 @@ class Runner:
             self._guard.note_decided(tip.height, tip.time_ms)
         self._driver = self._next
         self._next = self._make_driver(tip.height + 2, tip.next_validators)
-        self._earliest_start = time.monotonic() + self._config.block_pause_ms / 1000
-        self._mempool.remove([prepared.id for prepared in finalized.transactions])
-        for one in finalized.block.evidence:
-            self._evidence.pop(one.validator, None)
-        self._blocks = OrderedDict(
-            item for item in self._blocks.items() if item[1][1].header.height > tip.height
-        )
-        self._schedule_heartbeat()
+        self._bodies.forget_up_to(tip.height)
+        self._pace.next_height(None if self._driver is None else tip.height + 1, tip.time_ms)
         await self._committed(finalized, fetched)
-        self._consider_start()
+        self._pace.consider()
 
     # --- sending ---------------------------------------------------------------------------------
 
@@ -665,10 +502,6 @@ def _truncation(driver: HeightDriver | None) -> Batch:
     for number in range(0 if driver is None else driver.wal_length):
         batch.delete(keyspace.wal(number))
     return batch
-
-
-def _is_long(block: Block) -> bool:
-    return len(block.transactions) > LONG_TRANSACTIONS
 
 
 async def _as_coroutine(job: Awaitable[None]) -> None:

@@ -45,6 +45,11 @@ class Gate:
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts, long: bool = False) -> T:
         """Run a function that uses the application: on a thread if it is `long`, else at once."""
         async with self.lock:
-            if long:
-                return await self._worker.run(function, *arguments)
-            return function(*arguments)
+            return await self.use(function, *arguments, long=long)
+
+    async def use(self, function: Callable[[*Ts], T], *arguments: *Ts, long: bool = False) -> T:
+        """Run a function as `run` does; the caller holds the lock."""
+        assert self.lock.locked()
+        if long:
+            return await self._worker.run(function, *arguments)
+        return function(*arguments)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from node.api.access import Node
 from node.api.problems import problem_response
-from node.runner import clock_ms
+from node.clock import clock_ms
 from node.services import Services
 
 router = APIRouter(tags=["operation"])
