@@ -9,7 +9,7 @@ from ledger.keys import SoftwareSigner
 from ledger.suite import Signer
 from ledger.transactions import Operation, Transaction, sign_transaction
 from node.intake import Admitted
-from tests.ledger.chain import EDITOR, Member, signer
+from tests.ledger.chain import EDITOR, MORE_REGIONS, REGIONS, Member, signer
 from tests.sim.virtual import START_MS
 
 if TYPE_CHECKING:
@@ -195,7 +195,5 @@ class Clients:
 
 
 def _member(name: str) -> Member | None:
-    from tests.ledger.chain import MORE_REGIONS, REGIONS
-
     division = {**REGIONS, **MORE_REGIONS}.get(name)
     return None if division is None else Member(name, division)
