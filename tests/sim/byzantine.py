@@ -632,6 +632,43 @@ class Garbage(Liar):
         self.world.transmit(self.host, self.random.choice(self.everybody()), frame)
 
 
+class TransplantedVotes(Liar):
+    """Sends others' votes on with their signatures, and another height, round, step or block in them."""
+
+    act_ms = 300
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.heard: list[SignedVote] = []
+
+    def incoming(self, message: PeerMessage) -> None:
+        super().incoming(message)
+        if isinstance(message, ConsensusPayload):
+            said = read_consensus(message.payload)
+            if isinstance(said, VotesMessage):
+                self.heard.extend(said.votes)
+                del self.heard[:-50]
+
+    def act(self) -> None:
+        if not self.heard:
+            return
+        signed = self.random.choice(self.heard)
+        vote, height = signed.vote, self.height
+        changes: tuple[dict[str, Any], ...] = (
+            {"height": height},
+            {"height": height, "round": self.random.randrange(3)},
+            {"round": vote.round + 1},
+            {"type": VoteType(3 - vote.type)},
+            {"block_id": self.random.choice((None, bytes(32)))},
+            {"validator": self.random.choice(self.everybody())},
+        )
+        changed = replace(vote, **self.random.choice(changes))
+        if changed != vote:
+            self.note("vote transplanted")
+            moved = VotesMessage((SignedVote(changed, signed.signature),))
+            self.send(self.random.choice(self.everybody()), moved)
+
+
 _SCRIPTS: dict[str, type[Script]] = {
     "equivocating proposer": EquivocatingProposer,
     "double votes": DoubleVotes,
@@ -645,6 +682,7 @@ _SCRIPTS: dict[str, type[Script]] = {
     "vote flood": VoteFlood,
     "lying sync peer": LyingSyncPeer,
     "garbage": Garbage,
+    "transplanted votes": TransplantedVotes,
     "twins": Script,
 }
 

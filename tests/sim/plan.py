@@ -21,6 +21,7 @@ SCRIPTS = (
     "vote flood",
     "lying sync peer",
     "garbage",
+    "transplanted votes",
     "twins",
 )
 
@@ -85,7 +86,7 @@ def plan_of(seed: int) -> Plan:
     scripts = tuple(random.choice(SCRIPTS) for _ in range(random.choice((0, f, f))))
     if sometimes(0.15):
         liars = tuple(random.choice(VOTING) for _ in range(f))
-        crash = random.choice((0.0, 0.0, 0.002))
+        crash = random.choice((0.0, 0.004))
         return Plan(n=n, seconds=25, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
     losses: dict[str, Any] = {}
     if sometimes(0.6):

@@ -11,6 +11,8 @@ from random import Random
 
 from consensus.tendermint.last_sign import LastSign
 from ledger.genesis import Genesis, Parameters
+from node.errors import InvalidPeerMessage
+from node.messages import Blocks
 from tests.ledger.chain import Member, make_genesis, members
 from tests.sim.byzantine import Script, script_of
 from tests.sim.clients import Clients
@@ -18,7 +20,7 @@ from tests.sim.disk import Crash, Disk
 from tests.sim.hiding import Hiding
 from tests.sim.judge import Judge, Violation
 from tests.sim.plan import PARTITIONS, Plan
-from tests.sim.process import Process
+from tests.sim.process import Process, read_frame
 from tests.sim.sharing import remembering_suite, shared_work
 from tests.sim.virtual import Deadlock, VirtualLoop, run_now, virtual_time
 
@@ -199,7 +201,8 @@ class World:
                 if plan.loss and random.random() < plan.loss:
                     self.injected["frame lost"] += 1
                     continue
-                if plan.duplication and random.random() < plan.duplication:
+                doubled = plan.duplication and random.random() < plan.duplication
+                if doubled and not _is_answer(frame):
                     self.injected["frame duplicated"] += 1
                     again_ms = delay_ms + random.random() * 100
                     self._deliver_later(again_ms, sender, target, frame)
@@ -392,6 +395,14 @@ class World:
         return not self.plan.checkpoints or all(
             self.judge.proven_height(host) >= target - 1 for host in self.correct
         )
+
+
+def _is_answer(frame: bytes) -> bool:
+    """Tell whether it answers a request for blocks; an answer that nobody asked for is taken for a lie."""
+    try:
+        return isinstance(read_frame(frame), Blocks)
+    except InvalidPeerMessage:
+        return False
 
 
 def simulate(seed: int, plan: Plan, arrange: Callable[[World], None] | None = None) -> World:
