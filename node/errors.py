@@ -21,6 +21,10 @@ class InvalidToken(LedgerError):
     """A token is malformed, expired, for another chain, or not signed by a key that the ledger knows."""
 
 
+class IndexUnavailableError(LedgerError):
+    """The index is being built, or its database has failed: searches cannot be answered now."""
+
+
 class NodeUnreachable(LedgerError):
     """No answer from a node: not started, wrong address, or the network is down."""
 

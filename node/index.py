@@ -1,9 +1,9 @@
 """The searchable index: what the state cannot list, in SQL. Disposable, and rebuilt from state and log.
 
-    records   key, collection, identifier, owner, status, text    one row a state record that people list
-    links     source, target                                      effective directory entries and what they rest on
-    uses      license, number, use, log_index, height, …          one row a license that a use was granted of
-    progress  height, app_hash                                    how far the index is
+    records   key, owner, status, text                      one row a state record that people list
+    links     source, target                                effective directory entries and what they rest on
+    uses      license, number, use, log_index, height, …    one row a license that a use was granted of
+    progress  version, height, app_hash                     how far the index is
 
 The index names records; their values come from the proven view, so that a search never answers what nobody vouches
 for. Commits are fed in order; when the index is not exactly where the ledger is, it is built anew.
@@ -55,8 +55,15 @@ from ledger.suite import Suite
 from ledger.transactions import decode_transaction
 from licenses.disclosure import CommittedUse, uses_in
 from licenses.recording import RECORD_KIND
+from node.errors import IndexUnavailableError
 from node.signal import Signal
 from node.workers import Worker
+
+VERSION: Final = 1
+"""Of the tables; an index of another version is built anew."""
+
+RETRY_S: Final = 10.0
+"""How long after a failure the index is tried again."""
 
 LISTED: Final = ("directory/", "ledger/organisation/", "licenses/")
 """State keys of records that people list or search."""
@@ -73,6 +80,9 @@ REACH_S: Final = 2.0
 ROWS_AT_ONCE: Final = 2_000
 MAX_TEXT_CHARACTERS: Final = 2_000
 
+_LAST: Final = "\U0010ffff"
+"""Above every character of an identifier."""
+
 _log = structlog.get_logger(__name__)
 
 _metadata = MetaData()
@@ -80,13 +90,11 @@ _records = Table(
     "records",
     _metadata,
     Column("key", String(255), primary_key=True),
-    Column("collection", String(64), nullable=False),
-    Column("identifier", String(200), nullable=False),
     Column("owner", String(32), nullable=False),
     Column("status", String(32), nullable=False),
     Column("text", Text, nullable=False),
-    SqlIndex("records_by_collection", "collection", "identifier"),
-    SqlIndex("records_by_owner", "owner", "collection"),
+    SqlIndex("records_by_owner", "owner", "key"),
+    sqlite_with_rowid=False,
 )
 _links = Table(
     "links",
@@ -114,7 +122,8 @@ _uses = Table(
 _progress = Table(
     "progress",
     _metadata,
-    Column("height", BigInteger, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("height", BigInteger, nullable=False),
     Column("app_hash", LargeBinary(32), nullable=False),
 )
 
@@ -181,44 +190,61 @@ class Index:
         self._news.set()
 
     async def run(self) -> None:
-        """Follow the ledger until cancelled."""
-        base = await self._base()
-        if await self._worker.run(self._open) != (base.tip.height, base.tip.app_hash):
-            await self._rebuild(base)
-        self._reached(base.tip.height)
+        """Follow the ledger until cancelled; a database that fails costs searches, not the node."""
+        is_trusted = True
         while True:
-            await self._news.wait()
-            self._news.clear()
-            if self._overflown:
+            try:
+                await self._take_up(is_trusted)
+                while not self._overflown:
+                    await self._follow()
                 self._overflown = False
-                await self._rebuild(await self._base())
-            blocks = [block for block in self._waiting if block.height > self.height]
-            self._waiting.clear()
-            if blocks:
-                await self._worker.run(self._apply, blocks)
-                self._reached(blocks[-1].height)
-                await asyncio.sleep(GATHER_S)
+            except SQLAlchemyError as error:
+                _log.error("the index has failed", reason=str(error)[:200])
+                self.height = -1
+                await asyncio.sleep(RETRY_S)
+            is_trusted = False
+
+    async def _take_up(self, is_trusted: bool) -> None:
+        """Begin where the index is if that is where the ledger is; else build it anew."""
+        base = await self._base()
+        here = (base.tip.height, base.tip.app_hash)
+        if not is_trusted or await self._worker.run(self._open) != here:
+            _log.info("building the index", height=base.tip.height)
+            await self._worker.run(self._build, base)
+        self._reached(base.tip.height)
+
+    async def _follow(self) -> None:
+        """Write the commits that wait, together."""
+        await self._news.wait()
+        self._news.clear()
+        blocks = [block for block in self._waiting if block.height > self.height]
+        self._waiting.clear()
+        if blocks and not self._overflown:
+            await self._worker.run(self._apply, blocks)
+            self._reached(blocks[-1].height)
+            await asyncio.sleep(GATHER_S)
 
     def close(self) -> None:
         """Finish what was begun and close the database."""
         self._worker.close()
         self._engine.dispose()
 
-    async def _rebuild(self, base: Base) -> None:
-        _log.info("building the index", height=base.tip.height)
-        await self._worker.run(self._build, base)
-        self._reached(base.tip.height)
-
     def _reached(self, height: int) -> None:
         self.height = height
         self._advanced.notify()
 
     async def reach(self, height: int) -> None:
-        """Wait, not for long, until what was committed at `height` is found."""
+        """Wait, not for long, until what was committed at `height` is found.
+
+        Raises:
+            IndexUnavailableError: it is being built, or its database has failed.
+        """
         deadline = time.monotonic() + REACH_S
         while self.height < height:
             if not await self._advanced.wait(max(0.0, deadline - time.monotonic())):
-                return
+                break
+        if self.height < 0:
+            raise IndexUnavailableError("the node's index is not usable now; try again later")
 
     def _open(self) -> tuple[int, bytes] | None:
         """Make the tables where they are missing; return how far the index is."""
@@ -229,7 +255,9 @@ class Index:
         except SQLAlchemyError as error:
             _log.warning("the index is unreadable and is built anew", reason=str(error)[:200])
             return None
-        return None if row is None else (row.height, row.app_hash)
+        if row is None or row.version != VERSION:
+            return None
+        return row.height, row.app_hash
 
     def _build(self, base: Base) -> None:
         with self._engine.begin() as connection:
@@ -335,21 +363,20 @@ class Index:
         status: str | None = None,
     ) -> list[str]:
         """Return identifiers of a collection in ascending order, the first after `after`."""
-        wanted = select(_records.c.identifier).where(
-            _records.c.collection == collection, _records.c.identifier > after
+        first = f"{collection}/"
+        wanted = select(_records.c.key).where(
+            _records.c.key > first + after,
+            _records.c.key >= first + prefix,
+            _records.c.key < first + prefix + _LAST,
         )
-        if prefix:
-            wanted = wanted.where(
-                _records.c.identifier >= prefix, _records.c.identifier < prefix + "\x7f"
-            )
         if owner is not None:
             wanted = wanted.where(_records.c.owner == owner)
         if status is not None:
             wanted = wanted.where(_records.c.status == status)
         if text:
             wanted = wanted.where(_records.c.text.icontains(text, autoescape=True))
-        ordered = wanted.order_by(_records.c.identifier).limit(limit)
-        return [row[0] for row in await self._query(ordered)]
+        ordered = wanted.order_by(_records.c.key).limit(limit)
+        return [row[0][len(first) :] for row in await self._query(ordered)]
 
     async def sources(self, target: str) -> list[str]:
         """Return the keys of effective entries that rest on `target` (a key), ascending."""
@@ -419,7 +446,7 @@ def _engine(url: str) -> Engine:
 
 def _write_progress(connection: Connection, height: int, app_hash: bytes) -> None:
     connection.execute(delete(_progress))
-    connection.execute(insert(_progress).values(height=height, app_hash=app_hash))
+    connection.execute(insert(_progress).values(version=VERSION, height=height, app_hash=app_hash))
 
 
 def _state_of(reader: Reader) -> Iterator[tuple[str, Value]]:
@@ -429,7 +456,7 @@ def _state_of(reader: Reader) -> Iterator[tuple[str, Value]]:
 
 
 def _record_row(key: str, value: Value) -> dict[str, Any]:
-    module, collection, identifier = key.split("/", 2)
+    identifier = key.split("/", 2)[2]
     fields = cast("Mapping[str, Any]", value)
     texts = [identifier]
     for body in (fields, fields.get("effective"), (fields.get("pending") or {})):
@@ -443,8 +470,6 @@ def _record_row(key: str, value: Value) -> dict[str, Any]:
     owner = fields.get("owner") or fields.get("issuer") or identifier[:18]
     return {
         "key": key,
-        "collection": f"{module}/{collection}",
-        "identifier": identifier,
         "owner": str(owner),
         "status": str(status),
         "text": " ".join(texts)[:MAX_TEXT_CHARACTERS],

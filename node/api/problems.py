@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from node.errors import ApiProblem
+from node.errors import ApiProblem, IndexUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -71,6 +72,11 @@ def install(app: FastAPI) -> None:
         code = _CODES.get(error.status_code, "refused")
         return problem_response(error.status_code, code, str(error.detail))
 
+    async def index_failed(_: Request, error: Exception) -> JSONResponse:
+        return problem_response(503, "index_unavailable", "the node's index is not usable now")
+
+    app.add_exception_handler(SQLAlchemyError, index_failed)
+    app.add_exception_handler(IndexUnavailableError, index_failed)
     app.add_exception_handler(ApiProblem, api_problem)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from ledger.finalization import FinalizedBlock
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import Transaction
+from node.errors import IndexUnavailableError
 from node.index import Base, Index
 from tests.licenses.test_on_the_ledger import LedgerStory
 
@@ -111,13 +113,13 @@ def test_an_index_that_is_where_the_ledger_is_is_kept_and_another_is_built_anew(
         first.close()
         second = fed.index("kept.sqlite", fed.base())
         await follow(second, height)
-        assert {row[5] for row in rows(second)["records"]} == {"mark"}, "kept"
+        assert {row[3] for row in rows(second)["records"]} == {"mark"}, "kept"
         with second._engine.begin() as connection:
             connection.exec_driver_sql("UPDATE progress SET height = 1")
         second.close()
         third = fed.index("kept.sqlite", fed.base())
         await follow(third, height)
-        assert "mark" not in {row[5] for row in rows(third)["records"]}, "built anew"
+        assert "mark" not in {row[3] for row in rows(third)["records"]}, "built anew"
         third.close()
 
     asyncio.run(scenario())
@@ -148,6 +150,28 @@ def test_lists_are_searched_filtered_and_paged(fed: Fed) -> None:
         assert [use.license for use in await index.use(uses[1].use)] == [handle]
         later = await index.uses_of_licenses(handle, handle, after=(handle, 2), limit=10)
         assert later == uses[2:]
+        index.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_database_that_fails_is_built_anew_and_costs_no_more(fed: Fed) -> None:
+    async def scenario() -> None:
+        index = fed.index("failing.sqlite", fed.base())
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(index.run())
+            async with asyncio.timeout(20):
+                while index.height < fed.blocks[-1].height:
+                    await index.reach(fed.blocks[-1].height)
+                with index._engine.begin() as connection:
+                    connection.exec_driver_sql("DROP TABLE records")
+                index.feed(replace(fed.blocks[-1], tip=replace(fed.blocks[-1].tip, height=10**6)))
+                while index.height != -1:
+                    await index._advanced.wait(0.01)
+            with pytest.raises(IndexUnavailableError):
+                await index.reach(fed.blocks[-1].height)
+            assert not running.done()
+            running.cancel()
         index.close()
 
     asyncio.run(scenario())
