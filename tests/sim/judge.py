@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 from consensus.tendermint.limits import MAX_FUTURE_ROUNDS, PAST_ROUNDS
 from consensus.tendermint.messages import SignedProposal
 from ledger.application import Application
-from ledger.commits import verify_commit
-from ledger.errors import InvalidBlock, InvalidSignature
+from ledger.blocks import Block
+from ledger.codec import decode_array, encode
+from ledger.commits import Commit
+from ledger.errors import InvalidBlock
 from ledger.finalization import FinalizedBlock
+from ledger.suite import PublicKey
 from ledger.transactions import Transaction
-from ledger.votes import SignedVote
+from ledger.validators import ValidatorSet
+from ledger.votes import SignedVote, VoteType
 from node.runner import MAX_QUEUED_MESSAGES
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Disk, SimulatedDatabase
@@ -93,9 +97,12 @@ class Judge:
         commit = application.history.commit(finalized.height)
         try:
             assert commit is not None and commit.block_id == finalized.block_id
-            verify_commit(genesis.suite, genesis.chain_id, reference.tip.validators, commit)
+            self._check_commit(commit, reference.tip.validators)
+            if reference.tip.last_validators is not None:
+                self._check_commit(block.last_commit, reference.tip.last_validators)
+            self._check_block(block)
             reference.process_proposal(block)
-        except (InvalidBlock, InvalidSignature) as error:
+        except InvalidBlock as error:
             self.violation(f"validity: {host.address} committed a bad block: {error}")
             return
         for evidence in block.evidence:
@@ -122,6 +129,40 @@ class Judge:
             )
             self._place[prepared.id] = place
 
+    def _check_commit(self, commit: Commit | None, validators: ValidatorSet) -> None:
+        """Count the good signatures of a commit, over bytes put together here."""
+        genesis = self._world.genesis
+        good = 0
+        for name, signature in dict(() if commit is None else commit.signatures).items():
+            assert commit is not None
+            vote = (genesis.chain_id, commit.height, commit.round, 2, commit.block_id, name)
+            validator = validators.get(name)
+            good += validator is not None and genesis.suite.verify(
+                validator.consensus_key, b"mulu/vote/v1\0" + encode(vote), signature
+            )
+        self.require(3 * good > 2 * len(validators), f"validity: a commit of {good} good votes")
+
+    def _check_block(self, block: Block) -> None:
+        """Check what stands in a block, without the code that nodes check it with."""
+        genesis, header, tip = self._world.genesis, block.header, self.reference.tip
+        places = (header.height, header.chain_id, header.last_block_id, header.app_hash)
+        expected = (tip.height + 1, genesis.chain_id, tip.block_id, tip.app_hash)
+        self.require(places == expected, "validity: a header that names another chain")
+        self.require(header.time_ms > tip.time_ms, "validity: time goes backwards")
+        for raw in block.transactions:
+            body, signature = decode_array(raw, 2)
+            assert isinstance(body, bytes) and isinstance(signature, bytes)
+            chain_id, key, valid_until_ms, _, _ = decode_array(body, 5)
+            good = genesis.suite.verify(
+                PublicKey.parse(str(key)), b"mulu/transaction/v1\0" + body, signature
+            )
+            self.require(good, "validity: a transaction with a bad signature")
+            self.require(chain_id == genesis.chain_id, "validity: a foreign transaction")
+            assert isinstance(valid_until_ms, int)
+            left_ms = valid_until_ms - header.time_ms
+            lifetime_ms = genesis.parameters.transaction_lifetime_ms
+            self.require(0 <= left_ms <= lifetime_ms, "validity: a transaction out of its time")
+
     def sent(self, transaction: Transaction) -> None:
         """A client is about to send a transaction: it knows of everything committed so far."""
         self._floor[transaction.id] = len(self._place)
@@ -146,12 +187,15 @@ class Judge:
     def vote_signed(self, host: Host, signed: SignedVote) -> None:
         vote = signed.vote
         place = (host.name, vote.height, vote.round, int(vote.type))
-        self._signed_once(host, place, vote.encode())
+        self._signed_once(host, place, vote.block_id or b"nil")
+        if vote.type is VoteType.PRECOMMIT and vote.block_id is not None and not host.faulty:
+            self._world.locked()
 
     def proposal_signed(self, host: Host, signed: SignedProposal) -> None:
         proposal = signed.proposal
         place = (host.name, proposal.height, proposal.round, 0)
-        self._signed_once(host, place, proposal.signed_bytes())
+        content = encode((proposal.pol_round, proposal.block_id))
+        self._signed_once(host, place, content)
 
     def _signed_once(self, host: Host, place: tuple[str, int, int, int], content: bytes) -> None:
         if not host.faulty:

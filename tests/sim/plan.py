@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
@@ -48,7 +48,7 @@ class Plan:
     crash: float = 0.0
     outage_ms: int = 4_000
     all_at_once: bool = False
-    """Sometimes power fails for everybody."""
+    """Sometimes power fails for everybody, most often when the first of them have locked a block."""
     lost_data: float = 0.0
     """Of crashes of those who may lose it: the data directory is gone, or an old copy is put back."""
     lost_guard: float = 0.0
@@ -74,6 +74,10 @@ class Plan:
         return " ".join(parts)
 
 
+BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=200_000, pause_ms=1_000)
+"""Power fails for all after a polka and stays away for minutes: bodies must be on disk, old blocks must still do."""
+
+
 def plan_of(seed: int) -> Plan:
     """Return the fault settings of a seed."""
     random = Random(f"plan {seed}")
@@ -88,6 +92,8 @@ def plan_of(seed: int) -> Plan:
         liars = tuple(random.choice(VOTING) for _ in range(f))
         crash = random.choice((0.0, 0.004))
         return Plan(n=n, seconds=25, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
+    if sometimes(0.05):
+        return BLACKOUT if n == 4 else replace(BLACKOUT, n=n)
     losses: dict[str, Any] = {}
     if sometimes(0.6):
         losses = {

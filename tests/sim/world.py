@@ -167,6 +167,11 @@ class World:
             self.injected["last-sign file lost"] += 1
             host.disk.guard = None
 
+    def locked(self) -> None:
+        """A correct node has precommitted a block: the worst moment for power to fail."""
+        if self.plan.all_at_once and not self.healed and self.random.random() < 0.02:
+            self.loop.call_later(self.random.random() * 0.02, self._power_failure)
+
     def _power_failure(self) -> None:
         if not self.healed:
             self.injected["power failure of all"] += 1
