@@ -22,7 +22,7 @@ from consensus.tendermint.messages import Message
 from consensus.tendermint.messages import decode_message as decode_consensus_message
 from ledger.application import Application
 from ledger.checkpoints import SignedCheckpoint
-from ledger.errors import InvalidProof
+from ledger.errors import InvalidProof, StorageError
 from ledger.finalization import FinalizedBlock
 from ledger.membership import certificate_authority, certificate_authority_names
 from ledger.store import Store
@@ -195,6 +195,10 @@ class Node:
         """Let the workers finish what they have begun, then write what was held back."""
         await asyncio.to_thread(self._app_worker.close)
         await asyncio.to_thread(self._storage_worker.close)
+        try:
+            await asyncio.to_thread(self._application.save_checkpoints)
+        except StorageError as error:
+            _log.error("the newest checkpoint is not saved", reason=str(error))
         await asyncio.to_thread(self._index.close)
         _log.info("stopped", height=self._application.tip.height)
 

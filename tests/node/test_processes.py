@@ -260,6 +260,29 @@ def _committed(client: NodeClient, sent: Transaction) -> bool:
         return False
 
 
+def test_all_killed_in_the_middle_of_a_block_resume_by_themselves(processes: Processes) -> None:
+    names = [place.name for place in processes.network.validators]
+    sent = processes.transactions(60)
+    acknowledged: list[Transaction] = []
+    with processes.client("beijing") as beijing:
+        eventually(lambda: beijing.network().online == 4)
+        for one in sent[:20]:
+            [result] = beijing.submit([one.raw], timeout_s=30)
+            assert result.status == "committed"
+            acknowledged.append(one)
+        beijing.submit([one.raw for one in sent[20:]], wait="none")
+        processes.kill(*names)
+        processes.start(*names)
+        for name in names:
+            with processes.client(name) as client:
+                eventually(lambda client=client: client.ready()[0], 60.0)  # type: ignore[misc]
+        [result] = beijing.submit([processes.transactions(1)[0].raw], timeout_s=30)
+        assert result.status == "committed"
+    with processes.client("tianjin", "national-auditor") as tianjin:
+        for one in acknowledged:
+            assert tianjin.transaction(one.id.hex(), wait_s=10).status == "committed"
+
+
 def test_sigterm_ends_a_node_in_order_and_it_resumes(processes: Processes) -> None:
     assert processes.stop("xiongan") == 0
     home = processes.network.node_home(processes.network.node("xiongan"))
