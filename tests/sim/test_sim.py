@@ -112,7 +112,7 @@ def test_it_finds_a_quorum_that_is_too_small(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ValidatorSet, "quorum_size", property(lambda self: len(self) // 2))
     monkeypatch.setattr(ValidatorSet, "quorum", lambda self, votes: votes >= len(self) // 2)
     plan = Plan(seconds=6, partitions=("halves",), crash=0.0005)
-    assert "agreement: two blocks" in found(plan, range(6))
+    assert "a commit of 2 good votes" in found(plan, range(6))
 
 
 def test_it_finds_a_missing_lock_rule(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,8 +169,8 @@ class World:
 
     def locked(self) -> None:
         """A correct node has precommitted a block: the worst moment for power to fail."""
-        if self.plan.all_at_once and not self.healed and self.random.random() < 0.02:
-            self.loop.call_later(self.random.random() * 0.02, self._power_failure)
+        if self.plan.all_at_once and not self.healed and self.random.random() < 0.03:
+            self.loop.call_later(self.random.random() * 0.008, self._power_failure)
 
     def _power_failure(self) -> None:
         if not self.healed:
