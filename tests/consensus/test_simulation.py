@@ -6,19 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.tendermint import driver, rounds
+from consensus.tendermint import driver
 from consensus.tendermint.last_sign import LastSignGuard
-from consensus.tendermint.rounds import (
-    FreshProposal,
-    Input,
-    Output,
-    PolkaNil,
-    RepeatedProposal,
-    RoundState,
-)
 from ledger.errors import InvalidSignature
 from ledger.validators import ValidatorSet
 from ledger.votes import Vote, VoteType
+from tests.consensus.planted import forgetful, unlocking
 from tests.consensus.simulation import (
     CRASHING,
     EVERYTHING,
@@ -146,24 +139,12 @@ def find_violation(faults: Faults, byzantine: int, seeds: range) -> str:
 
 
 def test_it_finds_a_missing_lock_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ...]]:
-        if isinstance(input, FreshProposal | RepeatedProposal):
-            forgotten, outputs = rounds.apply(replace(state, locked=None), input)
-            return (replace(forgotten, locked=state.locked), outputs) if outputs else (state, ())
-        return rounds.apply(state, input)
-
     monkeypatch.setattr(driver, "apply", forgetful)
     with pytest.raises(AssertionError, match="two blocks"):
         run_the_lock_scenario()
 
 
 def test_it_finds_unlocking_on_a_nil_polka(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unlocking(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ...]]:
-        after, outputs = rounds.apply(state, input)
-        if isinstance(input, PolkaNil) and outputs:
-            after = replace(after, locked=None)
-        return after, outputs
-
     monkeypatch.setattr(driver, "apply", unlocking)
     with pytest.raises(AssertionError, match="two blocks"):
         run_the_lock_scenario()

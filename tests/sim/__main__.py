@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 
 from tests.sim.judge import Violation
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--quiet", action="store_true", help="print failures and the sum only")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", RuntimeWarning)  # a process that dies leaves coroutines behind
     injected: Counter[str] = Counter()
     heights = failures = 0
     began = time.process_time()

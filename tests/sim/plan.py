@@ -26,6 +26,9 @@ SCRIPTS = (
 )
 
 
+MANIFOLD = ("invalid blocks", "invalid blocks")
+"""Drawn more often than others: there are some thirty kinds."""
+
 VOTING = ("double votes", "double votes", "equivocating proposer", "amnesia", "twins")
 """Those that do most harm where a single lock protects a decision."""
 
@@ -87,7 +90,7 @@ def plan_of(seed: int) -> Plan:
 
     n = 7 if sometimes(0.2) else 4
     f = (n - 1) // 3
-    scripts = tuple(random.choice(SCRIPTS) for _ in range(random.choice((0, f, f))))
+    scripts = tuple(random.choice((*SCRIPTS, *MANIFOLD)) for _ in range(random.choice((0, f, f))))
     if sometimes(0.15):
         liars = tuple(random.choice(VOTING) for _ in range(f))
         crash = random.choice((0.0, 0.004))

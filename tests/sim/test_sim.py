@@ -15,19 +15,12 @@ from pathlib import Path
 import pytest
 
 import ledger.execution
-from consensus.tendermint import driver, rounds
+from consensus.tendermint import driver
 from consensus.tendermint.effects import SaveWal
 from consensus.tendermint.last_sign import LastSignGuard
-from consensus.tendermint.rounds import (
-    FreshProposal,
-    Input,
-    Output,
-    PolkaNil,
-    RepeatedProposal,
-    RoundState,
-)
 from ledger.validators import ValidatorSet
 from node.runner import Runner
+from tests.consensus.planted import forgetful, unlocking
 from tests.sim.judge import Violation
 from tests.sim.plan import Plan, plan_of
 from tests.sim.world import World, simulate
@@ -116,23 +109,11 @@ def test_it_finds_a_quorum_that_is_too_small(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_it_finds_a_missing_lock_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ...]]:
-        if isinstance(input, FreshProposal | RepeatedProposal):
-            forgotten, outputs = rounds.apply(replace(state, locked=None), input)
-            return (replace(forgotten, locked=state.locked), outputs) if outputs else (state, ())
-        return rounds.apply(state, input)
-
     monkeypatch.setattr(driver, "apply", forgetful)
     assert "agreement: two blocks" in found(HIDDEN, range(6))
 
 
 def test_it_finds_a_lock_that_a_nil_polka_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unlocking(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ...]]:
-        after, outputs = rounds.apply(state, input)
-        if isinstance(input, PolkaNil) and outputs:
-            after = replace(after, locked=None)
-        return after, outputs
-
     monkeypatch.setattr(driver, "apply", unlocking)
     assert "agreement: two blocks" in found(HIDDEN, range(6))
 
