@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from ledger.application import Application
-from ledger.blocks import Block
+from ledger.blocks import MAX_BLOCK_TRANSACTIONS, Block
 from ledger.commits import Commit
 from ledger.database import Batch
 from ledger.errors import InvalidBlock, InvalidTransaction
@@ -23,11 +23,12 @@ from node.clock import clock_ms
 from node.mempool import Mempool
 from node.workers import Gate, Worker
 
-LONG_TRANSACTIONS: Final = 1_000
-"""Blocks of more transactions are judged and executed on a thread: some 0.1 s and more."""
+LONG_BYTES: Final = 128 * 1024
+"""Blocks with more bytes of transactions are judged and executed on a thread: some 50 ms and more."""
 
-PROPOSED_TRANSACTIONS: Final = 4_000
-"""Transactions in a block of ours: larger blocks gain nothing, and everybody waits for them longer."""
+PROPOSED_BYTES: Final = 1024 * 1024
+"""Bytes of transactions in a block of ours: some 2,500 of one operation, or 3,000 operations in large ones. Larger
+blocks gain nothing, and everybody waits for them longer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -74,8 +75,8 @@ class BlockExecutor:
 
     def _build(self, height: int) -> Built:
         application = self._application
-        limit = application.genesis.parameters.max_block_bytes
-        candidates = self._mempool.candidates(limit, PROPOSED_TRANSACTIONS)
+        limit = min(PROPOSED_BYTES, application.genesis.parameters.max_block_bytes)
+        candidates = self._mempool.candidates(limit, MAX_BLOCK_TRANSACTIONS)
         now_ms = max(clock_ms(), application.tip.time_ms + 1)
         block = application.prepare_proposal(
             height,
@@ -158,4 +159,4 @@ class BlockExecutor:
 
 
 def _is_long(block: Block) -> bool:
-    return len(block.transactions) > LONG_TRANSACTIONS
+    return sum(map(len, block.transactions)) > LONG_BYTES
