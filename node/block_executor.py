@@ -144,9 +144,7 @@ class BlockExecutor:
 
     async def add_evidence(self, evidence: DuplicateVoteEvidence) -> None:
         """Keep evidence of double voting for a block of ours, if it is good and new."""
-        try:
-            await self._gate.run(self._application.check_evidence, evidence)
-        except InvalidBlock:
+        if evidence.validator in self._evidence or self._is_known(evidence):
             return
         self._evidence[evidence.validator] = evidence  # one a validator is all that a block takes
         _log.warning("double voting found", validator=evidence.validator, height=evidence.height)
@@ -154,8 +152,19 @@ class BlockExecutor:
     def _forget(self, finalized: FinalizedBlock) -> None:
         """Forget what a block has taken."""
         self._mempool.remove([prepared.id for prepared in finalized.transactions])
-        for one in finalized.block.evidence:
-            self._evidence.pop(one.validator, None)
+        for one in list(self._evidence.values()):
+            if self._is_known(one):
+                del self._evidence[one.validator]
+
+    def _is_known(self, evidence: DuplicateVoteEvidence) -> bool:
+        """Tell whether a block need not take it any more; evidence of the height being decided waits for the next."""
+        if evidence.height > self._application.tip.height:
+            return False
+        try:
+            self._application.check_evidence(evidence)
+        except InvalidBlock:
+            return True
+        return False
 
 
 def _is_long(block: Block) -> bool:

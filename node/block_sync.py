@@ -56,6 +56,7 @@ class BlockSync:
         self._news = asyncio.Event()
         self._answer: asyncio.Future[Blocks] | None = None
         self._asked = ""
+        self._asked_height = 0
         self._passed_over: dict[str, float] = {}
         self.catching_up = False
 
@@ -66,9 +67,11 @@ class BlockSync:
             self._news.set()
 
     def received(self, peer: str, message: Blocks) -> None:
-        """Take the answer to our request; an unasked one is dropped."""
+        """Take the answer to our request; an unasked one, or one that came too late, is dropped."""
         answer = self._answer
-        if answer is not None and not answer.done() and peer == self._asked:
+        if answer is None or answer.done():
+            return
+        if (peer, message.from_height) == (self._asked, self._asked_height):
             answer.set_result(message)
 
     def link_down(self, peer: str) -> None:
@@ -142,7 +145,7 @@ class BlockSync:
 
     async def _ask(self, peer: str, from_height: int) -> Blocks:
         self._answer = asyncio.get_running_loop().create_future()
-        self._asked = peer
+        self._asked, self._asked_height = peer, from_height
         request = GetBlocks(from_height, MAX_SYNC_BLOCKS).encode()
         try:
             if not self._network.send(peer, request, Priority.SYNC):
@@ -158,10 +161,8 @@ def _decode(message: Blocks, from_height: int) -> tuple[tuple[Block, Commit], ..
     """Read fetched blocks.
 
     Raises:
-        InvalidPeerMessage: not blocks with commits, or of other heights than asked for.
+        InvalidPeerMessage: not blocks with commits, or not of the heights that follow.
     """
-    if message.from_height != from_height:
-        raise InvalidPeerMessage("blocks of another height than asked for")
     try:
         blocks = tuple(
             (Block.decode(block), Commit.decode(commit)) for block, commit in message.blocks

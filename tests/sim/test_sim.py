@@ -67,6 +67,12 @@ def test_the_rarer_faults_show_no_violation(plan: Plan) -> None:
     simulate(1, plan)
 
 
+def test_double_voters_get_onto_the_ledger_and_leave_where_four_remain() -> None:
+    world = simulate(1, Plan(n=7, seconds=4, scripts=("double votes", "equivocating proposer")))
+    assert world.injected["double voting recorded"] == 2
+    assert len(world.judge.reference.tip.validators) == 5
+
+
 def test_a_seed_gives_the_same_run_in_another_process() -> None:
     """Also under another hash seed: nothing hangs on the order of a set."""
     script = (
