@@ -165,11 +165,6 @@ class Question:
     fresh_ms: int = CHECKPOINT_FRESH_MS
     max_anchor_age_ms: int = DEFAULT_MAX_ANCHOR_AGE_MS
 
-    @property
-    def time_ms(self) -> int:
-        """The time that is asked about."""
-        return self.now_ms if self.at_ms is None else self.at_ms
-
 
 def license_subject(handle: bytes) -> str:
     """Return the subject of a bundle about a license."""
@@ -359,7 +354,7 @@ class _Verification:
             self._check_content(presented, record)
         else:
             self.passed(ANCHORED, f"recorded by {record.issuer}")
-        self._check_issuer(evidence, record)
+        self._check_issuer(evidence, record, state)
         self._check_status(record, state)
 
     def _state_facts(self, record: License, state: VerifiedState) -> None:
@@ -386,9 +381,11 @@ class _Verification:
         else:
             self.passed(ANCHORED, f"recorded by {record.issuer}")
 
-    def _check_issuer(self, evidence: VerifiedBundle, record: License) -> None:
-        state = evidence.state(issuer_key(record.type, record.issuer))
-        key_state = evidence.state(enrolled_key_key(record.credential_key))
+    def _check_issuer(
+        self, evidence: VerifiedBundle, record: License, shown: VerifiedState
+    ) -> None:
+        state = _shown_with(shown, evidence, issuer_key(record.type, record.issuer))
+        key_state = _shown_with(shown, evidence, enrolled_key_key(record.credential_key))
         if state is None or key_state is None:
             self.unknown(
                 ISSUER_ACCREDITED,
@@ -409,8 +406,7 @@ class _Verification:
                 "recorded after the issuer's key was compromised",
             )
         accredited = Accreditation.from_value(record.type, record.issuer, state.value)
-        then = [change for change in accredited.history if change.time_ms <= record.recorded_ms]
-        if not then or then[-1].status != ACCREDITED:
+        if not _was_accredited(accredited, record.recorded_ms):
             self.failed(
                 ISSUER_ACCREDITED, "not_accredited_then", "not accredited when it was recorded"
             )
@@ -420,8 +416,11 @@ class _Verification:
             self.passed(ISSUER_ACCREDITED, f"accredited for {record.type} when recorded")
 
     def _check_status(self, record: License, state: VerifiedState) -> None:
-        time_ms = self.question.time_ms
-        if self.question.at_ms is not None and time_ms > state.as_of_ms:
+        time_ms = self.question.at_ms
+        if time_ms is None:
+            # Whatever the ledger shows has happened, though this machine's clock may be behind.
+            time_ms = max(self.question.now_ms, state.as_of_ms)
+        elif time_ms > state.as_of_ms:
             self.unknown(STATUS, "not_shown", "the evidence ends before that time")
             return
         change = record.status_at(time_ms)
@@ -562,6 +561,27 @@ class _Verification:
             or binding.payload.get("aud") != use.request.organisation
         ):
             self.failed(AUTHORISED_USE, "other_use", "the presentation was made for another use")
+
+
+def _shown_with(shown: VerifiedState, evidence: VerifiedBundle, key: str) -> VerifiedState | None:
+    """Return the state of another key after the very block of `shown`.
+
+    A bundle may show a key at several heights: an older record of an issuer would hide what has become known since.
+    """
+    return next(
+        (state for state in evidence.states if state.key == key and state.height == shown.height),
+        None,
+    )
+
+
+def _was_accredited(accreditation: Accreditation, recorded_ms: int) -> bool:
+    """Tell whether what validators recorded in the block of `recorded_ms` had an accredited issuer.
+
+    Within one block the order is not shown; but of a suspension and a license they let only the license come first.
+    """
+    before = [change for change in accreditation.history if change.time_ms < recorded_ms]
+    within = [change for change in accreditation.history if change.time_ms == recorded_ms]
+    return any(change.status == ACCREDITED for change in (*before[-1:], *within))
 
 
 class _States:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.bundle import Bundle
 from ledger.checkpoints import cosign, sign_checkpoint
+from ledger.membership import enrolled_key_key
 from ledger.membership_operations import RevokeKey
 from ledger.notes import SignedNote
 from ledger.policy import Policy
@@ -34,6 +35,7 @@ from licenses.verification import (
     Outcome,
     Question,
     Report,
+    license_keys,
     license_subject,
     verify,
 )
@@ -278,8 +280,6 @@ def test_a_past_state_under_a_fresh_checkpoint_is_not_taken_for_the_present(
     height = story.chain.height
     change_status(story, person, "revoke", RevokeLicense)
     signed = story.chain.checkpoint()
-    from licenses.verification import license_keys
-
     states = [
         story.chain.state_evidence(key, signed, height)
         for key in license_keys(story.license(person.handle))
@@ -288,6 +288,56 @@ def test_a_past_state_under_a_fresh_checkpoint_is_not_taken_for_the_present(
     report = ask(story, bundle=bundle)
     assert report.verdict(FRESHNESS).code == "not_current"
     assert report.exit_code is ExitCode.UNESTABLISHED
+
+
+def test_evidence_of_the_issuer_from_before_its_keys_revocation_does_not_count(
+    story: Story,
+) -> None:
+    """A presenter mixes today's record of the license with yesterday's record of the key."""
+    person = story.holder("after")
+    height = story.chain.height
+    revoke = RevokeKey(key=str(BY.public_key), compromised_since_ms=story.chain.time_ms)
+    story.apply(BY, ("ledger.key.revoke", revoke))
+    signed = story.chain.checkpoint()
+    keys = license_keys(story.license(person.handle))
+    of_key = enrolled_key_key(str(BY.public_key))
+    for then in ((), (of_key,)):
+        states = [story.chain.state_evidence(key, signed) for key in keys if key != of_key]
+        states.insert(0, story.chain.state_evidence(of_key, signed, height))
+        states += [story.chain.state_evidence(key, signed) for key in then]
+        bundle = Bundle.of(license_subject(person.handle), states=states).encode(SUITE)
+        for at_ms in (None, story.chain.time_ms):
+            report = ask(story, credential=credential_of(person), bundle=bundle, at_ms=at_ms)
+            assert report.exit_code is ExitCode.UNESTABLISHED
+            expected = (ISSUER_SIGNATURE, "suspect") if then else (ISSUER_ACCREDITED, "no_evidence")
+            assert report.verdict(expected[0]).code == expected[1]
+
+
+def test_a_revocation_in_the_newest_block_counts_though_ones_clock_is_behind(
+    story: Story, person: Holder
+) -> None:
+    change_status(story, person, "revoke", RevokeLicense)
+    report = check_license(story, person, now_ms=story.chain.time_ms - 1)
+    assert report.verdict(STATUS).code == "revoked"
+    assert report.exit_code is ExitCode.NOT_VALID
+
+
+def test_a_license_recorded_just_now_is_valid_though_ones_clock_is_behind(story: Story) -> None:
+    person = story.holder("new")
+    report = check_license(story, person, now_ms=story.chain.time_ms - 1)
+    assert report.exit_code is ExitCode.VALID
+
+
+def test_a_license_recorded_in_the_block_that_suspends_its_issuer_stays_valid(
+    story: Story,
+) -> None:
+    person = story.holder("last")
+    story.chain.time_ms -= 1000  # validators order the two within one block
+    suspend = SuspendIssuer(type=TYPE, issuer=ISSUER, reason="audit")
+    story.apply(key_of(BEIJING, "issuer"), ("licenses.issuer.suspend", suspend))
+    report = check_license(story, person)
+    assert report.verdict(ISSUER_ACCREDITED).code == "suspended"
+    assert report.exit_code is ExitCode.VALID
 
 
 # --- quorum -----------------------------------------------------------------------------------
