@@ -142,6 +142,8 @@ def bind_holder(state: State, body: BindHolder, context: Context) -> list[Event]
         )
     if found.status != VALID:
         raise InvalidOperation("licenses.license.not_valid", f"its status is {found.status}")
+    # The credential is a new one, with whatever claims: only who may issue may put it in place of the old one.
+    _require_accredited(state, found.type, found.issuer, context)
     _check_credential_key(state, body.credential_key, context)
     record = replace(
         found,
@@ -197,12 +199,7 @@ def revoke_license(state: State, body: RevokeLicense, context: Context) -> list[
 def _new_license(
     state: State, body: IssueLicense, context: Context, previous: bytes | None
 ) -> License:
-    accredited = accreditation(state, body.type, context.organisation)
-    if accredited is None or not accredited.covers(context.time_ms):
-        raise InvalidOperation(
-            "licenses.license.not_accredited",
-            f"{context.organisation} is not accredited for {body.type} now",
-        )
+    _require_accredited(state, body.type, context.organisation, context)
     if find_license(state, body.license) is not None:
         raise InvalidOperation("licenses.license.exists", "this handle is recorded already")
     _check_credential_key(state, body.credential_key, context)
@@ -238,6 +235,14 @@ def _own_license(state: State, handle: bytes, context: Context) -> License:
                 "licenses.license.not_issuer", f"the license is {found.issuer}'s"
             )
     return found
+
+
+def _require_accredited(state: State, code: str, issuer: str, context: Context) -> None:
+    accredited = accreditation(state, code, issuer)
+    if accredited is None or not accredited.covers(context.time_ms):
+        raise InvalidOperation(
+            "licenses.license.not_accredited", f"{issuer} is not accredited for {code} now"
+        )
 
 
 def _check_credential_key(state: State, key: str, context: Context) -> None:

@@ -107,6 +107,7 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
             *_OWN,
             "licenses.license.already_bound",
             "licenses.license.not_valid",
+            "licenses.license.not_accredited",
             "licenses.license.credential_key",
         ),
     ),

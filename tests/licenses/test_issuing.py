@@ -257,6 +257,25 @@ def test_an_unbound_license_is_bound_once(story: Story) -> None:
         )
 
 
+def test_a_suspended_issuer_puts_no_new_credential_under_an_old_license(story: Story) -> None:
+    handle = issue(story)
+    suspend = SuspendIssuer(type=TYPE, issuer=ISSUER, reason="audit")
+    story.apply(AUTHORITY, ("licenses.issuer.suspend", suspend))
+    body = BindHolder(
+        license=handle,
+        credential=random_bytes("other claims", 32),
+        credential_key=str(BY.public_key),
+        holder=random_bytes("accomplice", 32),
+    )
+    with refused("license.not_accredited"):
+        story.apply(BY, ("licenses.license.bind_holder", body))
+    story.apply(
+        AUTHORITY,
+        ("licenses.issuer.accredit", AccreditIssuer(type=TYPE, issuer=ISSUER, valid_from_ms=0)),
+    )
+    story.apply(BY, ("licenses.license.bind_holder", body))
+
+
 # --- statuses ---------------------------------------------------------------------------------
 
 
