@@ -47,6 +47,8 @@ _HEX_32: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _CLEAR: Final = frozenset(("iss", "vct", "chain", "handle", "iat", "nbf", "license", "_sd"))
 _OPTIONAL: Final = frozenset(("exp", "cnf", "_sd_alg"))
+_CONCEALED: Final = frozenset(("identifier", "handle_salt"))
+"""All that may be concealed at the top: end and holder's key must not depend on what the holder shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +152,13 @@ def read_credential(suite: Suite, text: str) -> Credential:
     if not payload.keys() >= _CLEAR or not payload.keys() <= _CLEAR | _OPTIONAL:
         raise DecodeError("not the claims of a license credential")
     claims = cast("dict[str, Any]", sd_jwt.claims(suite.digest))
-    extra = claims.keys() - _CLEAR - _OPTIONAL - {"identifier", "handle_salt"}
+    disclosed = claims.keys() - payload.keys()
     fields = claims["license"]
-    if extra or not isinstance(fields, dict) or payload["license"].keys() != {"_sd"}:
+    if (
+        not disclosed <= _CONCEALED
+        or not isinstance(fields, dict)
+        or payload["license"].keys() != {"_sd"}
+    ):
         raise DecodeError("not the claims of a license credential")
     if any(_FIELD.fullmatch(name) is None for name in fields):
         raise DecodeError("a field has an unknown form of name")

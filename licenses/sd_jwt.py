@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def base64url_decode(text: str) -> bytes:
 
 
 def json_decode(data: bytes) -> Json:
-    """Read one JSON value: UTF-8, no duplicate names, no NaN or infinity, bounded depth.
+    """Read one JSON value: UTF-8, whole characters, no duplicate names, no NaN or infinity, bounded depth.
 
     Raises:
         DecodeError: anything else.
@@ -79,7 +80,10 @@ def json_decode(data: bytes) -> Json:
             data.decode("utf-8"),
             object_pairs_hook=_distinct_names,
             parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
+        if b"\\u" in data:  # an escape may write half a character, which nothing can store or show
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"not JSON: {error}") from None
     _check_depth(value, MAX_JSON_DEPTH)
@@ -88,6 +92,13 @@ def json_decode(data: bytes) -> Json:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise DecodeError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise DecodeError("a number is too large")
+    return value
 
 
 def _distinct_names(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

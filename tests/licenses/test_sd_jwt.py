@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from ledger.errors import DecodeError
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.suite import PublicKey
-from licenses.credentials import from_jwk, to_jwk
+from licenses.credentials import (
+    from_jwk,
+    randomness_bytes,
+    read_credential,
+    sign_credential,
+    to_jwk,
+)
 from licenses.sd_jwt import (
     Disclosure,
     Jwt,
@@ -29,7 +35,8 @@ from licenses.sd_jwt import (
     json_decode,
     sign_jwt,
 )
-from tests.ledger.sample_chain import signer
+from tests.ledger.sample_chain import CHAIN_ID, signer
+from tests.licenses.story import ISSUER, TYPE, random_bytes
 
 VECTORS = json.loads((Path(__file__).parent / "testdata" / "rfc9901.json").read_text("utf-8"))
 PRESENTATIONS = {each["name"]: each for each in VECTORS["presentations"]}
@@ -172,6 +179,42 @@ def test_base64url_has_one_form(data: bytes) -> None:
     for other in (text + "=", text + "\n", " " + text):
         with pytest.raises(DecodeError):
             base64url_decode(other)
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\udfff": 1}', "[1e999]", "-1e999", "NaN"])
+def test_half_characters_and_endless_numbers_are_refused(text: str) -> None:
+    with pytest.raises(DecodeError):
+        json_decode(text.encode())
+
+
+def test_whole_characters_are_read_however_they_are_written() -> None:
+    assert json_decode(b'"\\ud83d\\ude00 \xe6\x9d\x8e"') == "😀 李"
+
+
+@pytest.mark.parametrize("name", ["exp", "cnf", "aud"])
+def test_what_limits_a_credential_is_not_for_its_holder_to_show_or_hide(name: str) -> None:
+    good = sign_credential(
+        SUITE,
+        signer("issuer"),
+        chain_id=CHAIN_ID,
+        issuer=ISSUER,
+        license_type=TYPE,
+        identifier="1",
+        handle_salt=bytes(32),
+        fields={"name": "x"},
+        holder=signer("holder").public_key,
+        issued_ms=0,
+        valid_from_ms=0,
+        valid_to_ms=1000,
+        randomness=random_bytes("x", randomness_bytes(1)),
+    )
+    jwt = good.sd_jwt.issuer_jwt
+    payload = dict(jwt.payload)
+    hidden = disclosure_text(["salt", name, payload.pop(name, "x")])
+    payload["_sd"] = [*payload["_sd"], digest_of(hidden)]
+    header = {name: value for name, value in jwt.header.items() if name != "alg"}
+    with pytest.raises(DecodeError):
+        read_credential(SUITE, f"{sign_jwt(signer('issuer'), header, payload)}~{hidden}~")
 
 
 def test_deep_json_is_refused() -> None:
