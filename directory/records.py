@@ -99,11 +99,12 @@ def version_hash(
     previous: bytes | None,
     action: Action,
     body: Mapping[str, Value] | None,
+    reason: str | None = None,
 ) -> bytes:
     """Return the hash that names a version: what an approver approves. `previous` is the version
-    before it, if any."""
+    before it, if any; `reason` is why an entry is to be retired."""
     return suite.hash(
-        VERSION_KIND, encode((collection, identifier, number, previous, action, body))
+        VERSION_KIND, encode((collection, identifier, number, previous, action, body, reason))
     )
 
 

@@ -127,6 +127,7 @@ def _submit(
         record.last,
         action,
         body,
+        reason,
     )
     pending = Submission(
         action, body, version, str(context.signer), context.time_ms, context.height, reason

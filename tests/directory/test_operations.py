@@ -313,6 +313,24 @@ def test_an_approval_of_the_right_version_in_the_wrong_collection_is_refused(
             assert code == "directory.entry.unknown"
 
 
+def test_the_reason_of_a_retirement_cannot_be_exchanged_unseen(ledger: Ledger) -> None:
+    identifier = f"{DEPARTMENT}-1"
+
+    def ask(reason: str) -> bytes:
+        body = {"id": identifier, "reason": reason}
+        assert ledger.run("editor", Operation("directory.responsibility.retire", body)) == ""
+        record = ledger.record("responsibility", identifier)
+        assert record is not None and record.pending is not None
+        return record.pending.version
+
+    seen = ask("the duty went to another department")
+    withdraw = {"collection": "responsibility", "id": identifier, "version": seen}
+    assert ledger.run("editor", Operation("directory.entry.withdraw", withdraw)) == ""
+    assert ask("nobody checks this") != seen
+    code = ledger.decide("tongzhou", "approve", "responsibility", identifier, seen)
+    assert code == "directory.entry.other_version"
+
+
 def test_versions_form_a_chain_of_hashes() -> None:
     ledger = Ledger()
     hashes: list[bytes] = []
