@@ -9,7 +9,8 @@ Arrays decode to tuples. Decoded maps are plain dicts that nobody may change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from itertools import chain
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -28,6 +29,10 @@ MAX_LARGE_VALUES: Final = 256 * 1024
 """Values in anything larger: blocks and frames hold few, long strings. 8 MiB of empty maps would take a gigabyte."""
 
 _SCALARS: Final = frozenset({type(None), bool, int, str, bytes})
+_TUPLES: Final = frozenset({tuple})
+_ROWS: Final = 8
+"""From so many items on, looking at all of them at once is quicker."""
+
 _packb = msgpack.packb
 _unpackb = msgpack.unpackb
 
@@ -47,27 +52,43 @@ def encode(value: Value) -> bytes:
     return encoded
 
 
-def _ordered(value: Value, depth: int) -> Value:
-    """Return `value` with every map's keys in ascending byte order; refuse types outside the profile."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return value
+def _ordered(value: Any, depth: int) -> Any:
+    """Return a container with every map's keys in ascending byte order; refuse types outside the profile.
+
+    Everything that is read or written passes here: nothing is called for a scalar, nothing copied that holds only
+    scalars.
+    """
     if depth == 0:
         raise ValueError(f"nested deeper than {MAX_NESTING_DEPTH} levels")
+    kind = type(value)
     if kind is tuple or kind is list:
-        for item in value:  # type: ignore[union-attr]  # narrowed by the exact type above
+        for item in value:
             if type(item) not in _SCALARS:
-                return [_ordered(item, depth - 1) for item in value]  # type: ignore[union-attr]
-        return value
-    if kind is dict:
-        result = {}
-        # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
-        for key in sorted(value):  # type: ignore[arg-type,type-var]  # a dict, by the line above
-            if type(key) is not str:
-                raise TypeError(f"map key of type {type(key).__name__}, expected str")
-            result[key] = _ordered(value[key], depth - 1)  # type: ignore[index,call-overload]
-        return result
-    raise TypeError(f"cannot encode {kind.__name__}")
+                break
+        else:
+            return value
+        if len(value) >= _ROWS and depth > 1 and _are_rows(value):
+            return value
+        depth -= 1
+        return [item if type(item) in _SCALARS else _ordered(item, depth) for item in value]
+    if kind is not dict:
+        raise TypeError(f"cannot encode {kind.__name__}")
+    depth -= 1
+    result = {}
+    # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
+    for key in sorted(value):
+        if type(key) is not str:
+            raise TypeError(f"map key of type {type(key).__name__}, expected str")
+        item = value[key]
+        result[key] = item if type(item) in _SCALARS else _ordered(item, depth)
+    return result
+
+
+def _are_rows(value: Sequence[Any]) -> bool:
+    """Tell whether a sequence holds nothing but tuples of scalars: lists of the state do, and some are long."""
+    return _TUPLES.issuperset(map(type, value)) and _SCALARS.issuperset(
+        map(type, chain.from_iterable(value))
+    )
 
 
 def _refuse_extension(code: int, data: bytes) -> None:
