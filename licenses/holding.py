@@ -429,6 +429,19 @@ def open_request(holding: Holding, sealed: bytes) -> RequestEnvelope:
     raise WalletError("wallet.bad_request", "no request for an open session of this wallet")
 
 
+def unseen_uses(holding: Holding, record: License) -> int:
+    """Return how many uses of a license the ledger counts of which the wallet has no evidence.
+
+    `record` is the ledger's, proved to be current. Each receipt of a recorded use rests on evidence of its own, so
+    counting tells: what is missing will be told later (statutory uses), has not been fetched, or is kept back.
+    """
+    seen = sum(
+        receipt.transaction_id is not None and record.handle in receipt.licenses
+        for receipt in holding.receipts
+    )
+    return max(0, record.uses - seen)
+
+
 def check_use_list(suite: Suite, record: License, uses: Sequence[tuple[bytes, bytes]]) -> None:
     """Check that a list of (use id, transaction id), oldest first, is the complete list of a license's uses.
 

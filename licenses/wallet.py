@@ -30,9 +30,11 @@ from ledger.light import VerifiedBundle, open_bundle
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Suite, signed_bytes
 from licenses import holding
+from licenses.disclosure import CommittedUse
 from licenses.handles import SALT_BYTES
 from licenses.holding import Candidates, HeldKey, HeldLicense, Holding, Receipt, WalletError
 from licenses.issuance import HolderOffer
+from licenses.models import License, license_key
 from licenses.use import RequestEnvelope, SignedConsent
 
 KEY_FILE: Final = "wallet.key"
@@ -214,6 +216,31 @@ class Wallet:
         if self.suite.digest(data) != receipt.bundle:
             raise WalletError("wallet.damaged", f"{self._bundle_path(use_id)}: not what was kept")
         return data
+
+    def recorded_use(self, use_id: bytes) -> CommittedUse:
+        """Return a use as its kept evidence shows it, also one that the holder was never asked about.
+
+        Raises:
+            WalletError: as `bundle`.
+            LedgerError: the evidence does not verify under the wallet's policy.
+        """
+        held = self.read()
+        return holding.find_use(self.suite, held, self._verified(held, self.bundle(use_id)), use_id)
+
+    def unseen_uses(self, bundle: bytes, handle: bytes, *, now_ms: int) -> int:
+        """Return how many uses of a license the ledger counts now that the receipts do not show.
+
+        Raises:
+            WalletError: the bundle says nothing of this license.
+            LedgerError: it does not verify under the wallet's policy, or not for the present.
+        """
+        held = self.read()
+        view, evidence = open_bundle(self.suite, Policy.parse(self.suite, held.policy), bundle)
+        state = evidence.state(license_key(handle))
+        if state is None or state.value is None:
+            raise WalletError("wallet.no_evidence", f"nothing is shown of license {handle.hex()}")
+        view.require_current(state, now_ms)
+        return holding.unseen_uses(held, License.from_value(handle, state.value))
 
     def _verified(self, held: Holding, bundle: bytes) -> VerifiedBundle:
         _, evidence = open_bundle(self.suite, Policy.parse(self.suite, held.policy), bundle)

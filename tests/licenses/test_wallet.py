@@ -273,6 +273,34 @@ def test_a_complete_list_of_uses_is_told_from_any_other(
             check_use_list(SUITE, record, other)
 
 
+def test_a_use_that_a_node_keeps_back_is_missed(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    other = put_license(story, wallet, OTHER_TYPE)
+    shown = []
+    for number in range(3):
+        envelope = story.request()
+        story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
+        use_id, bundle = last_use(story)
+        if number != 1:
+            wallet.note_use(bundle, use_id)
+        shown.append(wallet.unseen_uses(story.license_bundle(handle), handle, now_ms=story.time_ms))
+    assert shown == [0, 1, 1]
+    assert wallet.unseen_uses(story.license_bundle(other), other, now_ms=story.time_ms) == 0
+
+
+def test_an_old_count_of_uses_is_not_taken_for_the_present_one(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    old = story.license_bundle(handle)
+    envelope = story.request()
+    story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
+    with pytest.raises(NotEstablishedError):
+        wallet.unseen_uses(old, handle, now_ms=story.time_ms + 2 * 3_600_000)
+    with refused("no_evidence"):
+        wallet.unseen_uses(story.license_bundle(handle), bytes(32), now_ms=story.time_ms)
+
+
 def test_a_recorded_use_is_kept_as_disclosed_when_it_is_seen_again(
     story: Story, wallet: Wallet, handle: bytes
 ) -> None:
