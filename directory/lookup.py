@@ -30,7 +30,9 @@ MAX_KEPT_ENTRIES: Final = 4_096
 """Entries whose validated model is kept: the matters, bases and entrustments that a city's windows
 use in an hour."""
 
-_kept: dict[str, tuple[Mapping[str, Value], Entry]] = {}
+_kept: dict[str, tuple[Value, Entry]] = {}
+"""By state key: the version's hash and the model of its body. The hash covers the body, bit by bit; Python's equality,
+to which 1 and True are the same, does not tell bodies apart that validation does."""
 
 BasisProblem = Literal[
     "responsibility_not_effective",
@@ -135,20 +137,21 @@ def _effective(state: StateReader, collection: Collection, identifier: str) -> E
         owner = organisation(state, value["owner"])
         if owner is None or not owner.active:
             return None
-    return _validated(key, collection, value["effective"])
+    return _validated(key, collection, value)
 
 
-def _validated(key: str, collection: Collection, body: Mapping[str, Value]) -> Entry:
-    """Return an entry's model. Uses of licenses ask for the same few entries over and over, and a
-    law with a thousand articles takes milliseconds to validate; so the last model of each key is
-    kept, for as long as the state holds the very same body."""
+def _validated(key: str, collection: Collection, record: Mapping[str, Value]) -> Entry:
+    """Return the model of the version that counts. Uses of licenses ask for the same few entries
+    over and over, and a law with a thousand articles takes milliseconds to validate; so the last
+    model of each key is kept, for as long as the state holds that version."""
+    version = record["last"]
     known = _kept.get(key)
-    if known is not None and (known[0] is body or known[0] == body):
+    if known is not None and known[0] == version:
         return known[1]
-    entry = ENTRY_MODELS[collection].model_validate(body)
+    entry = ENTRY_MODELS[collection].model_validate(record["effective"])
     if len(_kept) >= MAX_KEPT_ENTRIES:
         _kept.clear()
-    _kept[key] = (body, entry)
+    _kept[key] = (version, entry)
     return entry
 
 
