@@ -21,7 +21,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from directory.codes import COLLECTIONS, Collection
-from directory.models import ENTRY_MODELS, Entry, Responsibility
+from directory.models import ENTRY_MODELS, MAX_ARTICLES, Entry, Responsibility
 from directory.records import entry_value
 from directory.statement import InvalidStatement, Statement, decode_statement
 from ledger.codec import encode
@@ -35,10 +35,16 @@ MAX_IMPORT_BYTES: Final = 10 * 1024 * 1024
 MAX_PROBLEMS: Final = 100
 """Nobody reads more at once."""
 
+MAX_COUNTED_PROBLEMS: Final = 10_000
+"""With so many, the file is of another kind; the rest is not looked at."""
+
 TRANSACTION_FRAME_BYTES: Final = 512
 """What a transaction holds besides its operations: chain id, key, nonce, signature, and framing."""
 
 _BEIJING_TIME: Final = timezone(timedelta(hours=8))
+
+_Row = tuple[str, Collection, Any]
+"""Place in the file, collection, and what stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,8 @@ def entries_from_json(data: bytes) -> tuple[Entry, ...]:
         raise InvalidImport([ImportProblem("file", "", f"not JSON: {error}")]) from None
     if not isinstance(parsed, dict) or not parsed:
         raise InvalidImport([ImportProblem("file", "", f"expected an object with {_NAMES}")])
-    rows: list[tuple[str, Collection, Any]] = []
-    problems = []
+    rows: list[_Row] = []
+    problems: list[ImportProblem] = []
     for name, items in parsed.items():
         collection = _COLLECTION_NAMES.get(name)
         if collection is None:
@@ -104,10 +110,14 @@ def entries_from_csv(data: bytes, collection: Collection) -> tuple[Entry, ...]:
         InvalidImport: not CSV, missing or unknown columns, an invalid cell or entry, or an
         identifier twice.
     """
-    columns = COLUMNS[collection]
-    reader = csv.reader(io.StringIO(_text(data), newline=""), strict=True)
-    rows: list[tuple[str, Collection, Any]] = []
     problems: list[ImportProblem] = []
+    return _entries(_csv_rows(_text(data), collection, problems), problems)
+
+
+def _csv_rows(text: str, collection: Collection, problems: list[ImportProblem]) -> Iterator[_Row]:
+    """Yield the rows without a bad cell, one by one: a short cell may stand for a thousand articles."""
+    columns = COLUMNS[collection]
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header, columns)
@@ -116,19 +126,20 @@ def entries_from_csv(data: bytes, collection: Collection) -> tuple[Entry, ...]:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                text = f"{len(cells)} cells, the header has {len(header)}"
-                problems.append(ImportProblem(place, "", text))
+                found = f"{len(cells)} cells, the header has {len(header)}"
+                problems.append(ImportProblem(place, "", found))
                 continue
             row: dict[str, Any] = {}
+            known = len(problems)
             for name, cell in zip(header, cells, strict=True):
                 try:
                     columns[name](row, name, cell.strip())
                 except ValueError as error:
                     problems.append(ImportProblem(place, name, str(error)))
-            rows.append((place, collection, row))
+            if len(problems) == known:
+                yield place, collection, row
     except csv.Error as error:
         raise InvalidImport([ImportProblem(f"line {reader.line_num}", "", str(error))]) from None
-    return _entries(rows, problems)
 
 
 def entries_from_statement(statement: Statement, department: str) -> tuple[Responsibility, ...]:
@@ -141,7 +152,7 @@ def entries_from_statement(statement: Statement, department: str) -> tuple[Respo
     if not statement.responsibilities:
         text = "no numbered paragraph found; expected (1), （一）, 1., Article 1 or 第一条"
         raise InvalidImport([ImportProblem("statement", "", text)])
-    rows: list[tuple[str, Collection, Any]] = [
+    rows: list[_Row] = [
         (
             f"paragraph {paragraph.number}",
             "responsibility",
@@ -198,15 +209,12 @@ _COLLECTION_NAMES: Final[Mapping[str, Collection]] = {name: name for name in COL
 _NAMES: Final = ", ".join(COLLECTIONS)
 
 
-def _entries(
-    rows: Sequence[tuple[str, Collection, Any]], problems: list[ImportProblem]
-) -> tuple[Entry, ...]:
-    faulty = {problem.place for problem in problems}
+def _entries(rows: Iterable[_Row], problems: list[ImportProblem]) -> tuple[Entry, ...]:
     entries = []
     seen: dict[tuple[Collection, str], str] = {}
     for place, collection, row in rows:
-        if place in faulty:
-            continue
+        if len(problems) > MAX_COUNTED_PROBLEMS:
+            break
         try:
             entry = ENTRY_MODELS[collection].model_validate_json(json.dumps(row))
         except RecursionError:
@@ -329,9 +337,6 @@ def _split(cell: str) -> list[str]:
     return [part for part in (part.strip() for part in cell.replace("；", ";").split(";")) if part]
 
 
-MAX_ARTICLE_RANGE: Final = 1_300
-
-
 def _articles(row: dict[str, Any], name: str, cell: str) -> None:
     """Article numbers; `1..14` stands for all from 1 to 14."""
     articles: list[str] = []
@@ -339,11 +344,13 @@ def _articles(row: dict[str, Any], name: str, cell: str) -> None:
         first, dots, last = part.partition("..")
         if dots:
             low, high = _int(first), _int(last)
-            if not low <= high < low + MAX_ARTICLE_RANGE:
-                raise ValueError(f"{part} is no range of at most {MAX_ARTICLE_RANGE} articles")
+            if not low <= high < low + MAX_ARTICLES:
+                raise ValueError(f"{part} is no range of at most {MAX_ARTICLES} articles")
             articles += [str(number) for number in range(low, high + 1)]
         else:
             articles.append(part)
+        if len(articles) > MAX_ARTICLES:
+            raise ValueError(f"more than {MAX_ARTICLES} articles")
     row[name] = articles
 
 

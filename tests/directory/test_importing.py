@@ -311,3 +311,16 @@ def test_batches_keep_order_and_fit_transactions(lengths: list[int], small: int)
 def test_an_operation_beyond_a_transaction_is_refused() -> None:
     with pytest.raises(InvalidImport):
         list(batches([Operation("directory.system.publish", {"x": "x" * 60_000})]))
+
+
+def test_a_short_cell_does_not_stand_for_millions_of_articles() -> None:
+    cell = ";".join(["1..1300"] * 16_000)
+    with pytest.raises(InvalidImport) as error:
+        entries_from_csv(f"articles\n{cell}\n".encode(), "instrument")
+    assert problems(error) == [("line 2", "articles")]
+
+
+def test_a_file_of_another_kind_is_not_read_to_its_end() -> None:
+    with pytest.raises(InvalidImport) as error:
+        entries_from_csv(b"name\n" + b"x\n" * 200_000, "responsibility")
+    assert len(error.value.problems) == MAX_PROBLEMS
