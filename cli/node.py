@@ -178,6 +178,8 @@ def status(
         "app_hash": network.app_hash,
         "validators_online": f"{network.online} of {network.total}",
     }
+    if network.damage is not None:
+        record["damage"] = network.damage
     if as_json:
         show_json(record)
     else:

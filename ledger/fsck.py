@@ -89,17 +89,22 @@ class OpenedStore:
     set_aside: Path | None = None
 
 
-def open_store(directory: Path, genesis: Genesis, operations: OperationTable) -> OpenedStore:
+def open_store(
+    directory: Path, genesis: Genesis, operations: OperationTable, *, unreadable: bool = False
+) -> OpenedStore:
     """Open the store in `directory`; recover it, or set it aside, where it is damaged.
+
+    `unreadable` tells that it opens, but that rows of it cannot be read: nothing brings those back.
 
     Raises:
         StorageError: it cannot be opened for another reason, for instance another process has it open.
     """
-    try:
-        return OpenedStore(Store.open(directory))
-    except DamagedStoreError:
-        pass
-    if _recover(directory, genesis, operations):
+    if not unreadable:
+        try:
+            return OpenedStore(Store.open(directory))
+        except DamagedStoreError:
+            pass
+    if not unreadable and _recover(directory, genesis, operations):
         try:
             return OpenedStore(Store.open(directory), recovered=True)
         except DamagedStoreError:

@@ -50,7 +50,10 @@ class ValidatorStatus:
 
 @dataclass(frozen=True, slots=True)
 class NetworkStatus:
-    """The network as one node sees it. `stalled` says why no block can be made, or is None."""
+    """The network as one node sees it. `stalled` says why no block can be made, or is None.
+
+    `damage` says that the node found its store damaged since it was started, and what it did.
+    """
 
     chain_id: str
     name: str
@@ -63,6 +66,7 @@ class NetworkStatus:
     checkpoint_time_ms: int
     app_hash: str
     stalled: str | None
+    damage: str | None
     raw: Json
 
 
@@ -164,6 +168,7 @@ def parse_network(body: Json) -> NetworkStatus:
         body["checkpoint_time_ms"],
         body["app_hash"],
         body["stalled"],
+        body.get("damage"),
         body,
     )
 

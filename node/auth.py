@@ -74,7 +74,7 @@ def verify_token(token: str, chain_id: str, now_s: int) -> Token:
     key = _issuer(token)
     try:
         decoded = jwt.decode(token, _jwk(key), algorithms=[_ALGORITHMS[key.algorithm]])
-    except (JoseError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidToken(
             f"the token's signature or form is wrong ({type(error).__name__})"
         ) from None

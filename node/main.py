@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 from ledger.application import Application
-from ledger.errors import LedgerError
+from ledger.errors import DamagedStoreError, LedgerError
 from ledger.fsck import open_store
 from ledger.store import Store
 from node.config import LogConfig
@@ -51,15 +51,34 @@ def run_node(home: Path, passphrase: str = "") -> int:
 
 
 def _run(opened: OpenedHome) -> int:
+    """Run the node; where its store turns out to be damaged, once more with what could be saved.
+
+    Damage that comes again in one process is a failing disk, which a person must see to.
+    """
     try:
-        found = open_store(opened.home.ledger, opened.genesis, OPERATIONS)
+        return _run_once(opened, unreadable=False)
+    except DamagedStoreError as error:
+        _log.critical("the store is damaged: the node has stopped", reason=str(error))
+    try:
+        return _run_once(opened, unreadable=True)
+    except DamagedStoreError as error:
+        _log.critical("the store is damaged again: examine the disk", reason=str(error))
+        return 1
+
+
+def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
+    try:
+        found = open_store(opened.home.ledger, opened.genesis, OPERATIONS, unreadable=unreadable)
     except LedgerError as error:
         _log.error("cannot open the store", reason=str(error))
         return 1
+    damage = None
     if found.set_aside is not None:
         _log.error("the store was damaged: set aside, synchronising anew", at=str(found.set_aside))
+        damage = "the store was damaged: set aside, everything fetched anew from the others"
     elif found.recovered:
         _log.warning("the store was damaged: recovered, and verified from genesis on")
+        damage = "the store was damaged: recovered, and verified from genesis on"
     store = found.store
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
@@ -69,7 +88,9 @@ def _run(opened: OpenedHome) -> int:
         application = open_application(opened, store)
         _calm_collector()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_until_signalled(Node(opened, store, application)))
+            return runner.run(_until_signalled(Node(opened, store, application, damage)))
+    except DamagedStoreError:
+        raise
     except LedgerError as error:
         _log.error("stopped", reason=str(error), kind=type(error).__name__)
         return 1
@@ -136,7 +157,11 @@ async def _until_signalled(node: Node) -> int:
         _log.info("ended by a signal", signal=signalled[0].name)
         return 0
     except BaseExceptionGroup as group:
-        for error in _leaves(group):
+        leaves = _leaves(group)
+        for error in leaves:
+            if isinstance(error, DamagedStoreError):
+                raise error from None
+        for error in leaves:
             _log.critical(
                 "a part failed",
                 reason=str(error),

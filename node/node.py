@@ -63,6 +63,7 @@ from node.metrics import Metrics
 from node.outcomes import Outcomes
 from node.peers import Link, Membership, PeerNetwork
 from node.runner import Runner
+from node.scrubbing import scrub
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
@@ -85,7 +86,13 @@ _log = structlog.get_logger(__name__)
 class Node:
     """One node over an open store and an application that has its chain."""
 
-    def __init__(self, opened: OpenedHome, store: Store, application: Application) -> None:
+    def __init__(
+        self,
+        opened: OpenedHome,
+        store: Store,
+        application: Application,
+        damage: str | None = None,
+    ) -> None:
         config, genesis = opened.config, opened.genesis
         self._opened = opened
         self._store = store
@@ -166,6 +173,7 @@ class Node:
             proven_signal=self._proven_signal,
             metrics=Metrics(),
             root=opened.home.root,
+            damage=damage,
         )
 
     # --- life ------------------------------------------------------------------------------------
@@ -187,6 +195,8 @@ class Node:
                 tasks.create_task(self._checkpoint(), name="checkpoints")
                 tasks.create_task(self._maintain(), name="maintenance")
                 tasks.create_task(self._watch_certificate(), name="certificate")
+                tasks.create_task(self._services.failure.wait(), name="failure")
+                tasks.create_task(scrub(self._store), name="scrub")
                 tasks.create_task(serve_api(self._services), name="api")
         finally:
             await asyncio.shield(self._close())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,9 +29,30 @@ class OpenStreams:
     count: int = 0
 
 
+class Failure:
+    """Where a request that finds the store failing says so, and the node waits to end for it."""
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+        self._told = asyncio.Event()
+
+    def tell(self, error: Exception) -> None:
+        self._error = error
+        self._told.set()
+
+    async def wait(self) -> None:
+        """Wait until there is a failure, and raise it."""
+        await self._told.wait()
+        assert self._error is not None, "told above"
+        raise self._error
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of a running node. The API reads them and hands transactions to the intake; it changes nothing."""
+    """The parts of a running node. The API reads them and hands transactions to the intake; it changes nothing.
+
+    `damage` tells that the store was found damaged when this process opened it, and what was done.
+    """
 
     config: NodeConfig
     genesis: Genesis
@@ -47,7 +69,9 @@ class Services:
     proven_signal: Signal
     metrics: Metrics
     root: Path
+    damage: str | None = None
     open_streams: OpenStreams = field(default_factory=OpenStreams)
+    failure: Failure = field(default_factory=Failure)
 
     def online(self) -> frozenset[str]:
         """Return the names of the validators that are linked, this node included."""

@@ -6,6 +6,7 @@ comes back with `Last-Event-ID` goes on where it was.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from ledger.entries import BlockEntry, EvidenceEntry, TransactionEntry, decode_entry
+from ledger.errors import DamagedStoreError
 from ledger.suite import Suite
 from ledger.transactions import decode_transaction
 from node.api.access import Member, Node
@@ -76,6 +78,10 @@ async def _stream(
             position = stop
             if text:
                 yield text.encode()
+            await asyncio.sleep(0)  # a long log that interests nobody must not hold up the node
+    except DamagedStoreError as error:
+        services.failure.tell(error)
+        raise
     finally:
         services.open_streams.count -= 1
 

@@ -53,6 +53,7 @@ def describe_network(services: Services) -> dict[str, Any]:
         "mempool": len(services.mempool),
         "peers": sorted(links),
         "stalled": services.stalled(),
+        "damage": services.damage,
     }
 
 
