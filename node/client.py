@@ -302,13 +302,18 @@ class NodeClient:
         """Return the evidence bundle of a transaction."""
         return self.request("GET", f"/v1/evidence/transactions/{transaction_id}").content
 
-    def license_evidence(self, handle: str) -> bytes:
-        """Return the evidence bundle of a license: the states that `licenses.verification.license_keys` lists."""
-        return self.request("GET", f"/v1/evidence/licenses/{handle}").content
+    def license_evidence(self, handle: str, *, token: str | None = None) -> bytes:
+        """Return the evidence bundle of a license: the states that `licenses.verification.license_keys` lists.
+
+        `token` is a holder's, as for `wallet`.
+        """
+        return self._evidence(f"/v1/evidence/licenses/{handle}", token)
 
     def use_evidence(self, use_id: str, *, token: str | None = None) -> bytes:
         """Return the evidence bundle of a recorded use; `token` is a holder's, as for `wallet`."""
-        path = f"/v1/evidence/uses/{use_id}"
+        return self._evidence(f"/v1/evidence/uses/{use_id}", token)
+
+    def _evidence(self, path: str, token: str | None) -> bytes:
         if token is None:
             return self.request("GET", path).content
         headers = {"Authorization": f"Bearer {token}"}
