@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from cli.connection import connect
-from cli.license import now_ms, read_bytes, show_report
+from cli.license import show_report
 from cli.offline import forbid_sockets
 from cli.options import JsonOption, KeyOption, NodeOption, PolicyOption, ProfileOption
-from cli.output import CommandError, ExitCode, say, show_json, show_table
+from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import load_policy
 from cli.tracing import trace_use
+from cli.validation import date_ms, now_ms, read_bytes
 from ledger.suite import SHA256_ED25519
 from licenses.verification import Question, verify
 from node.home import replace_file
@@ -110,25 +111,17 @@ def verify_bundle(
     Exit codes: 0 what it shows holds, 1 it is false or shows something not valid, 2 unreadable,
     3 could not be established.
     """
-    from cli.license import date_ms
-    from cli.proofs import report_bundle
+    from cli.proofs import report_bundle, require_policy
 
     forbid_sockets()
     data = read_bytes(file)
-    if policy is None:
-        raise CommandError(
-            "no policy: whom do you trust?",
-            hint="Give --policy FILE or set MULU_POLICY.",
-            code="no_policy",
-            exit_code=ExitCode.NOT_ESTABLISHED,
-        )
+    anchor = require_policy(policy)
     question = Question(
         now_ms=now_ms(),
         at_ms=None if at is None else date_ms(at),
         fresh_ms=int(fresh * 1000),
         max_anchor_age_ms=int(max_anchor_age * 86_400_000),
     )
-    anchor = load_policy(policy)
     plain = report_bundle(data, anchor, as_json=as_json)
     if plain is not None:
         raise typer.Exit(plain)

@@ -22,6 +22,7 @@ from directory.importing import (
 from directory.models import Entry
 from directory.statement import decode_statement, parse_statement
 from ledger.transactions import Operation
+from ledger.uscc import uscc_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ def read_plan(
     if statement is not None:
         if department is None:
             raise CommandError("whose statement is it?", hint="Give --department USCC.")
+        problem = uscc_problem(department)
+        if problem is not None:
+            raise CommandError(
+                f"--department {department}: {problem}",
+                hint="Give the department's USCC, 18 characters with good check characters.",
+            )
         return _statement_plan(statement, department)
     return _entries_plan(csv, json_file, collection)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,12 +22,14 @@ from cli.options import (
 )
 from cli.org import show_result
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
-from cli.proofs import load_policy
-from cli.validation import build
+from cli.proofs import require_policy
+from cli.statutory import approve, release
+from cli.validation import build, date_ms, now_ms, pairs, read_bytes
 from cli.window import (
     Case,
     Wish,
     await_consent,
+    basis_of,
     items_of,
     make_request,
     open_fields,
@@ -37,6 +37,7 @@ from cli.window import (
     record_operation,
     request_text,
     show_request,
+    with_approval,
     with_consent,
 )
 from ledger.errors import DecodeError, InvalidSignature
@@ -52,6 +53,7 @@ from licenses.models import (
     RevokeLicense,
     SuspendIssuer,
 )
+from licenses.use import Basis
 from licenses.verification import Outcome, Question, Report, verify
 from node.client import NodeClient
 from node.home import replace_file
@@ -328,22 +330,41 @@ def status(
 
 @app.command(
     epilog="Example: mulu license request --code 12345678 --matter 11110112MB1D52349B0000207110290 "
-    "--ask 11100000MB1A00079T001:holder_name,permit_number --case-number TJ-1 --profile tianjin-operator"
+    "--ask 11100000MB1A00079T001:holder_name,permit_number --case-number TJ-1 --profile tianjin-operator; "
+    "by law: --statutory --basis 11100000MB1A0001XJ-order-711:29 --request-out request.txt instead of --code"
 )
 def request(
     matter: Annotated[str, typer.Option(help="Code of the matter, 31 characters.")],
     ask: Annotated[
         list[str], typer.Option(help="TYPE:field,field – what you ask of a license; repeat.")
     ],
-    case_number: Annotated[str, typer.Option(help="Your case; the holder sees it.")],
-    purpose: Annotated[str, typer.Option(help="Why you ask; the holder sees it.")],
+    case_number: Annotated[
+        str, typer.Option(help="Your case; the holder, or the officer, sees it.")
+    ],
+    purpose: Annotated[str, typer.Option(help="Why you ask; the holder, or the officer, sees it.")],
     division: Annotated[str, typer.Option(help="Where, six digits (GB/T 2260).")],
     code: Annotated[
         str | None, typer.Option(help="The one-time code that the holder has told you.")
     ] = None,
     request_out: Annotated[
         Path | None,
-        typer.Option(help="Without a code: file for the holder's wallet.", dir_okay=False),
+        typer.Option(
+            help="Without a code: file for the holder's wallet, or for the second officer.",
+            dir_okay=False,
+        ),
+    ] = None,
+    statutory: Annotated[
+        bool,
+        typer.Option(
+            "--statutory", help="Without consent, by law: a second officer approves; needs --basis."
+        ),
+    ] = False,
+    basis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTRUMENT:ARTICLE",
+            help="With --statutory: the article of law that you act on; the matter must rest on it.",
+        ),
     ] = None,
     place: Annotated[str, typer.Option(help="Where, in words.")] = "service hall",
     window: Annotated[str, typer.Option(help="Your window.")] = "1",
@@ -366,8 +387,10 @@ def request(
     """Ask a holder for fields of a license, and wait for the consent.
 
     With a one-time code the request goes to the holder's phone; else it is written to a file, and the
-    consent comes back by `mulu license use --consent`.
+    consent comes back by `mulu license use --consent`. With --statutory no holder is asked: the file
+    goes to a second officer, who answers by `mulu license approve`.
     """
+    cited = _statutory_basis(statutory, basis, code)
     if (code is None) == (request_out is None):
         raise CommandError(
             "how does the holder get the request?", hint="Give --code or --request-out."
@@ -387,6 +410,7 @@ def request(
         case_number=case_number,
         purpose=purpose,
         place=place,
+        basis=cited,
     )
     with connection.client as client:
         envelope = make_request(connection.require_signer(), client.network().chain_id, wish)
@@ -414,6 +438,12 @@ def _write_request(opened: Case, case: Path, request_out: Path, as_json: bool) -
         show_json(
             {"request_id": opened.request_id.hex(), "case": str(case), "request": str(request_out)}
         )
+    elif opened.envelope.signed.request.basis is not None:
+        say(
+            f"Request written to {request_out}. A second officer, within ten minutes: mulu license "
+            f"approve {request_out} --license HANDLE=FIELDS --approval-out approval.txt. Then: "
+            f"mulu license use {case} --approval approval.txt"
+        )
     else:
         say(
             f"Request written to {request_out}. The holder: mulu wallet consent {request_out} --out "
@@ -421,12 +451,46 @@ def _write_request(opened: Case, case: Path, request_out: Path, as_json: bool) -
         )
 
 
-@app.command(epilog="Example: mulu license use case.json --profile tianjin-recorder")
+def _statutory_basis(statutory: bool, basis: str | None, code: str | None) -> Basis | None:
+    """Return the article that a statutory request cites; None for a request to a holder.
+
+    Raises:
+        CommandError: options that do not go together.
+    """
+    if statutory != (basis is not None):
+        raise CommandError(
+            "a request by law cites its article, and no other request does",
+            hint="Give --statutory together with --basis INSTRUMENT:ARTICLE.",
+        )
+    if basis is None:
+        return None
+    if code is not None:
+        raise CommandError(
+            "a request by law goes to a second officer, not to a holder's phone",
+            hint="Give --request-out FILE instead of --code.",
+        )
+    return basis_of(basis)
+
+
+app.command(
+    epilog="Example: mulu license approve request.txt --license 5e…=holder_name "
+    "--approval-out approval.txt --profile tongzhou-officer"
+)(approve)
+
+
+@app.command(
+    epilog="Example: mulu license use case.json --profile tianjin-recorder; "
+    "by law: mulu license use case.json --approval approval.txt"
+)
 def use(
     case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
     consent: Annotated[
         Path | None,
         typer.Option(help="The holder's consent, where it came as a file.", dir_okay=False),
+    ] = None,
+    approval: Annotated[
+        Path | None,
+        typer.Option(help="By law: the approval of `mulu license approve`.", dir_okay=False),
     ] = None,
     node: NodeOption = None,
     key: KeyOption = None,
@@ -434,10 +498,18 @@ def use(
     timeout: TimeoutOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a use with the holder's consent: every validator checks it against the directory."""
+    """Record a use, with the holder's consent or by law with a second officer's approval.
+
+    Every validator checks it against the directory.
+    """
     opened = Case.load(case)
+    if consent is not None and approval is not None:
+        raise CommandError("a use rests on a consent or on an approval, not on both")
     if consent is not None:
         opened = with_consent(opened, read_bytes(consent).decode("ascii", "replace"))
+        opened.save(case)
+    if approval is not None:
+        opened = with_approval(opened, read_bytes(approval).decode("ascii", "replace"))
         opened.save(case)
     connection = connect(node, key, profile)
     with connection.client:
@@ -445,11 +517,23 @@ def use(
     use_id = opened.use_id.hex()
     if as_json:
         show_result(result, True, use=use_id)
-    else:
-        say(
-            f"Recorded: use {use_id}, transaction {result.id}, block {result.height}.\n"
-            f"Next: mulu license receive {case}"
-        )
+        return
+    released = (
+        ""
+        if opened.approval is None
+        else f"the issuer: mulu license release {use_id} --package FILE --sealed-out fields.sealed. Then: "
+    )
+    sealed = " --sealed fields.sealed" if released else ""
+    say(
+        f"Recorded: use {use_id}, transaction {result.id}, block {result.height}.\n"
+        f"Next: {released}mulu license receive {case}{sealed}"
+    )
+
+
+app.command(
+    epilog="Example: mulu license release 9c… --package permit.json --sealed-out fields.sealed "
+    "--profile beijing-issuer"
+)(release)
 
 
 @app.command(epilog="Example: mulu license receive case.json --profile tianjin-operator")
@@ -457,7 +541,10 @@ def receive(
     case: Annotated[Path, typer.Argument(help="Case file of `mulu license request`.")],
     sealed: Annotated[
         Path | None,
-        typer.Option(help="What the wallet disclosed, where it came as a file.", dir_okay=False),
+        typer.Option(
+            help="What the wallet disclosed or the issuer released, where it came as a file.",
+            dir_okay=False,
+        ),
     ] = None,
     sealing_key: SealingKeyOption = None,
     policy: PolicyOption = None,
@@ -470,10 +557,12 @@ def receive(
     """Receive the fields of a recorded use, checked against the ledger; by who asked for them."""
     opened = Case.load(case)
     connection = connect(node, key, profile, policy=policy)
-    if connection.policy is None:
-        raise CommandError("no policy to check the fields with", hint="Give --policy FILE.")
+    if sealed is None and not opened.session:
+        raise CommandError(
+            "this case has no session to receive through", hint="Give --sealed FILE."
+        )
+    anchor = require_policy(connection.policy)
     sealing = open_sealing_key(sealing_key or connection.sealing_key)
-    anchor = load_policy(connection.policy)
     with connection.client as client:
         if sealed is not None:
             disclosed = open_fields(client, opened, sealing, anchor, read_bytes(sealed))
@@ -593,14 +682,8 @@ def verify_license(
         anchor = connection.policy
         with connection.client:
             data = _fetch_bundle(connection, text, handle)
-    if anchor is None:
-        raise CommandError(
-            "no policy: whom do you trust?",
-            hint="Give --policy FILE, set MULU_POLICY, or use a profile with one.",
-            code="no_policy",
-            exit_code=ExitCode.NOT_ESTABLISHED,
-        )
-    report = verify(SHA256_ED25519, load_policy(anchor), question, credential=text, bundle=data)
+    trusted = require_policy(anchor)
+    report = verify(SHA256_ED25519, trusted, question, credential=text, bundle=data)
     show_report(report, as_json)
     raise typer.Exit(int(report.exit_code))
 
@@ -653,57 +736,6 @@ def show_report(report: Report, as_json: bool) -> None:
             3: "Could not be established.",
         }[int(report.exit_code)]
     )
-
-
-def pairs(texts: list[str], form: str) -> list[tuple[str, str]]:
-    """Return `NAME=VALUE` texts as pairs.
-
-    Raises:
-        CommandError: no `=`, or a name occurs twice.
-    """
-    result: list[tuple[str, str]] = []
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise CommandError(f"{text!r} is not of the form {form}")
-        if name in dict(result):
-            raise CommandError(f"{name} is given twice")
-        result.append((name, value))
-    return result
-
-
-def now_ms() -> int:
-    """Return this machine's time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def date_ms(text: str) -> int:
-    """Return a date or time in UTC as milliseconds since the epoch.
-
-    Raises:
-        CommandError: neither.
-    """
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(
-            f"{text!r} is not a date", hint="Write YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ."
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp() * 1000)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        CommandError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _read_text(path: Path) -> str:

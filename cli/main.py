@@ -124,6 +124,7 @@ def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
 
 
 def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
+    from ledger.light import NotEstablishedError
     from node.errors import ApiProblem, NodeUnreachable
 
     if isinstance(error, NodeUnreachable):
@@ -137,6 +138,8 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
         show_error(str(error), hint=_api_hint(error.status), code=code, as_json=as_json)
         return _api_exit_code(error.status)
     show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
+    if isinstance(error, NotEstablishedError):
+        return ExitCode.NOT_ESTABLISHED
     return ExitCode.BAD_INPUT
 
 

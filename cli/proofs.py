@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.output import CommandError, ExitCode, say, show_json, show_table, time_text
+from cli.validation import now_ms
 from ledger.bundle import Bundle
+from ledger.codec import Value
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DecodeError, InvalidProof
-from ledger.light import NotEstablishedError, VerifiedBundle, open_bundle
+from ledger.light import NotEstablishedError, TrustedView, VerifiedBundle, open_bundle
 from ledger.policy import NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
 from ledger.transactions import decode_transaction
 from node.answers import TransactionView
+from node.client import NodeClient
 
 
 def load_policy(path: Path) -> Policy:
@@ -42,6 +46,61 @@ def load_policy(path: Path) -> Policy:
             exit_code=ExitCode.NOT_ESTABLISHED,
         )
     return policy
+
+
+def require_policy(path: Path | None) -> Policy:
+    """Return the policy that a command needs to believe anything.
+
+    Raises:
+        CommandError: none is named (exit 3), or as `load_policy`.
+    """
+    if path is None:
+        raise CommandError(
+            "no policy: whom do you trust?",
+            hint="Give --policy FILE, set MULU_POLICY, or use a profile with one.",
+            code="no_policy",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+        )
+    return load_policy(path)
+
+
+class ProvedState:
+    """The ledger's state now, read through a node that nobody needs to trust: each value is proved, and kept.
+
+    Values that are known already, from a verified bundle, are not asked for. With `fresh` off, what a node shows may
+    be of any age.
+    """
+
+    def __init__(
+        self,
+        client: NodeClient,
+        policy: Policy,
+        known: Mapping[str, Value | None] | None = None,
+        *,
+        fresh: bool = True,
+    ) -> None:
+        self._client = client
+        self._policy = policy
+        self._fresh = fresh
+        self._known = dict(known or {})
+
+    def get(self, key: str) -> Value | None:
+        """Return the value at a key, None where the ledger has none.
+
+        Raises:
+            InvalidProof: the node's evidence is false, or about something else.
+            NotEstablishedError: no quorum vouches for it, or it is too old.
+        """
+        if key not in self._known:
+            view = TrustedView(SHA256_ED25519, self._policy)
+            data = self._client.state_evidence(key)
+            state = view.verify_bundle(Bundle.decode(SHA256_ED25519, data)).state(key)
+            if state is None:
+                raise InvalidProof(f"the node's evidence says nothing of {key}")
+            if self._fresh:
+                view.require_current(state, now_ms())
+            self._known[key] = state.value
+        return self._known[key]
 
 
 def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from cli.output import CommandError, ExitCode, time_text
+from cli.proofs import ProvedState
+from cli.validation import use_id_of
 from directory.codes import Collection
 from directory.records import entry_key, record_from_value
 from ledger.bundle import Bundle
@@ -46,18 +48,20 @@ def trace_use(client: NodeClient, use: str, policy: Policy) -> tuple[Link, ...]:
         CommandError: not the id of a use, or a link is missing.
         LedgerError: a proof is false, or there is no quorum.
     """
-    use_id = _hash(use)
+    use_id = use_id_of(use)
     data = client.use_evidence(use)
     view = TrustedView(SHA256_ED25519, policy)
     evidence = view.verify_bundle(Bundle.decode(SHA256_ED25519, data))
     committed = find_use(view.chain_id, evidence, use_id)
-    states = _States(client, policy, {state.key: state.value for state in evidence.states})
+    known = {state.key: state.value for state in evidence.states}
+    states = _States(ProvedState(client, policy, known, fresh=False))
     request = committed.request
     links = [
         Link(
             "use",
             use,
-            f"{request.mode} mode, by {states.organisation(request.organisation)} in {request.division}",
+            f"{request.mode} mode, by {states.organisation(request.organisation)} in {request.division}"
+            + _grounds(committed),
             f"log index {committed.index}",
         ),
         Link(
@@ -88,15 +92,23 @@ def find_use(chain_id: str, evidence: VerifiedBundle, use_id: bytes) -> Committe
     raise CommandError("the bundle does not show the use", exit_code=ExitCode.REFUSED)
 
 
+def _grounds(use: CommittedUse) -> str:
+    """Return what a statutory use rests on instead of a consent."""
+    basis, signed = use.request.basis, use.signed_approval
+    if basis is None or signed is None:
+        return ""
+    told = "at once" if use.notice_after_ms is None else f"from {time_text(use.notice_after_ms)} on"
+    return (
+        f"; on {basis.instrument} article {basis.article}, approved by {signed.approval.officer}; "
+        f"the holder is told {told}"
+    )
+
+
 class _States:
     """State values, proved: from the bundle where it has them, else by evidence asked for one by one."""
 
-    def __init__(
-        self, client: NodeClient, policy: Policy, known: Mapping[str, Value | None]
-    ) -> None:
-        self._client = client
-        self._policy = policy
-        self._known = dict(known)
+    def __init__(self, state: ProvedState) -> None:
+        self._state = state
 
     def get(self, key: str) -> Mapping[str, Any]:
         """Return the value at a key.
@@ -104,13 +116,7 @@ class _States:
         Raises:
             CommandError: the ledger has none.
         """
-        if key not in self._known:
-            view = TrustedView(SHA256_ED25519, self._policy)
-            data = self._client.state_evidence(key)
-            evidence = view.verify_bundle(Bundle.decode(SHA256_ED25519, data))
-            state = evidence.state(key)
-            self._known[key] = None if state is None else state.value
-        value = self._known[key]
+        value = self._state.get(key)
         if value is None:
             raise CommandError(
                 f"the ledger has nothing at {key}", code="unknown", exit_code=ExitCode.REFUSED
@@ -201,13 +207,3 @@ def _block_links(evidence: VerifiedBundle, use: CommittedUse) -> list[Link]:
         )
     )
     return links
-
-
-def _hash(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise CommandError(f"{text!r} is not the id of a use", hint="An id has 64 hex digits.")
-    return value

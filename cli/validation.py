@@ -1,15 +1,23 @@
-"""From what people type to validated operation bodies, with errors that name the field."""
+"""From what people type to values and validated operation bodies, with errors that name what is wrong."""
 
 from __future__ import annotations
 
+import datetime
 import json
-from typing import Any, TypeVar
+import re
+import time
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from cli.output import CommandError
+from ledger.problems import first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def build(model: type[Model], **fields: Any) -> Model:
@@ -31,11 +39,95 @@ def build_from(model: type[Model], document: object, *, where: str = "") -> Mode
         return model.model_validate_json(json.dumps(document))
     except ValidationError as error:
         prefix = f"{where}: " if where else ""
-        raise CommandError(prefix + first_problem(error)) from None
+        raise CommandError(prefix + first_problem(error, whole="body")) from None
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a validation as `field: what is wrong`."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "body"
-    return f"{field}: {str(first['msg']).removeprefix('Value error, ')}"
+def pairs(texts: list[str], form: str) -> list[tuple[str, str]]:
+    """Return `NAME=VALUE` texts as pairs.
+
+    Raises:
+        CommandError: no `=`, or a name occurs twice.
+    """
+    result: list[tuple[str, str]] = []
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise CommandError(f"{text!r} is not of the form {form}")
+        if name in dict(result):
+            raise CommandError(f"{name} is given twice")
+        result.append((name, value))
+    return result
+
+
+def now_ms() -> int:
+    """Return this machine's time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def date_ms(text: str) -> int:
+    """Return a date or time in UTC as milliseconds since the epoch.
+
+    Raises:
+        CommandError: neither.
+    """
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"{text!r} is not a date", hint="Write YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ."
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+
+
+def duration_ms(text: str) -> int:
+    """Return a duration such as 90d, 12h, 30m or 45s in milliseconds.
+
+    Raises:
+        CommandError: of another form.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise CommandError(f"{text!r} is not a duration", hint="Write 90d, 12h, 30m or 45s.")
+    return int(found[1]) * _UNIT_MS[found[2]]
+
+
+def use_id_of(text: str) -> bytes:
+    """Return the id of a use (32 bytes).
+
+    Raises:
+        CommandError: not 64 hexadecimal digits.
+    """
+    return _hash(text, f"{text!r} is not the id of a use")
+
+
+def handle_of(text: str) -> bytes:
+    """Return the handle of a license (32 bytes).
+
+    Raises:
+        CommandError: not 64 hexadecimal digits.
+    """
+    return _hash(text, f"{text!r} is not the handle of a license")
+
+
+def _hash(text: str, problem: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise CommandError(problem, hint="Expected 64 hex digits.")
+    return value

@@ -14,7 +14,8 @@ import typer
 from cli.connection import passphrase_of
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
-from cli.wallet_link import WalletLink, describe_request, now_ms
+from cli.validation import use_id_of
+from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
@@ -187,32 +188,39 @@ def consent(
         )
 
 
-@app.command(epilog="Example: mulu wallet receipts")
-def receipts(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = False) -> None:
-    """List the receipts: every request answered, every use recorded."""
-    rows: list[dict[str, Any]] = []
-    for receipt in _open(wallet).receipts():
-        envelope = receipt.envelope()
-        rows.append(
-            {
-                "use": receipt.use_id.hex(),
-                "state": receipt.state,
-                "time": time_text(receipt.time_ms),
-                "organisation": envelope.signed.request.organisation if envelope else None,
-                "matter": envelope.signed.request.matter if envelope else None,
-                "purpose": envelope.details.purpose if envelope else None,
-                "transaction": receipt.transaction_id.hex() if receipt.transaction_id else None,
-            }
-        )
+@app.command(epilog="Example: mulu wallet receipts --fetch")
+def receipts(
+    wallet: WalletOption = DEFAULT_WALLET,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Ask the node first for uses not seen yet.")
+    ] = False,
+    node: NodeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the receipts: every request answered, every use recorded, also those by law.
+
+    Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking.
+    """
+    opened = _open(wallet)
+    if fetch:
+        with _link(wallet, node) as link:
+            opened = link.wallet
+            for _ in link.new_uses():
+                pass  # each is verified and kept as a receipt
+    rows = [describe_receipt(opened, receipt) for receipt in opened.receipts()]
     if as_json:
         show_json({"receipts": rows})
         return
     show_table(
         "Receipts",
-        ("Time", "State", "Organisation", "Matter", "Purpose", "Use"),
+        ("Time", "State", "Mode", "Organisation", "Matter", "Purpose or law", "Use"),
         (
-            (r["time"], r["state"], r["organisation"], r["matter"], r["purpose"], r["use"])
-            for r in rows
+            (
+                *(row[name] for name in ("time", "state", "mode", "organisation", "matter")),
+                row["purpose"] or row["basis"],
+                row["use"],
+            )
+            for row in rows
         ),
     )
 
@@ -227,7 +235,7 @@ def disclose(
     as_json: JsonOption = False,
 ) -> None:
     """Disclose the fields of a recorded use to a file: sealed, readable by the organisation only."""
-    use_id = _use_id(use)
+    use_id = use_id_of(use)
     with _link(wallet, node) as link:
         _await_record(link, use_id, timeout)
         sealed = link.disclose(use_id)
@@ -276,18 +284,21 @@ def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_jso
         else:
             time.sleep(interval_s)
         for receipt in link.new_uses():
-            _emit(
-                as_json,
-                {
-                    "event": "use",
-                    "use": receipt.use_id.hex(),
-                    "transaction": (receipt.transaction_id or b"").hex(),
-                    "height": receipt.height,
-                    "time": time_text(receipt.time_ms),
-                },
-                f"A license of yours was used: {receipt.use_id.hex()} at {time_text(receipt.time_ms)}",
-            )
+            told = describe_receipt(link.wallet, receipt)
+            _emit(as_json, {"event": "use", **told}, _told_text(told))
         pending = [one for one in pending if not _try_disclose(link, *one, as_json)]
+
+
+def _told_text(told: dict[str, Any]) -> str:
+    """Return what a holder reads of a use that has been recorded."""
+    text = f"A license of yours was used: {told['use']} at {told['time']}"
+    if told["basis"] is None:
+        return text
+    fields = "; ".join(", ".join(one["fields"]) for one in told["licenses"])
+    return (
+        f"{text}, without your consent, by {told['organisation']} for {told['matter']} on "
+        f"{told['basis']}; fields: {fields}"
+    )
 
 
 def _consent(
@@ -390,16 +401,6 @@ def _link(wallet: Path, node: str | None) -> WalletLink:
                 f"the wallet names no node: {error}", hint="Give --node URL."
             ) from None
     return WalletLink(opened, NodeClient(url))
-
-
-def _use_id(text: str) -> bytes:
-    try:
-        use_id = bytes.fromhex(text)
-    except ValueError:
-        use_id = b""
-    if len(use_id) != 32:
-        raise CommandError(f"{text!r} is not the id of a use", hint="An id has 64 hex digits.")
-    return use_id
 
 
 def _new_passphrase() -> str:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cli.window import REFUSAL, await_message
+from cli.output import time_text
+from cli.window import REFUSAL, await_message, basis_text
 from ledger.keys import seal
 from licenses.holding import Receipt
-from licenses.use import RequestEnvelope
+from licenses.use import RequestEnvelope, SignedConsent
 from licenses.wallet import Wallet
 from node.answers import OpenedSession
 from node.auth import make_token
@@ -120,6 +121,36 @@ def describe_request(wallet: Wallet, envelope: RequestEnvelope) -> dict[str, Any
         "case_number": envelope.details.case_number,
         "purpose": envelope.details.purpose,
         "asks_for": [f"{item.license_type}: {', '.join(item.fields)}" for item in request.items],
+    }
+
+
+def describe_receipt(wallet: Wallet, receipt: Receipt) -> dict[str, Any]:
+    """Return what the holder is shown of a receipt.
+
+    Of a use that the holder was never asked about – by law – everything comes from the ledger's proof.
+    """
+    envelope, consent = receipt.envelope(), receipt.consent
+    if envelope is None:
+        use = wallet.recorded_use(receipt.use_id)
+        request, granted = use.request, {one.handle: one.fields for one in use.licenses}
+    else:
+        grants = () if consent is None else SignedConsent.decode(consent).consent.grants
+        request, granted = envelope.signed.request, {one.handle: one.fields for one in grants}
+    return {
+        "use": receipt.use_id.hex(),
+        "state": receipt.state,
+        "mode": request.mode,
+        "time": time_text(receipt.time_ms),
+        "organisation": request.organisation,
+        "matter": request.matter,
+        "purpose": envelope.details.purpose if envelope else None,
+        "basis": basis_text(request),
+        "licenses": [
+            {"license": handle.hex(), "fields": list(granted.get(handle, ()))}
+            for handle in receipt.licenses
+        ],
+        "transaction": receipt.transaction_id.hex() if receipt.transaction_id else None,
+        "height": receipt.height,
     }
 
 

@@ -1,7 +1,8 @@
 """A window at work: ask for a license, record its use, receive the fields.
 
-Order: request → consent → record → disclose. The window talks to the holder's wallet through a one-time-code session
-at the holder's jurisdiction; everything that passes is sealed. Nothing is disclosed before the use is recorded.
+Order: request → consent → record → disclose; by law, a second officer's approval stands in the consent's place, and
+the issuer's release in the disclosure's. The window talks to the holder's wallet through a one-time-code session at the
+holder's jurisdiction; everything that passes is sealed. Nothing is disclosed before the use is recorded.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ from licenses.recording import RECORD_KIND
 from licenses.use import (
     DEFAULT_REQUEST_LIFETIME_MS,
     NONCE_BYTES,
+    Basis,
     Item,
+    Request,
     RequestDetails,
     RequestEnvelope,
+    SignedApproval,
     SignedConsent,
     sign_request,
 )
@@ -46,6 +50,9 @@ from node.client import NodeClient
 from node.home import replace_file
 
 _SUITE: Final = SHA256_ED25519
+
+_OFFICERS_TIME_MS: Final = 10 * 60_000
+"""A second officer reads the file and answers by file; validators allow 15 minutes in all."""
 
 _LONGEST_WAIT_S: Final = 25.0
 """Below what a node waits at most for one request."""
@@ -64,16 +71,19 @@ class Wish:
     case_number: str
     purpose: str
     place: str
+    basis: Basis | None = None
+    """The article of law of a statutory request; None where a holder is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request on its way: where its session is, and the consent once it is there."""
+    """A request on its way: where its session is, and the consent or the approval once it is there."""
 
     envelope: RequestEnvelope
     session: str
     session_node: str
     consent: SignedConsent | None
+    approval: SignedApproval | None = None
 
     @property
     def request_id(self) -> bytes:
@@ -82,10 +92,12 @@ class Case:
 
     @property
     def use_id(self) -> bytes:
-        """What names the use, once the holder has consented; before that, the request's hash."""
-        if self.consent is None:
-            return self.request_id
-        return self.consent.consent.use_id(_SUITE)
+        """What names the use, once it is consented to or approved; before that, the request's hash."""
+        if self.consent is not None:
+            return self.consent.consent.use_id(_SUITE)
+        if self.approval is not None:
+            return self.approval.approval.use_id(_SUITE)
+        return self.request_id
 
     def save(self, path: Path) -> None:
         """Write the case file, readable by its owner only."""
@@ -95,6 +107,7 @@ class Case:
             "session": self.session,
             "session_node": self.session_node,
             "consent": None if self.consent is None else self.consent.encode().hex(),
+            "approval": None if self.approval is None else self.approval.encode().hex(),
         }
         replace_file(path, json.dumps(document, indent=2).encode())
 
@@ -107,21 +120,22 @@ class Case:
         """
         try:
             document = json.loads(path.read_text("utf-8"))
-            consent = document["consent"]
+            consent, approval = document["consent"], document.get("approval")
             return Case(
                 RequestEnvelope.decode(bytes.fromhex(document["request"])),
                 document["session"],
                 document["session_node"],
                 None if consent is None else SignedConsent.decode(bytes.fromhex(consent)),
+                None if approval is None else SignedApproval.decode(bytes.fromhex(approval)),
             )
         except OSError as error:
             raise CommandError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, DecodeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
             raise CommandError(f"{path} is not a case file: {error}") from None
 
 
 def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:
-    """Return a signed request, valid for five minutes.
+    """Return a signed request, valid for five minutes; ten where another officer must read it first.
 
     Raises:
         DecodeError: a part of the wish is not well formed.
@@ -129,6 +143,7 @@ def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:
     details = RequestDetails(
         os.urandom(SALT_BYTES), wish.window, wish.case_number, wish.purpose, wish.place
     )
+    lifetime_ms = DEFAULT_REQUEST_LIFETIME_MS if wish.basis is None else _OFFICERS_TIME_MS
     return sign_request(
         _SUITE,
         signer,
@@ -140,7 +155,8 @@ def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:
         items=wish.items,
         details=details,
         nonce=os.urandom(NONCE_BYTES),
-        expires_ms=time.time_ns() // 1_000_000 + DEFAULT_REQUEST_LIFETIME_MS,
+        expires_ms=time.time_ns() // 1_000_000 + lifetime_ms,
+        basis=wish.basis,
     )
 
 
@@ -194,7 +210,8 @@ REFUSAL: Final = b"mulu-refused"
 
 REQUEST_PREFIX: Final = "mulu-request:"
 CONSENT_PREFIX: Final = "mulu-consent:"
-"""How request and consent are written where they pass by file or QR code instead of a session."""
+APPROVAL_PREFIX: Final = "mulu-approval:"
+"""How request, consent and approval are written where they pass by file or QR code instead of a session."""
 
 
 def request_text(envelope: RequestEnvelope) -> str:
@@ -228,6 +245,23 @@ def with_consent(case: Case, text: str) -> Case:
     return Case(case.envelope, case.session, case.session_node, consent)
 
 
+def approval_text(approval: SignedApproval) -> str:
+    """Return an approval as text for the window."""
+    return APPROVAL_PREFIX + approval.encode().hex()
+
+
+def with_approval(case: Case, text: str) -> Case:
+    """Return the case with a second officer's approval that came as text.
+
+    Raises:
+        CommandError: not an approval, or of another request.
+    """
+    approval = SignedApproval.decode(_hex_after(APPROVAL_PREFIX, text, "approval"))
+    if approval.approval.request_hash != case.request_id:
+        raise CommandError("the approval is of another request than this case's")
+    return Case(case.envelope, case.session, case.session_node, None, approval)
+
+
 def _hex_after(prefix: str, text: str, what: str) -> bytes:
     text = text.strip()
     try:
@@ -242,11 +276,19 @@ def record_operation(case: Case) -> Operation:
     """Return the operation that records the use.
 
     Raises:
-        CommandError: there is no consent yet.
+        CommandError: there is no consent or approval yet.
     """
-    if case.consent is None:
+    if case.consent is None and case.approval is None:
+        if case.envelope.signed.request.basis is not None:
+            raise CommandError(
+                "this case has no approval yet", hint="Give --approval, of `mulu license approve`."
+            )
         raise CommandError("this case has no consent yet", hint="Run `mulu license request` first.")
-    body = RecordUse(request=case.envelope.signed.encode(), consent=case.consent.encode())
+    body = RecordUse(
+        request=case.envelope.signed.encode(),
+        consent=None if case.consent is None else case.consent.encode(),
+        approval=None if case.approval is None else case.approval.encode(),
+    )
     return Operation(RECORD_KIND, body_value(body))
 
 
@@ -332,6 +374,27 @@ def items_of(texts: Sequence[str]) -> tuple[Item, ...]:
             )
         items.append(Item(code, fields))
     return tuple(items)
+
+
+def basis_of(text: str) -> Basis:
+    """Read the article that a statutory request cites, `INSTRUMENT:ARTICLE`.
+
+    Raises:
+        CommandError: of another form.
+    """
+    instrument, separator, article = text.rpartition(":")
+    if not separator or not instrument or not article:
+        raise CommandError(
+            f"{text!r} does not cite an article", hint="Write --basis INSTRUMENT:ARTICLE."
+        )
+    return Basis(instrument, article)
+
+
+def basis_text(request: Request) -> str | None:
+    """Return the article that a request cites, for people; None for a request to a holder."""
+    if request.basis is None:
+        return None
+    return f"{request.basis.instrument} article {request.basis.article}"
 
 
 def json_value(value: Value) -> object:

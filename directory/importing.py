@@ -27,6 +27,7 @@ from directory.statement import InvalidStatement, Statement, decode_statement
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.limits import MAX_OPERATIONS, MAX_TRANSACTION_BYTES
+from ledger.problems import problems_of
 from ledger.transactions import Operation
 
 MAX_IMPORT_BYTES: Final = 10 * 1024 * 1024
@@ -221,10 +222,7 @@ def _entries(rows: Iterable[_Row], problems: list[ImportProblem]) -> tuple[Entry
             problems.append(ImportProblem(place, "", "nested too deeply"))
             continue
         except ValidationError as error:
-            problems += [
-                ImportProblem(place, ".".join(map(str, detail["loc"])), detail["msg"])
-                for detail in error.errors(include_url=False, include_input=False)
-            ]
+            problems += [ImportProblem(place, field, text) for field, text in problems_of(error)]
             continue
         first = seen.get((collection, entry.identifier))
         seen.setdefault((collection, entry.identifier), place)

@@ -24,6 +24,7 @@ from ledger.membership import (
     organisation_key,
 )
 from ledger.operations import Body, OperationTable, OperationType
+from ledger.problems import first_problem
 from ledger.state import StateReader
 from ledger.suite import Suite
 from ledger.transactions import Operation, Transaction, decode_transaction
@@ -121,17 +122,11 @@ def _prepare_operation(table: OperationTable, operation: Operation) -> PreparedO
     try:
         return Call(found, found.body.model_validate(operation.body))
     except ValidationError as error:
-        return Refusal(INVALID_BODY, _first_problem(error))
+        return Refusal(INVALID_BODY, first_problem(error))
     except (StorageError, MemoryError, RecursionError):
         raise
     except Exception as error:  # a validator's own bug must fail one transaction, not every node
         return Refusal(INTERNAL, "the body's validation failed unexpectedly", error)
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 class TransactionCache:

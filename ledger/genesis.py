@@ -33,6 +33,7 @@ from ledger.membership import (
     lies_within,
 )
 from ledger.policy import policy_problem
+from ledger.problems import first_problem
 from ledger.state import State
 from ledger.suite import SHA256_ED25519, SUITES, Suite
 from ledger.validators import Validator, ValidatorSet, distribution_problem
@@ -146,9 +147,7 @@ class Genesis:
         try:
             return _from_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DecodeError(f"genesis: {where}: {first['msg']}") from None
+            raise DecodeError(f"genesis: {first_problem(error)}") from None
         except (ValueError, RecursionError, InvalidKey) as error:
             raise DecodeError(f"genesis: {error}") from None
 

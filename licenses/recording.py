@@ -52,16 +52,27 @@ class _Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
-    """A use that has passed all checks."""
+class CheckedUse:
+    """A use that has passed all checks, with the records of its licenses as they are before it."""
 
     request: Request
     request_hash: bytes
     id: bytes
     notice_after_ms: int | None
+    licenses: tuple[License, ...]
 
 
 def record_use(state: State, body: RecordUse, context: Context) -> list[Event]:
+    use = check_use(state, body, context)
+    return [_record(state, record, use, context) for record in use.licenses]
+
+
+def check_use(state: StateReader, body: RecordUse, context: Context) -> CheckedUse:
+    """Check everything that is checked of a use before it is recorded; nothing is written.
+
+    Raises:
+        InvalidOperation: with the code of the first check that it fails.
+    """
     signed = _decode_request(body)
     request = signed.request
     _check_request(state, request, context)
@@ -82,13 +93,15 @@ def record_use(state: State, body: RecordUse, context: Context) -> list[Event]:
         raise InvalidOperation("licenses.use.bad_consent", "a holder did not sign the consent")
     if approval is not None and not approval.verify(context.suite):
         raise InvalidOperation("licenses.use.bad_approval", "the officer did not sign the approval")
-    use = _Use(
+    for record in records:
+        _check_room(record, context)
+    return CheckedUse(
         request,
         request_hash,
         _use_id(consent, approval, context),
         None if approval is None else approval.approval.notice_after_ms,
+        records,
     )
-    return [_record(state, record, use, context) for record in records]
 
 
 def _decode_request(body: RecordUse) -> SignedRequest:
@@ -290,13 +303,19 @@ def _check_approval(
         )
 
 
-def _record(state: State, record: License, use: _Use, context: Context) -> Event:
-    request = use.request
-    pending = tuple(entry for entry in record.pending if entry[1] > context.time_ms)
-    if len(pending) >= MAX_PENDING_REQUESTS:
+def _pending(record: License, context: Context) -> tuple[tuple[bytes, int], ...]:
+    return tuple(entry for entry in record.pending if entry[1] > context.time_ms)
+
+
+def _check_room(record: License, context: Context) -> None:
+    if len(_pending(record, context)) >= MAX_PENDING_REQUESTS:
         raise InvalidOperation(
             "licenses.use.too_many_pending", "too many uses of this license within minutes"
         )
+
+
+def _record(state: State, record: License, use: CheckedUse, context: Context) -> Event:
+    request = use.request
     number = record.uses + 1
     head = chained_use(context.suite, record.last_use, number, use.id, context.transaction_id)
     save_license(
@@ -305,7 +324,7 @@ def _record(state: State, record: License, use: _Use, context: Context) -> Event
             record,
             uses=number,
             last_use=head,
-            pending=(*pending, (use.request_hash, request.expires_ms)),
+            pending=(*_pending(record, context), (use.request_hash, request.expires_ms)),
         ),
     )
     attributes = {

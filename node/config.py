@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.limits import HEARTBEAT_INTERVAL_MS
+from ledger.problems import first_problem
 from node.errors import InvalidConfiguration
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
@@ -118,9 +119,7 @@ def parse_config(text: str) -> NodeConfig:
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfiguration(f"config.toml is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidConfiguration(f"config.toml, field {field}: {first['msg']}") from None
+        raise InvalidConfiguration(f"config.toml, field {first_problem(error)}") from None
 
 
 def load_config(path: Path) -> NodeConfig:

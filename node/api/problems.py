@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from ledger.problems import plain_message
 from node.errors import ApiProblem, IndexUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -65,7 +66,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem_response(422, "invalid_input", f"{where}: {first['msg']}")
+        return problem_response(422, "invalid_input", f"{where}: {plain_message(first['msg'])}")
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

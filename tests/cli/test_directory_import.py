@@ -67,7 +67,10 @@ def test_a_wrong_statement_is_refused(
 def test_a_wrong_department_is_refused(statement: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["directory", "import", "--statement", str(statement), "--dry-run"]
     assert run([*words, "--department", "11110112MB1D52349A"]) == 2
-    assert "check character" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.count("check character is") == 1
+    assert "--department" in err
+    assert "Value error" not in err
 
 
 def test_a_table_is_imported_by_its_header(

@@ -62,6 +62,11 @@ def test_a_group_alone_shows_its_commands(group: str, capsys: pytest.CaptureFixt
     assert "Commands:" in capsys.readouterr().out
 
 
+REQUEST = (
+    *("--matter", "m", "--ask", "type:field", "--case-number", "1", "--purpose", "p"),
+    *("--division", "110112"),
+)
+
 WRONG = {
     "an unknown command": (["nonsense"], "No such command"),
     "an unknown option": (["keys", "show", "--nonsense", "x"], "No such option"),
@@ -86,6 +91,26 @@ WRONG = {
     "a date that is none": (
         ["license", "verify", "--handle", "00", "--at", "yesterday"],
         "not a date",
+    ),
+    "a request by law that cites nothing": (
+        ["license", "request", "--statutory", *REQUEST, "--request-out", "x"],
+        "cites its article",
+    ),
+    "an article cited to a holder": (
+        ["license", "request", "--basis", "law:1", *REQUEST, "--code", "12345678"],
+        "cites its article",
+    ),
+    "a request by law to a phone": (
+        ["license", "request", "--statutory", "--basis", "law:1", *REQUEST, "--code", "12345678"],
+        "goes to a second officer",
+    ),
+    "an article that is none": (
+        ["license", "request", "--statutory", "--basis", "law", *REQUEST, "--request-out", "x"],
+        "does not cite an article",
+    ),
+    "a release of no use": (
+        ["license", "release", "xyz", "--package", "x", "--sealed-out", "y"],
+        "not the id of a use",
     ),
     "a network that is not there": (["network", "start", "--home", "/nonexistent"], "no network"),
     "a home that is none": (["node", "start", "/nonexistent"], "no node's home"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +131,9 @@ def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> Non
 
 
 def register_matter(shell: Shell, directory: Path) -> None:
-    """Register the matter and what it rests on, and define and accredit the license type."""
+    """Register the matter and what it rests on, define and accredit the license type; once for all tests."""
+    if shell("directory", "list", "matter", profile="tongzhou-editor")["items"]:
+        return
     statement, entries = directory / "statement.txt", directory / "entries.json"
     statement.write_text(content.statement(), "utf-8")
     entries.write_text(json.dumps({"instrument": [content.instrument()]}), "utf-8")
@@ -137,7 +142,8 @@ def register_matter(shell: Shell, directory: Path) -> None:
         profile="tongzhou-editor",
     )
     shell("directory", "import", "--json-file", str(entries), profile="national-editor")
-    (directory / "matter.json").write_text(json.dumps(content.matter()), "utf-8")
+    matter = {**content.matter(), "modes": ["holder", "statutory"]}
+    (directory / "matter.json").write_text(json.dumps(matter), "utf-8")
     submit = ("directory", "submit", "matter", str(directory / "matter.json"))
     submitted = shell(*submit, profile="tongzhou-editor")
     for collection, count, approver in (
@@ -234,6 +240,202 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
         holds=lambda record: record["status"] == "02",
     )
     assert [change["status"] for change in status["history"]] == ["01", "02"]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A license that was issued to a fresh wallet: its handle, its package, and the wallet's options."""
+
+    handle: str
+    package: Path
+    wallet: tuple[str, str]
+
+
+def issue_permit(shell: Shell, directory: Path, serial: str) -> Permit:
+    register_matter(shell, directory)
+    wallet = ("--wallet", str(directory / "wallet"))
+    beijing = shell.network.node("beijing").api
+    policy = str(shell.network.directory / "policy.txt")
+    shell("wallet", "init", "--node", beijing, "--policy", policy, "--unprotected", *wallet)
+    offer = shell("wallet", "offer", content.ISSUER.uscc, *wallet)["offer"]
+    package = directory / "permit.json"
+    issued = shell(
+        *("license", "issue", "--type", content.LICENSE_TYPE, "--issuer", content.ISSUER.uscc),
+        *("--serial", serial, "--field", "holder_name=王芳", "--field", "permit_number=18"),
+        *("--offer", offer, "--out", str(package)),
+        profile="beijing-issuer",
+    )
+    shell("wallet", "add", str(package), *wallet)
+    shell("tx", "wait", issued["transaction"], profile="national-auditor")
+    return Permit(issued["handle"], package, wallet)
+
+
+class ByLaw:
+    """A statutory use by files, each step by the key whose step it is."""
+
+    def __init__(self, shell: Shell, directory: Path, permit: Permit, name: str) -> None:
+        self.shell = shell
+        self.permit = permit
+        self.case, self.request, self.approval, self.sealed = (
+            str(directory / f"{name}.{part}") for part in ("case", "request", "approval", "sealed")
+        )
+
+    def ask(self, *, article: str = content.ARTICLE) -> None:
+        self.shell(
+            *("license", "request", "--matter", content.MATTER, "--case-number", "L-1"),
+            *("--ask", f"{content.LICENSE_TYPE}:holder_name,permit_number", "--purpose", "核查"),
+            *("--division", "110112", "--statutory", "--case", self.case),
+            *("--basis", f"{content.INSTRUMENT_ID}:{article}", "--request-out", self.request),
+            profile="tongzhou-operator",
+        )
+
+    def approve(
+        self, *more: str, fields: str = "holder_name", by: str = "tongzhou-officer", expect: int = 0
+    ) -> Any:
+        return self.shell(
+            *("license", "approve", self.request, "--approval-out", self.approval, *more),
+            *("--license", f"{self.permit.handle}={fields}"),
+            profile=by,
+            expect=expect,
+        )
+
+    def record(self) -> str:
+        used = self.shell(
+            *("license", "use", self.case, "--approval", self.approval),
+            profile="tongzhou-recorder",
+        )
+        return str(used["use"])
+
+    def release(self, use: str, package: Path, *, expect: int = 0) -> Any:
+        return self.shell(
+            *("license", "release", use, "--package", str(package), "--sealed-out", self.sealed),
+            profile="beijing-issuer",
+            expect=expect,
+        )
+
+
+def test_a_use_by_law_is_approved_recorded_released_and_told_to_the_holder(
+    shell: Shell, tmp_path: Path
+) -> None:
+    permit = issue_permit(shell, tmp_path, "2026110100000018")
+    deferred, now = (ByLaw(shell, tmp_path, permit, name) for name in ("deferred", "now"))
+    deferred.ask()
+    now.ask()
+    told_from = time.monotonic() + 8
+    approved = deferred.approve("--defer", "8s")
+    assert approved["purpose"] == "核查"
+    assert content.instrument()["name"] in approved["basis"]
+    hidden = deferred.record()
+    assert approved["use"] == hidden
+    unseen = shell("wallet", "receipts", "--fetch", *permit.wallet)["receipts"]
+    assert not unseen or time.monotonic() >= told_from
+
+    now.approve()
+    use = now.record()
+    assert now.release(use, permit.package)["licenses"] == [
+        {"license": permit.handle, "fields": ["holder_name"]}
+    ]
+    received = shell(
+        *("license", "receive", now.case, "--sealed", now.sealed), profile="tongzhou-operator"
+    )
+    assert received["licenses"][0]["fields"] == {"holder_name": "王芳"}
+    by_use = {
+        one["use"]: one
+        for one in shell("wallet", "receipts", "--fetch", *permit.wallet)["receipts"]
+    }
+    told = by_use[use]
+    assert (told["mode"], told["state"], told["matter"]) == (
+        "statutory",
+        "recorded",
+        content.MATTER,
+    )
+    assert told["organisation"] == DEPARTMENT
+    assert told["basis"] == f"{content.INSTRUMENT_ID} article {content.ARTICLE}"
+    assert told["licenses"] == [{"license": permit.handle, "fields": ["holder_name"]}]
+
+    words = ("-m", "cli", "wallet", "watch", "--json", "--interval", "0.2", *permit.wallet)
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE) as watch:
+        try:
+            assert watch.stdout is not None
+            if hidden not in by_use:
+                event = json.loads(watch.stdout.readline())
+                assert (event["event"], event["use"], event["mode"]) == ("use", hidden, "statutory")
+                assert time.monotonic() >= told_from
+        finally:
+            watch.terminate()
+    receipts = shell("wallet", "receipts", *permit.wallet)["receipts"]
+    assert {one["use"] for one in receipts} == {use, hidden}
+    traced = shell("audit", "trace", hidden, profile="national-auditor")["trace"]
+    assert "statutory mode" in traced[0]["text"]
+    assert f"article {content.ARTICLE}, approved by" in traced[0]["text"]
+
+
+def test_what_validators_would_refuse_of_a_use_by_law_is_refused_before_it_is_approved(
+    shell: Shell, tmp_path: Path
+) -> None:
+    permit = issue_permit(shell, tmp_path, "2026110100000019")
+    case = ByLaw(shell, tmp_path, permit, "refused")
+    case.ask()
+    for more, changed, code in (
+        ((), {"by": "tongzhou-editor"}, "officer_not_enrolled"),
+        ((), {"by": "tongzhou-operator"}, "officer_not_enrolled"),
+        ((), {"fields": "birth_date"}, "grant_mismatch"),
+        (("--defer", "91d"), {}, "notice_deferral"),
+        (("--defer", "0s"), {}, "notice_deferral"),
+    ):
+        refused = case.approve(*more, expect=1, **changed)  # type: ignore[arg-type]
+        assert refused["error"]["code"] == f"licenses.use.{code}"
+    other = ByLaw(shell, tmp_path, permit, "article")
+    other.ask(article="30")
+    assert other.approve(expect=1)["error"]["code"] == "licenses.use.no_legal_basis"
+    unknown = replace(permit, handle="0" * 64)
+    refused = ByLaw(shell, tmp_path, unknown, "refused").approve(expect=1)
+    assert refused["error"]["code"] == "licenses.use.license_unknown"
+    assert not Path(case.approval).exists()
+    assert not Path(other.approval).exists()
+
+    request = Path(case.request)
+    asks_holder = shell("wallet", "consent", case.request, "--out", "x", *permit.wallet, expect=2)
+    assert asks_holder["error"]["code"] == "wallet.bad_request"
+    early = shell("license", "use", case.case, profile="tongzhou-recorder", expect=2)
+    assert "no approval yet" in early["error"]["message"]
+    tampered = bytearray.fromhex(request.read_text().removeprefix("mulu-request:"))
+    tampered[-1] ^= 1
+    request.write_text(f"mulu-request:{tampered.hex()}")
+    assert case.approve(expect=1)["error"]["code"] == "licenses.use.bad_request"
+
+
+def test_an_issuer_releases_only_what_the_ledger_proves(shell: Shell, tmp_path: Path) -> None:
+    permit = issue_permit(shell, tmp_path, "2026110100000020")
+    (tmp_path / "other").mkdir()
+    other = issue_permit(shell, tmp_path / "other", "2026110100000021")
+    case = ByLaw(shell, tmp_path, permit, "case")
+    case.ask()
+    approved = case.approve()
+    early = case.release(approved["use"], permit.package, expect=1)
+    assert early["error"]["code"] == "use_unknown"
+    use = case.record()
+    wrong = case.release(use, other.package, expect=1)
+    assert wrong["error"]["code"] == "other_license"
+    both = shell(
+        *("license", "release", use, "--sealed-out", case.sealed),
+        *("--package", str(permit.package), "--package", str(other.package)),
+        profile="beijing-issuer",
+        expect=1,
+    )
+    assert both["error"]["code"] == "other_license"
+    stranger = tmp_path / "stranger.txt"
+    shell("network", "init", "--home", str(tmp_path / "strange"))
+    stranger.write_bytes((tmp_path / "strange" / "policy.txt").read_bytes())
+    shell(
+        *("license", "release", use, "--package", str(permit.package)),
+        *("--sealed-out", case.sealed, "--policy", str(stranger)),
+        profile="beijing-issuer",
+        expect=2,
+    )
+    assert not Path(case.sealed).exists()
+    (held,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]
+    assert (held["id"], held["mode"]) == (use, "statutory")
 
 
 def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:

@@ -8,15 +8,26 @@ import pytest
 
 from cli.demo import content
 from cli.output import CommandError
-from cli.window import Case, Wish, items_of, make_request, record_operation
+from cli.statutory import grants_of
+from cli.validation import duration_ms
+from cli.window import (
+    Case,
+    Wish,
+    approval_text,
+    basis_of,
+    items_of,
+    make_request,
+    record_operation,
+    with_approval,
+)
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.suite import SHA256_ED25519
-from licenses.use import Item, sign_consent
+from licenses.use import Basis, Item, sign_approval, sign_consent
 
 CHAIN = "test-00000000000000000000000000000000"
 
 
-def request_case() -> Case:
+def request_case(basis: Basis | None = None) -> Case:
     wish = Wish(
         organisation=content.CENTRE.uscc,
         sealing_key=SealingKey.generate().public_key,
@@ -27,6 +38,7 @@ def request_case() -> Case:
         case_number="1",
         purpose="申请 to apply",
         place="hall",
+        basis=basis,
     )
     envelope = make_request(SoftwareSigner.generate(), CHAIN, wish)
     return Case(envelope, "session", "http://127.0.0.1:1", None)
@@ -53,6 +65,45 @@ def test_a_case_file_holds_the_case(tmp_path: Path) -> None:
 def test_nothing_is_recorded_without_a_consent() -> None:
     with pytest.raises(CommandError, match="no consent"):
         record_operation(request_case())
+
+
+def test_a_case_by_law_holds_its_approval(tmp_path: Path) -> None:
+    case = request_case(basis_of("law:of:1:29-2"))
+    request = case.envelope.signed.request
+    assert (request.mode, request.basis) == ("statutory", Basis("law:of:1", "29-2"))
+    with pytest.raises(CommandError, match="no approval"):
+        record_operation(case)
+    approval = sign_approval(
+        SHA256_ED25519,
+        SoftwareSigner.generate(),
+        request,
+        [(b"\1" * 32, ("holder_name",))],
+        expires_ms=request.expires_ms,
+    )
+    approved = with_approval(case, approval_text(approval))
+    approved.save(tmp_path / "case.json")
+    assert Case.load(tmp_path / "case.json") == approved
+    assert approved.use_id == approval.approval.use_id(SHA256_ED25519)
+    assert record_operation(approved).body["approval"] == approval.encode()
+    with pytest.raises(CommandError, match="another request"):
+        with_approval(request_case(Basis("law", "1")), approval_text(approval))
+
+
+def test_a_duration_has_a_number_and_a_unit() -> None:
+    assert [duration_ms(text) for text in ("90d", "12h", "30m", "45s")] == [
+        *(7_776_000_000, 43_200_000, 1_800_000, 45_000)
+    ]
+    for text in ("", "d", "1", "-1d", "1w", "1.5h", "٣d", "9999999d"):
+        with pytest.raises(CommandError, match="not a duration"):
+            duration_ms(text)
+
+
+def test_what_an_officer_grants_is_read_license_by_license() -> None:
+    handle = "ab" * 32
+    assert grants_of([f"{handle}=b, a,a"]) == ((bytes.fromhex(handle), ("a", "b")),)
+    for texts in ([handle], [f"{handle}="], ["ab=a"], [f"{handle}=a", f"{handle}=b"]):
+        with pytest.raises(CommandError):
+            grants_of(texts)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"request": "zz"}', "\0", "[]"])
