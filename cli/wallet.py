@@ -225,6 +225,30 @@ def receipts(
     )
 
 
+@app.command(epilog="Example: mulu wallet check")
+def check(
+    wallet: WalletOption = DEFAULT_WALLET, node: NodeOption = None, as_json: JsonOption = False
+) -> None:
+    """Compare the receipts with how many uses the ledger counts, which no node can make look fewer.
+
+    Exit code 1 if uses are missing: told later by law, or kept back by the node.
+    """
+    with _link(wallet, node) as link:
+        for _ in link.new_uses():
+            pass  # each is verified and kept as a receipt
+        rows = [{"license": handle.hex(), "unseen": count} for handle, count in link.unseen_uses()]
+    if as_json:
+        show_json({"licenses": rows})
+    else:
+        show_table(
+            "Uses that no receipt shows",
+            ("License", "Unseen uses"),
+            ((row["license"], row["unseen"]) for row in rows),
+        )
+    if any(row["unseen"] for row in rows):
+        raise typer.Exit(int(ExitCode.REFUSED))
+
+
 @app.command(epilog="Example: mulu wallet disclose 9c… --out fields.sealed")
 def disclose(
     use: Annotated[str, typer.Argument(metavar="USE", help="Id of the use, 64 hex digits.")],

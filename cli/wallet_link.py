@@ -21,8 +21,9 @@ from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
 
-_PREFIX_HEX = 4
-"""A wallet asks for all handles that begin with these digits, so that the node learns little of which are its own."""
+_PREFIXES_HEX = (4, 5, 6, 8, 64)
+"""A wallet asks for all handles that begin with so many of its own's digits, so that the node learns little of which
+that is; for those that begin with more of them, where they are too many for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,21 @@ class WalletLink:
                 bundle = self.client.use_evidence(use_id.hex(), token=token)
                 yield self.wallet.note_use(bundle, use_id)
 
+    def unseen_uses(self) -> Iterator[tuple[bytes, int]]:
+        """Yield every bound license's handle, with how many of its uses the ledger counts that no receipt shows."""
+        held = self.wallet.read()
+        for license_ in held.licenses:
+            if license_.key is not None:
+                handle = license_.credential.handle
+                token = self._token(handle, held.chain_id)
+                bundle = self.client.license_evidence(handle.hex(), token=token)
+                yield handle, self.wallet.unseen_uses(bundle, handle, now_ms=now_ms())
+
     def _uses(self, handle: bytes, token: str) -> list[bytes]:
-        answer = self.client.wallet(handle.hex()[:_PREFIX_HEX], token)
+        for digits in _PREFIXES_HEX:
+            answer = self.client.wallet(handle.hex()[:digits], token)
+            if answer["complete"]:
+                break
         return [
             bytes.fromhex(use["id"]) for use in answer["uses"] if handle.hex() in use["licenses"]
         ]

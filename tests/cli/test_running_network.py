@@ -222,6 +222,9 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
         profile="tongzhou-operator",
     )
     assert received["licenses"][0]["fields"] == {"holder_name": "李明"}
+    assert shell("wallet", "check", *wallet)["licenses"] == [
+        {"license": issued["handle"], "unseen": 0}
+    ]
     (receipt,) = shell("wallet", "receipts", *wallet)["receipts"]
     assert (receipt["state"], receipt["purpose"]) == ("disclosed", "申请")
     (listed,) = shell("license", "uses", issued["handle"], profile="national-auditor")["items"]
