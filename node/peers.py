@@ -12,7 +12,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,13 +23,16 @@ from typing import Final, Protocol
 import structlog
 from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from ledger.validators import ValidatorSet
 from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
 from node.config import PeerAddress, PeersConfig
 from node.errors import InvalidCertificate, InvalidPeerMessage
+from node.listener import Listener
 from node.messages import (
     MAX_FRAME_BYTES,
     MAX_HELLO_BYTES,
@@ -63,8 +66,8 @@ QUEUE_BYTES: Final[Mapping[Priority, int]] = MappingProxyType(
 )
 """Bytes that may wait for a slow peer: a link whose consensus queue overflows is cut, other frames are dropped."""
 
-MAX_UNIDENTIFIED: Final = 64
-"""Connections that have not said hello yet."""
+MAX_GREETING: Final = 4
+"""Connections of one node that have shown its certificate, but have not said hello yet."""
 
 RECEIVED_FRAMES: Final = 4
 """Frames that may wait inside a connection: four of the largest size are 32 MiB a link."""
@@ -212,7 +215,7 @@ class PeerNetwork:
         self._client_context = self._context(ssl.PROTOCOL_TLS_CLIENT)
         self._links: dict[str, Link] = {}
         self._banned_until: dict[str, float] = {}
-        self._unidentified = 0
+        self._greeting: Counter[str] = Counter()
         self._height = 0
         self.listening = asyncio.Event()
         self.port = 0
@@ -282,33 +285,69 @@ class PeerNetwork:
         return context
 
     async def _listen(self) -> None:
-        async with serve(
-            self._accepted,
-            self._config.listen_host,
-            self._config.listen_port,
-            ssl=self._server_context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-            compression=None,
-            open_timeout=HANDSHAKE_TIMEOUT_S,
-            close_timeout=1.0,
-            ping_interval=PING_INTERVAL_S,
-            ping_timeout=PING_TIMEOUT_S,
-            max_size=MAX_FRAME_BYTES,
-            max_queue=RECEIVED_FRAMES,
-            server_header=None,
-            logger=_quiet_logger(),
-        ) as server:
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def accepted(connection: ServerConnection) -> None:
+            server.all_connections.add(connection)
+            try:
+                await self._accepted(connection)
+            except Exception as error:
+                # The library would swallow it, and the node go on with a store that fails.
+                if not failed.done():
+                    failed.set_exception(error)
+            finally:
+                server.all_connections.discard(connection)
+                task = asyncio.current_task()
+                assert task is not None
+                server.handler_tasks.discard(task)
+
+        def connection() -> ServerConnection:
+            return ServerConnection(
+                ServerProtocol(max_size=MAX_FRAME_BYTES, logger=_quiet_logger()),
+                server,
+                close_timeout=1.0,
+                ping_interval=PING_INTERVAL_S,
+                ping_timeout=PING_TIMEOUT_S,
+                max_queue=RECEIVED_FRAMES,
+            )
+
+        async def listen() -> Listener:
+            listener = Listener(connection, self._server_context, HANDSHAKE_TIMEOUT_S)
+            await listener.start(self._config.listen_host, self._config.listen_port)
+            return listener
+
+        server = Server(listen, accepted, _quiet_logger())  # type: ignore[arg-type]
+        async with server:
             self.port = server.sockets[0].getsockname()[1]
             self.listening.set()
             _log.info("listening for peers", port=self.port)
-            await asyncio.get_running_loop().create_future()
+            await failed
 
     async def _accepted(self, connection: ServerConnection) -> None:
-        if self._unidentified >= MAX_UNIDENTIFIED:
-            await connection.close(1013, "too many connections")
-            return
+        """Serve a connection whose TLS handshake is done, and end it."""
         with suppress(InvalidPeerMessage, InvalidCertificate, ConnectionClosed, TimeoutError):
-            await self._serve(connection, None)
+            try:
+                link = await self._welcome(connection)
+                connection.start_keepalive()
+                async with connection:
+                    await self._live(link)
+            finally:
+                connection.transport.abort()
+
+    async def _welcome(self, connection: ServerConnection) -> Link:
+        """Take up who has dialled, few of the same name at a time."""
+        name = self._identify(connection).name
+        if self._greeting[name] >= MAX_GREETING:
+            raise InvalidPeerMessage(f"too many connections of {name} at once")
+        self._greeting[name] += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                await connection.handshake(server_header=None)
+                if connection.state is not State.OPEN:
+                    raise InvalidPeerMessage("not a WebSocket handshake")
+                return await self._greet(connection, None)
+        finally:
+            self._greeting[name] -= 1
 
     async def _keep_dialling(self, address: PeerAddress) -> None:
         pause_s = FIRST_REDIAL_S
@@ -337,7 +376,9 @@ class PeerNetwork:
                 proxy=None,
                 logger=_quiet_logger(),
             ) as connection:
-                await self._serve(connection, address.name)
+                async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                    link = await self._greet(connection, address.name)
+                await self._live(link)
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
             _log.debug("peer not reached", peer=address.name, reason=str(error))
         except (InvalidCertificate, InvalidPeerMessage) as error:
@@ -345,14 +386,8 @@ class PeerNetwork:
 
     # --- a link's life ---------------------------------------------------------------------------
 
-    async def _serve(self, connection: Connection, dialled: str | None) -> None:
-        """Say hello, then read and write until the link ends. `dialled` is whom we expect at the other end."""
-        self._unidentified += 1
-        try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                link = await self._greet(connection, dialled)
-        finally:
-            self._unidentified -= 1
+    async def _live(self, link: Link) -> None:
+        """Read and write until the link ends."""
         if not self._register(link):
             await link.close("another link stays")
             return
@@ -364,12 +399,12 @@ class PeerNetwork:
                 self._handler.link_down(link)
                 _log.info("link down", peer=link.name)
 
+    def _identify(self, connection: Connection) -> NodeIdentity:
+        return self._membership.admit(_certificate_of(connection))
+
     async def _greet(self, connection: Connection, dialled: str | None) -> Link:
-        tls = connection.transport.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True)
-        if certificate is None:
-            raise InvalidCertificate("no certificate")
-        identity = self._membership.admit(certificate)
+        """Say hello and hear it. `dialled` is whom we expect at the other end, None if we were dialled."""
+        identity = self._identify(connection)
         if identity.name == self._name or (dialled is not None and identity.name != dialled):
             raise InvalidCertificate(f"dialled {dialled}, but {identity.name} answers")
         if self._banned_until.get(identity.name, 0.0) > time.monotonic():
@@ -381,7 +416,7 @@ class PeerNetwork:
         frame = await connection.recv()
         theirs = _check_hello(frame, self._chain_id, identity.name)
         dialler = self._name if dialled is not None else identity.name
-        return Link(connection, certificate, identity, theirs, dialler)
+        return Link(connection, _certificate_of(connection), identity, theirs, dialler)
 
     def _has_slot(self, name: str) -> bool:
         """Validators' slots are reserved: other nodes never take the last of them."""
@@ -429,6 +464,14 @@ class PeerNetwork:
             return None
         except InvalidPeerMessage as error:
             return str(error)
+
+
+def _certificate_of(connection: Connection) -> bytes:
+    tls = connection.transport.get_extra_info("ssl_object")
+    certificate: bytes | None = tls.getpeercert(binary_form=True)
+    if certificate is None:
+        raise InvalidCertificate("no certificate")
+    return certificate
 
 
 async def _write(link: Link) -> None:

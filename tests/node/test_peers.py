@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +20,7 @@ from websockets.asyncio.client import connect
 from ledger.codec import encode
 from node.certificates import create_certificate_authority
 from node.errors import InvalidPeerMessage
+from node.listener import MAX_UNFINISHED
 from node.messages import (
     Blocks,
     CheckpointSignatures,
@@ -34,8 +36,11 @@ from node.messages import (
     decode_message,
     transaction_frames,
 )
-from node.peers import PeerNetwork
+from node.peers import MAX_GREETING, PeerNetwork
 from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, until
+
+FLOOD = 2 * MAX_UNFINISHED
+"""Sockets that say nothing, and as many that begin a handshake."""
 
 
 def utc_now() -> datetime.datetime:
@@ -331,5 +336,87 @@ def test_frames_for_a_slow_peer_are_bounded(tmp_path: Path) -> None:
                 assert not all(taken)
                 assert sum(taken) * len(frame) <= 8 * 1024 * 1024
                 assert "tianjin" in beijing.links
+
+    run(scenario)
+
+
+def test_hundreds_of_unfinished_handshakes_keep_no_validator_out(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        async with running(tianjin):
+            before = len(os.listdir("/proc/self/fd"))
+            silent = [
+                await asyncio.open_connection("127.0.0.1", tianjin.port) for _ in range(2 * FLOOD)
+            ]
+            for _, writer in silent[::2]:
+                writer.write(b"\x16\x03\x01\x02")  # the beginning of a TLS record, and no more
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(right, lambda: "beijing" in tianjin.links)
+                # Beside our own ends, the flooded node holds no more than its bound.
+                held = len(os.listdir("/proc/self/fd")) - before - len(silent)
+                assert held <= MAX_UNFINISHED + 16
+                beijing.send("tianjin", Status(7, 3).encode(), Priority.CONSENSUS)
+                await until(right, lambda: ("beijing", Status(7, 3)) in right.messages)
+            for _, writer in silent:
+                writer.transport.abort()
+
+    run(scenario)
+
+
+def test_a_member_that_never_says_hello_keeps_only_itself_out(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        # Only its certificate and key are used: hebei opens connections and stays silent.
+        make_network(
+            tmp_path, "hebei", all_.authority("hebei"), membership, Recorder(), now=utc_now()
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(tmp_path / "hebei.crt", tmp_path / "hebei.pem")
+        async with running(tianjin):
+            silent = [
+                await asyncio.open_connection("127.0.0.1", tianjin.port, ssl=context)
+                for _ in range(80)
+            ]
+            beijing = make_network(
+                tmp_path,
+                "beijing",
+                all_.authority("beijing"),
+                membership,
+                left,
+                peers={"tianjin": tianjin.port},
+                now=utc_now(),
+            )
+            async with running(beijing):
+                await until(right, lambda: "beijing" in tianjin.links)
+            ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
+            done, waiting = await asyncio.wait(ended, timeout=2)
+            assert len(waiting) <= MAX_GREETING
+            for task in done:
+                assert task.exception() is None or isinstance(task.exception(), OSError)
+            for _, writer in silent:
+                writer.transport.abort()
+            for task in waiting:
+                task.cancel()
 
     run(scenario)
