@@ -7,6 +7,7 @@ field.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ledger.codec import Value
@@ -18,6 +19,8 @@ MAX_HEIGHT: Final = 2**63 - 1
 
 MAX_ROUND: Final = 2**31 - 1
 """As CometBFT: a round is a positive 32-bit integer."""
+
+_PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
 def integer(value: Value, name: str, minimum: int = 0, maximum: int = MAX_HEIGHT) -> int:
@@ -50,7 +53,7 @@ def short_text(value: Value, name: str, max_bytes: int = 64) -> str:
     """
     if type(value) is not str or not 1 <= len(value) <= max_bytes:
         raise DecodeError(f"{name}: expected 1 to {max_bytes} characters")
-    if not all("!" <= character <= "~" for character in value):
+    if _PRINTABLE.fullmatch(value) is None:
         raise DecodeError(f"{name}: expected printable ASCII without spaces")
     return value
 

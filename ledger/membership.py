@@ -42,6 +42,9 @@ AUTHORITY_ROLES: Final = frozenset({"approver", "governor"})
 
 VALIDATORS_KEY: Final = state_key("ledger", "validators", "set")
 
+MAX_KNOWN_ORGANISATIONS: Final = 4_096
+"""Organisations whose record is kept as an object, for as long as the state holds the very same value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
@@ -97,6 +100,9 @@ class ValidatorFault:
     present: bool
 
 
+_known: dict[str, tuple[Mapping[str, Any], Organisation]] = {}
+
+
 def organisation_key(uscc: str) -> str:
     return state_key("ledger", "organisation", uscc)
 
@@ -131,7 +137,16 @@ def lies_within(division: str, territory: str) -> bool:
 def organisation(state: StateReader, uscc: str) -> Organisation | None:
     """Return an organisation's record, or None."""
     record = _record(state, organisation_key(uscc))
-    return None if record is None else Organisation(uscc=uscc, **record)
+    if record is None:
+        return None
+    known = _known.get(uscc)
+    if known is not None and known[0] is record:
+        return known[1]
+    found = Organisation(uscc=uscc, **record)
+    if len(_known) >= MAX_KNOWN_ORGANISATIONS:
+        _known.clear()
+    _known[uscc] = (record, found)
+    return found
 
 
 def enrolled_key(state: StateReader, public_key: str) -> EnrolledKey | None:

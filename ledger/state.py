@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Protocol
 
 from ledger.codec import Value
@@ -16,8 +17,9 @@ from ledger.codec import Value
 _KEY: Final = re.compile(r"[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}")
 
 
+@lru_cache(maxsize=8_192)
 def state_key(module: str, collection: str, identifier: str) -> str:
-    """Return the key of a record.
+    """Return the key of a record. The last ones are remembered: most are asked for several times in a transaction.
 
     Raises:
         ValueError: a part is empty, too long, or holds a slash, a space or a control character.

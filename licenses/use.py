@@ -136,8 +136,20 @@ class RequestDetails:
         )
 
 
+class _Decoded:
+    """A structure that remembers what it was decoded from: decoding admits one encoding only, so that is its own."""
+
+    __slots__ = ("_encoding",)
+
+    def _keep_encoding(self, data: bytes) -> None:
+        object.__setattr__(self, "_encoding", data)
+
+    def _kept_encoding(self) -> bytes | None:
+        return getattr(self, "_encoding", None)
+
+
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(_Decoded):
     """Who asks, for which matter, for which fields of which license types, until when.
 
     `operator` is the enrolled key of the person at the window: its pseudonym. `sealing_key` is the
@@ -161,7 +173,26 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the canonical encoding."""
-        return _encoded_request(self)
+        return self._kept_encoding() or self._encoded()
+
+    def _encoded(self) -> bytes:
+        basis = None if self.basis is None else (self.basis.instrument, self.basis.article)
+        return encode(
+            (
+                self.chain_id,
+                self.organisation,
+                str(self.operator),
+                self.sealing_key,
+                self.matter,
+                self.division,
+                self.mode,
+                tuple((item.license_type, item.fields) for item in self.items),
+                basis,
+                self.details,
+                self.nonce,
+                self.expires_ms,
+            )
+        )
 
     @staticmethod
     def decode(data: bytes) -> Request:
@@ -180,7 +211,7 @@ class Request:
             basis = Basis(_identifier(instrument, "instrument"), _identifier(article, "article"))
         if (mode == STATUTORY_MODE) != (basis is not None):
             raise DecodeError("basis: cited in statutory mode, and only there")
-        return Request(
+        request = Request(
             short_text(parts[0], "chain_id"),
             _matching(_USCC, parts[1], "organisation"),
             _key(parts[2], "operator"),
@@ -194,6 +225,8 @@ class Request:
             byte_string(parts[10], "nonce", NONCE_BYTES),
             integer(parts[11], "expires_ms"),
         )
+        request._keep_encoding(data)
+        return request
 
     def hash(self, suite: Suite) -> bytes:
         """Return the hash that names this request (32 bytes)."""
@@ -242,7 +275,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(_Decoded):
     """A holder's consent to one request: a grant for each of its items, in order, until
     `expires_ms`."""
 
@@ -253,6 +286,9 @@ class Consent:
 
     def encode(self) -> bytes:
         """Return the canonical encoding."""
+        return self._kept_encoding() or self._encoded()
+
+    def _encoded(self) -> bytes:
         grants = tuple(
             (grant.handle, grant.fields, str(grant.holder), grant.holder_salt)
             for grant in self.grants
@@ -271,12 +307,14 @@ class Consent:
         )
         decoded = tuple(_grant(grant) for grant in items(grants, "grants", MAX_ITEMS))
         _distinct(tuple(grant.handle for grant in decoded))
-        return Consent(
+        consent = Consent(
             short_text(chain_id, "chain_id"),
             hash_field(request_hash, "request_hash"),
             decoded,
             integer(expires_ms, "expires_ms"),
         )
+        consent._keep_encoding(data)
+        return consent
 
     def use_id(self, suite: Suite) -> bytes:
         """Return what names the use that this consent allows (32 bytes)."""
@@ -545,27 +583,6 @@ def _signed_consent(data: bytes) -> SignedConsent:
     consent = Consent.decode(_bytes(body))
     listed = items(signatures, "signatures", MAX_ITEMS, len(consent.grants))
     return SignedConsent(consent, tuple(signature_field(each) for each in listed))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _encoded_request(request: Request) -> bytes:
-    basis = None if request.basis is None else (request.basis.instrument, request.basis.article)
-    return encode(
-        (
-            request.chain_id,
-            request.organisation,
-            str(request.operator),
-            request.sealing_key,
-            request.matter,
-            request.division,
-            request.mode,
-            tuple((item.license_type, item.fields) for item in request.items),
-            basis,
-            request.details,
-            request.nonce,
-            request.expires_ms,
-        )
-    )
 
 
 def _verify(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:
