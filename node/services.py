@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,13 +21,6 @@ from node.peers import PeerNetwork
 from node.runner import Runner
 from node.sessions import Sessions
 from node.signal import Signal
-
-
-@dataclass(slots=True)
-class OpenStreams:
-    """How many event streams are open."""
-
-    count: int = 0
 
 
 class Failure:
@@ -52,6 +46,7 @@ class Services:
     """The parts of a running node. The API reads them and hands transactions to the intake; it changes nothing.
 
     `damage` tells that the store was found damaged when this process opened it, and what was done.
+    `open_streams` counts event streams by organisation.
     """
 
     config: NodeConfig
@@ -70,7 +65,7 @@ class Services:
     metrics: Metrics
     root: Path
     damage: str | None = None
-    open_streams: OpenStreams = field(default_factory=OpenStreams)
+    open_streams: Counter[str] = field(default_factory=Counter)
     failure: Failure = field(default_factory=Failure)
 
     def online(self) -> frozenset[str]:

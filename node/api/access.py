@@ -62,6 +62,14 @@ def caller_of(services: Node, authorization: Annotated[str | None, Header()] = N
     return Caller(key, enrolled.organisation, frozenset(enrolled.roles))
 
 
+def is_active(services: Services, caller: Caller) -> bool:
+    """Tell whether a caller's key and organisation are still active, for answers that take long."""
+    state = services.application.state
+    enrolled = enrolled_key(state, caller.key)
+    subject = organisation(state, caller.organisation)
+    return enrolled is not None and enrolled.active and subject is not None and subject.active
+
+
 def reader_of_entries(
     services: Node, authorization: Annotated[str | None, Header()] = None
 ) -> Caller:

@@ -18,7 +18,7 @@ from ledger.entries import BlockEntry, EvidenceEntry, TransactionEntry, decode_e
 from ledger.errors import DamagedStoreError
 from ledger.suite import Suite
 from ledger.transactions import decode_transaction
-from node.api.access import Member, Node
+from node.api.access import Caller, Member, Node, is_active
 from node.api.jsonable import jsonable
 from node.api.problems import problem
 from node.services import Services
@@ -32,13 +32,13 @@ ENTRIES_AT_ONCE: Final = 256
 @router.get("/events", summary="New records, as server-sent events")
 async def events(
     services: Node,
-    _: Member,
+    caller: Member,
     kinds: Annotated[str | None, Query(max_length=1_000, description="Kinds, by comma")] = None,
     after: Annotated[int | None, Query(ge=-1, description="Begin after this log index")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> StreamingResponse:
     if last_event_id is not None:
-        if not (last_event_id.isascii() and last_event_id.isdigit()):
+        if not (last_event_id == "-1" or (last_event_id.isascii() and last_event_id.isdigit())):
             raise problem(422, "invalid_input", "Last-Event-ID is a log index")
         after = int(last_event_id)
     proven = services.application.proven()
@@ -46,23 +46,25 @@ async def events(
     start = size if after is None else after + 1
     if start > size:
         raise problem(422, "invalid_input", f"the log has {size} entries under the checkpoint")
-    if services.open_streams.count >= services.config.api.max_event_streams:
+    open_streams, most = services.open_streams, services.config.api.max_event_streams
+    share = max(1, most // 4)
+    if open_streams.total() >= most or open_streams[caller.organisation] >= share:
         raise problem(503, "too_many_streams", "too many event streams; try another node")
     wanted = frozenset(kinds.split(",")) if kinds else None
     return StreamingResponse(
-        _stream(services, start, wanted),
+        _stream(services, caller, start, wanted),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
 async def _stream(
-    services: Services, position: int, wanted: frozenset[str] | None
+    services: Services, caller: Caller, position: int, wanted: frozenset[str] | None
 ) -> AsyncIterator[bytes]:
-    services.open_streams.count += 1
+    services.open_streams[caller.organisation] += 1
     try:
         yield b": new records follow\n\n"
-        while True:
+        while is_active(services, caller):
             proven = services.application.proven()
             size = 0 if proven is None else proven.size
             if proven is None or position >= size:
@@ -83,7 +85,7 @@ async def _stream(
         services.failure.tell(error)
         raise
     finally:
-        services.open_streams.count -= 1
+        services.open_streams[caller.organisation] -= 1
 
 
 def format_event(suite: Suite, index: int, encoded: bytes, wanted: frozenset[str] | None) -> str:

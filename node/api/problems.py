@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from ledger.errors import DamagedStoreError, StorageError
 from ledger.problems import plain_message
 from node.errors import ApiProblem, IndexUnavailableError
 
@@ -76,6 +77,13 @@ def install(app: FastAPI) -> None:
     async def index_failed(_: Request, error: Exception) -> JSONResponse:
         return problem_response(503, "index_unavailable", "the node's index is not usable now")
 
+    async def storage_failed(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, DamagedStoreError):
+            # The node ends: what it cannot read it must not vote on either.
+            request.app.state.services.failure.tell(error)
+        return problem_response(503, "storage_failed", "the node cannot read its store")
+
+    app.add_exception_handler(StorageError, storage_failed)
     app.add_exception_handler(SQLAlchemyError, index_failed)
     app.add_exception_handler(IndexUnavailableError, index_failed)
     app.add_exception_handler(ApiProblem, api_problem)

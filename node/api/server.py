@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import nullcontext
 from typing import Any, Final
 
+import h11
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node.api import (
     directory,
@@ -24,15 +28,20 @@ from node.api import (
     transactions,
 )
 from node.api.problems import problem_response
+from node.listener import Listener
 from node.services import Services
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A request's body; larger batches are split by the client."""
 
 KEEP_ALIVE_S: Final = 30
-SHUTDOWN_S: Final = 3
 MAX_CONNECTIONS: Final = 2_000
-"""Connections at one time; beyond, the server answers 503."""
+"""Connections at one time; beyond, they are closed at once."""
+
+REQUEST_S: Final = 20.0
+"""A request, body included, arrives within this, or the connection ends."""
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -93,15 +102,73 @@ def create_api(services: Services) -> FastAPI:
     return app
 
 
+class _Connection(H11Protocol):
+    """A connection whose requests must arrive in time; beyond the bound of connections it is closed at once.
+
+    The server's own timeout begins with the first answer, so without this a client that says nothing would hold
+    a descriptor for ever.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._unwatch()
+
+    def on_response_complete(self) -> None:
+        self._watch(KEEP_ALIVE_S + REQUEST_S)
+        super().on_response_complete()  # takes up the next request if it is there already
+
+    def _watch(self, after_s: float = REQUEST_S) -> None:
+        self._unwatch()
+        self._deadline = self.loop.call_later(after_s, self._too_slow)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self.transport.abort()
+
+
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the process that it is part of."""
+    """A server that leaves signals to the process that it is part of, and whose TLS handshakes are bounded."""
 
     def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
         return nullcontext()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        def connection() -> _Connection:
+            return _Connection(self.config, self.server_state, self.lifespan.state)
+
+        listener = Listener(connection, self.config.ssl, HANDSHAKE_TIMEOUT_S)
+        await listener.start(self.config.host, self.config.port)
+        self.servers = [listener]  # type: ignore[list-item]
+        self.started = True
+
+    def end(self) -> None:
+        """Close the port and the connections; cancelled, the library would leave both to the end of the loop."""
+        for listener in getattr(self, "servers", ()):
+            listener.close()
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
+
 
 async def serve_api(services: Services) -> None:
-    """Serve until cancelled; connections get a moment to end.
+    """Serve until cancelled; then no connection is accepted any more, and those that wait are closed.
 
     Raises:
         OSError: the port cannot be bound.
@@ -114,18 +181,26 @@ async def serve_api(services: Services) -> None:
     server = _Server(
         uvicorn.Config(
             create_api(services),
+            http="h11",
+            ws="none",
             host=config.listen_host,
             port=config.listen_port,
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-            limit_concurrency=MAX_CONNECTIONS,
             lifespan="off",
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )
     )
-    _log.info("serving the API", host=config.listen_host, port=config.listen_port)
-    await server.serve()
+    _log.info(
+        "serving the API",
+        host=config.listen_host,
+        port=config.listen_port,
+        tls=certificate is not None,
+    )
+    try:
+        await server.serve()
+    finally:
+        server.end()
