@@ -179,6 +179,17 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
+def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what is not printable as escapes: names and reasons come from others, and terminals obey them."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            kept = "\n" if key == "exception" else ""
+            event[key] = "".join(
+                one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in value
+            )
+    return event
+
+
 def configure_logging(config: LogConfig) -> None:
     """Write one line an event to standard output: JSON for machines, or text for people."""
     level = getattr(logging, config.level.upper())
@@ -193,6 +204,7 @@ def configure_logging(config: LogConfig) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _escape,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -71,6 +72,50 @@ def test_a_wrong_token_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(InvalidToken, match=said):
         verify_token(_signed(header, claims), CHAIN, NOW_S)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        "Ed25519",
+        None,
+        {"alg": ["Ed25519"]},
+        {"alg": {}},
+        {"alg": None},
+        {"alg": "Ed25519", "crit": ["exp"]},
+        {"alg": "Ed25519", "crit": ["b64"], "b64": False},
+        {"alg": "Ed25519", "kid": 7},
+        {"alg": "Ed25519", "x5c": [1]},
+        {"alg": {"deep": json.loads("[" * 300 + "]" * 300)}},
+    ],
+    ids=repr,
+)
+def test_a_header_of_any_form_is_refused_and_raises_nothing_else(header: Any) -> None:
+    with pytest.raises(InvalidToken):
+        verify_token(_signed(header, _claims()), CHAIN, NOW_S)
+
+
+@pytest.mark.parametrize("key", [str(SIGNER.public_key).encode(), SIGNER.public_key.data])
+def test_a_public_key_is_no_shared_secret(key: bytes) -> None:
+    text = f"{_segment({'alg': 'HS256'})}.{_segment(_claims())}"
+    mac = base64.urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")).rstrip(b"=")
+    with pytest.raises(InvalidToken):
+        verify_token(f"{text}.{mac.decode()}", CHAIN, NOW_S)
+
+
+def test_keys_named_in_the_header_are_not_used() -> None:
+    other = SoftwareSigner.from_secret("ed25519", bytes(32))
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": _segment_of(other.public_key.data)}
+    header = {"alg": "Ed25519", "kid": "../../etc/passwd", "jwk": jwk, "jku": "http://127.0.0.1:1"}
+    text = f"{_segment(header)}.{_segment(_claims())}"
+    with pytest.raises(InvalidToken, match="signature"):
+        verify_token(f"{text}.{_segment_of(other.sign(text.encode()))}", CHAIN, NOW_S)
+    assert verify_token(_signed(header, _claims()), CHAIN, NOW_S).key == SIGNER.public_key
+
+
+def _segment_of(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_.-]{0,200}", fullmatch=True))
