@@ -60,7 +60,7 @@ def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json:
         world = World.create(directory_)
         notes.print("starting the network")
         world.start_nodes(*(place.name for place in world.network.nodes))
-        make, operations, most_per_s = LOADS[kind]
+        make, operations, checks, most_per_s = LOADS[kind]
         count = int(seconds * (most_per_s if rate is None else rate)) + 1
         load = make(world, count, notes.print)
         notes.print(f"loading for {seconds:g} s")
@@ -79,6 +79,11 @@ def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json:
         "commit_latency_p50_ms": round(measured.latency_p50_ms, 1),
         "commit_latency_p99_ms": round(measured.latency_p99_ms, 1),
         "cpu_us_per_transaction": round(measured.cpu_us_per_transaction, 1),
+        "loader_cpu_us_per_transaction": round(measured.loader_cpu_us_per_transaction, 1),
+        "signature_check_us": round(measured.signature_check_us, 1),
+        "share_of_signature_limit": round(
+            measured.share_of_signature_limit(checks * len(world.network.validators)), 3
+        ),
         "disk_bytes_per_transaction": round(measured.disk_bytes_per_transaction, 1),
         "outcomes": measured.outcomes,
     }

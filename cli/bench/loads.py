@@ -133,9 +133,10 @@ def _system(number: int) -> Operation:
 
 Load = Callable[[World, int, Progress], list[bytes]]
 
-LOADS: Final[dict[str, tuple[Load, int, int]]] = {
-    "directory": (directory_load, 1, 4_000),
-    "authorisation": (authorisation_load, 1, 2_000),
-    "batch": (batch_load, OPERATIONS_PER_BATCH, 120),
+LOADS: Final[dict[str, tuple[Load, int, int, int]]] = {
+    "directory": (directory_load, 1, 1, 4_000),
+    "authorisation": (authorisation_load, 1, 3, 2_000),
+    "batch": (batch_load, OPERATIONS_PER_BATCH, 1, 120),
 }
-"""Each load, the operations of one of its transactions, and how many a second are prepared at most."""
+"""Each load, the operations and the signatures of one of its transactions, and how many of them a second are prepared
+at most."""

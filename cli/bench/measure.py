@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Final
 
 from cli.demo.world import World
+from ledger.keys import SoftwareSigner
+from ledger.suite import SHA256_ED25519
 from node.async_client import AsyncNodeClient
 from node.errors import ApiProblem, NodeUnreachable
 
 PER_REQUEST: Final = 50
 """Transactions that the loader puts into one HTTP request, as a gateway does."""
 
-REQUESTS_PER_NODE: Final = 8
+REQUESTS_PER_NODE: Final = 16
 _TIMEOUT_S: Final = 30.0
+
+_CHECKS: Final = 1_000
+"""Signature checks by which the machine is judged: some 50 ms, before the load and after it."""
 
 
 @dataclass(slots=True)
@@ -33,7 +38,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Figures of one run. CPU is that of all nodes together; bytes are those of one node."""
+    """Figures of one run. CPU is that of all nodes together; bytes are those of one node.
+
+    `signature_check_us` is what checking a signature cost on this machine in this run: other work on it, and a
+    virtual processor that shares a core, make it dearer, and everything else with it.
+    """
 
     seconds: float
     committed: int
@@ -41,20 +50,32 @@ class Measurement:
     latency_p50_ms: float
     latency_p99_ms: float
     cpu_us_per_transaction: float
+    loader_cpu_us_per_transaction: float
+    signature_check_us: float
     disk_bytes_per_transaction: float
 
     @property
     def transactions_per_s(self) -> float:
         return self.committed / self.seconds if self.seconds else 0.0
 
+    def share_of_signature_limit(self, checks: int) -> float:
+        """Return the rate as a share of what the cores could do if all they did was to verify.
+
+        `checks` are the signatures of a transaction, each of which every validator verifies.
+        """
+        seconds = checks * self.signature_check_us / 1e6
+        return self.transactions_per_s * seconds / (os.cpu_count() or 1)
+
 
 def run_load(
     world: World, load: Sequence[bytes], *, seconds: float, rate: float | None, profile: str
 ) -> Measurement:
     """Send `load` for at most that long, at `rate` transactions a second or as fast as it is committed."""
+    check_us = _signature_check_us()
     cpu, disk = _cpu_s(world), _disk_bytes(world)
-    started = time.monotonic()
+    started, loader_cpu = time.monotonic(), time.process_time()
     tally = asyncio.run(_send(world, load, seconds, rate, profile))
+    loader_cpu = time.process_time() - loader_cpu
     committed = tally.outcomes["committed"]
     elapsed = (tally.last_commit_s or time.monotonic()) - started
     latencies = sorted(tally.latencies_s)
@@ -65,6 +86,8 @@ def run_load(
         _quantile(latencies, 0.50) * 1000,
         _quantile(latencies, 0.99) * 1000,
         (_cpu_s(world) - cpu) / max(1, committed) * 1e6,
+        loader_cpu / max(1, committed) * 1e6,
+        (check_us + _signature_check_us()) / 2,
         (_disk_bytes(world) - disk) / max(1, committed),
     )
 
@@ -119,6 +142,16 @@ async def _submit(
 
 def _quantile(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+
+def _signature_check_us() -> float:
+    """Return the CPU time of one signature check."""
+    signer, message = SoftwareSigner.generate(), bytes(320)
+    signature = signer.sign(message)
+    started = time.process_time()
+    for _ in range(_CHECKS):
+        assert SHA256_ED25519.verify(signer.public_key, message, signature)
+    return (time.process_time() - started) / _CHECKS * 1e6
 
 
 def _cpu_s(world: World) -> float:
