@@ -14,8 +14,6 @@ SHELL := /bin/bash
 
 ARGS ?=
 FIRST ?= 0
-SEEDS ?= 20
-FIRST ?= 0
 SEEDS ?= 40
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +27,7 @@ help: ## List the targets.
 # The environment is the lock, exactly: hashes are required. Its stamp is newer than what it was made from.
 $(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
 	@python="$$(bash .ci/python)"; \
-	echo "Setting up $(VENV) with $$python …"; \
+	echo "Setting up $(VENV) with $$python …" >&2; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
