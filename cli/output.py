@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,6 +22,16 @@ from rich.text import Text
 
 _TEXT_LIMIT: Final = 10_000
 """A cell longer than this is cut for people; `--json` has all of it."""
+
+
+_NOTHING: Final = "–"
+"""How a cell shows that there is no value."""
+
+_IDENTIFIER_WIDTH: Final = 34
+"""The longest identifier that people copy (a matter's code) has 31 characters; digests are longer."""
+
+_LEAST_WIDTH: Final = 10
+"""What a column of prose keeps beside identifiers."""
 
 
 class ExitCode(IntEnum):
@@ -67,8 +78,14 @@ def show_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Print a sentence; markup characters in it have no meaning."""
-    console().print(Text(printable(text)))
+    """Print a sentence; markup characters in it have no meaning.
+
+    A word longer than a line – an offer, a token – gets no line ends, which would be copied with it.
+    """
+    where = console()
+    shown = printable(text)
+    long_word = any(len(word) > where.width for word in shown.split())
+    where.print(Text(shown), soft_wrap=long_word or where.soft_wrap)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -76,16 +93,44 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     table = Table(
         title=escape(title), title_justify="left", title_style="bold", header_style="bold"
     )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    count = 0
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-        count += 1
-    if count:
-        console().print(table)
-    else:
+    cells = [[cell(value) for value in row] for row in rows]
+    if not cells:
         say(f"{title}: none.")
+        return
+    where = console()
+    widths = _widths([list(column) for column in zip(columns, *cells, strict=True)], where.width)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for texts in cells:
+        table.add_row(*(Text(text) for text in texts))
+    where.print(table)
+
+
+def _widths(columns: list[list[str]], width: int) -> list[int | None]:
+    """Return the width of each column, heading first; all None where the table fits, or never will.
+
+    Identifiers stay whole as long as there is room, so that they can be copied; prose and digests are folded.
+    """
+    spare = width - 3 * len(columns) - 1
+    needs = [
+        max(cell_len(line) for text in column for line in text.split("\n")) for column in columns
+    ]
+    widths = [min(need, _LEAST_WIDTH) for need in needs]
+    if sum(needs) <= spare or sum(widths) > spare:
+        return [None] * len(columns)
+    for position in sorted(range(len(columns)), key=needs.__getitem__):
+        need = needs[position]
+        words = all(
+            text == _NOTHING or (text.isascii() and " " not in text)
+            for text in columns[position][1:]
+        )
+        if words and need <= _IDENTIFIER_WIDTH and sum(widths) - widths[position] + need <= spare:
+            widths[position] = need
+    while sum(widths) < spare:  # what is left, evenly
+        lacking = [position for position, need in enumerate(needs) if widths[position] < need]
+        for position in lacking[: spare - sum(widths)]:
+            widths[position] += 1
+    return list(widths)
 
 
 def show_record(title: str, record: dict[str, Any]) -> None:
@@ -101,7 +146,7 @@ def show_record(title: str, record: dict[str, Any]) -> None:
 def cell(value: object) -> str:
     """Return a value as a table shows it."""
     if value is None or value == "" or value == [] or value == ():
-        return "–"
+        return _NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple) and all(isinstance(item, str | int) for item in value):
@@ -126,7 +171,7 @@ def printable(text: str) -> str:
 def time_text(time_ms: int | None) -> str:
     """Return a time in milliseconds since the epoch as ISO 8601 in UTC, to the second."""
     if time_ms is None:
-        return "–"
+        return _NOTHING
     moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
@@ -136,7 +181,10 @@ def show_error(
 ) -> None:
     """Report an error to people, and to machines where they asked for JSON."""
     if as_json:
-        show_json({"error": {"code": code, "message": text, "hint": hint}})
+        # On one line, since a command that emits an event a line may end so.
+        document = {"error": {"code": code, "message": text, "hint": hint}}
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
     errors = error_console()
     errors.print(Text.assemble(("error: ", "bold red"), printable(text)))
     if hint:

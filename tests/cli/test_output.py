@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from cli.output import cell, printable, say, show_error, show_json, show_table, time_text
 
@@ -59,3 +61,18 @@ def test_an_error_says_what_was_wrong_and_what_to_do(capsys: pytest.CaptureFixtu
     err = capsys.readouterr().err
     assert "error: the file is missing" in err
     assert "Give another one." in err
+
+
+def test_identifiers_stay_whole_in_a_narrow_terminal_and_the_table_fits_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "cli.output.console", lambda: Console(width=80, highlight=False, soft_wrap=False)
+    )
+    code, digest = "11110112MB1D52349B0000207110290", "5e" * 32
+    name = "通州区政务服务和数据管理局 Tongzhou District Administration"
+    show_table("Uses", ("Matter", "Use", "Who", "Block"), [(code, digest, name, 31)] * 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(code in line for line in lines) == 2
+    assert {cell_len(line) for line in lines[1:]} == {80}
+    assert digest not in "".join(lines)
