@@ -175,10 +175,7 @@ def connect(
             "no node is named",
             hint="Give --node URL or --profile NAME, set MULU_NODE, or make a network: `mulu network init`.",
         )
-    if not url.startswith(("http://", "https://")):
-        raise CommandError(
-            f"{url!r} is not an address of a node", hint="Expected http://HOST:PORT."
-        )
+    check_node_address(url)
     path = key if key is not None else _profile_path(profiles, selected.key)
     signer = None if path is None else open_key(path)
     anchor = policy if policy is not None else _profile_path(profiles, selected.policy)
@@ -190,6 +187,19 @@ def connect(
         selected.organisation,
         _profile_path(profiles, selected.sealing_key),
     )
+
+
+def check_node_address(text: str) -> str:
+    """Return an address of a node.
+
+    Raises:
+        CommandError: not one.
+    """
+    if not text.startswith(("http://", "https://")):
+        raise CommandError(
+            f"{text!r} is not an address of a node", hint="Expected http://HOST:PORT."
+        )
+    return text
 
 
 def _profile_path(profiles: Profiles, text: str) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import passphrase
+from cli.connection import check_node_address, passphrase
 from cli.network_setup import Network, NodePlace, create_network, load_network
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, TimeoutOption
 from cli.output import (
@@ -98,9 +98,10 @@ def start(
     network = load_network(home.expanduser())
     places = _chosen(network, only)
     started = [place for place in places if running_process(network.node_home(place)) is None]
-    for place in started:
-        spawn_node(network.node_home(place), detached=True)
-    reasons = wait_until_ready(network, places, timeout_s=timeout)
+    processes = {
+        place.name: spawn_node(network.node_home(place), detached=True) for place in started
+    }
+    reasons = wait_until_ready(network, places, processes, timeout_s=timeout)
     if reasons:
         raise start_failure(network, reasons)
     if as_json:
@@ -154,7 +155,9 @@ def status(
 
 def _ask(home: Path, node: str | None) -> NetworkStatus:
     """Return what the first node that answers says."""
-    addresses = [node] if node else [place.api for place in load_network(home).nodes]
+    addresses = (
+        [check_node_address(node)] if node else [place.api for place in load_network(home).nodes]
+    )
     reasons = []
     for address in addresses:
         with NodeClient(address, timeout_s=5.0) as client:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from node.home import Home
 
 _POLL_S: Final = 0.05
 _LOG_TAIL_LINES: Final = 15
+_LOG_SEARCH_LINES: Final = 200
 
 
 def spawn_node(home: Path, *, detached: bool) -> subprocess.Popen[bytes]:
@@ -62,12 +64,26 @@ def running_process(home: Path) -> int | None:
 
 
 def wait_until_ready(
-    network: Network, places: tuple[NodePlace, ...], *, timeout_s: float
+    network: Network,
+    places: tuple[NodePlace, ...],
+    processes: Mapping[str, subprocess.Popen[bytes]],
+    *,
+    timeout_s: float,
 ) -> dict[str, str]:
-    """Wait until the nodes serve current answers; return the reasons of those that do not in time."""
+    """Wait until the nodes serve current answers; return the reasons of those that do not in time.
+
+    Where one of our `processes` has ended, waiting is over, and the reasons are those of the ended ones.
+    """
     deadline = time.monotonic() + timeout_s
     waiting = {place.name: "not started" for place in places}
     while waiting and time.monotonic() < deadline:
+        ended = {
+            name: f"its process has ended with status {processes[name].returncode}"
+            for name in waiting
+            if name in processes and processes[name].poll() is not None
+        }
+        if ended:
+            return ended
         for place in places:
             if place.name not in waiting:
                 continue
@@ -105,23 +121,32 @@ def _is_zombie(process_id: int) -> bool:
 
 
 def log_tail(home: Path, lines: int = _LOG_TAIL_LINES) -> str:
-    """Return the last lines of a node's log."""
+    """Return the end of a node's log: where its process has ended with an error that error, else the last lines.
+
+    Behind that error may stand a long traceback of a request that was under way.
+    """
     try:
         text = (home / "node.log").read_text("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    written = text.splitlines()
+    if running_process(home) is None:
+        marks = ('"level": "critical"', '"level": "error"')
+        errors = [line for line in written[-_LOG_SEARCH_LINES:] if any(m in line for m in marks)]
+        if errors:
+            return errors[-1]
+    return "\n".join(written[-lines:])
 
 
 def start_failure(network: Network, reasons: dict[str, str]) -> CommandError:
-    """Return the error for nodes that did not come up, with the end of the first one's log."""
+    """Return the error for nodes that did not come up, with what the first one's log says of it."""
     name = min(reasons)
     home = network.node_home(network.node(name))
     return CommandError(
-        f"not ready in time: {', '.join(f'{node} ({reason})' for node, reason in sorted(reasons.items()))}",
+        f"not ready: {', '.join(f'{node} ({reason})' for node, reason in sorted(reasons.items()))}",
         code="not_ready",
         exit_code=ExitCode.NOT_ESTABLISHED,
-        hint=f"Last lines of {home / 'node.log'}:\n{log_tail(home)}",
+        hint=f"From {home / 'node.log'}:\n{log_tail(home)}",
     )
 
 

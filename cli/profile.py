@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.connection import mulu_home
-from cli.options import JsonOption
+from cli.connection import check_node_address, connect, mulu_home
+from cli.options import JsonOption, KeyOption, NodeOption, ProfileOption
 from cli.output import CommandError, say, show_json, show_table
 from cli.profiles import (
     PROFILE_NAME,
@@ -19,6 +20,7 @@ from cli.profiles import (
     profiles_path,
     save_profiles,
 )
+from node.auth import make_token
 
 app = typer.Typer(
     help="Name pairs of node and key, so that commands need not repeat them.", no_args_is_help=True
@@ -59,16 +61,14 @@ def add(
     policy: Annotated[Path | None, typer.Option("--policy", help="Policy file.")] = None,
     organisation: Annotated[str, typer.Option(help="USCC of your organisation.")] = "",
     description: Annotated[str, typer.Option("--description", help="Who this is.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Add a profile, or replace the one of that name."""
     if PROFILE_NAME.fullmatch(name) is None:
         raise CommandError(
             f"{name!r} cannot name a profile", hint="Use a-z, 0-9 and -, at most 63 characters."
         )
-    if not node.startswith(("http://", "https://")):
-        raise CommandError(
-            f"{node!r} is not an address of a node", hint="Expected http://HOST:PORT."
-        )
+    check_node_address(node)
     for file in (key, policy):
         if file is not None and not file.is_file():
             raise CommandError(f"there is no file {file}")
@@ -83,25 +83,55 @@ def add(
     save_profiles(
         Profiles(profiles.directory, profiles.default or name, {**profiles.by_name, name: profile})
     )
-    say(f"Profile {name} saved in {profiles_path(profiles.directory)}.")
+    if as_json:
+        show_json({"name": name, **asdict(profile)})
+    else:
+        say(f"Profile {name} saved in {profiles_path(profiles.directory)}.")
 
 
 @app.command(epilog="Example: mulu profile use tongzhou-editor")
-def use(name: ProfileName) -> None:
+def use(name: ProfileName, as_json: JsonOption = False) -> None:
     """Make a profile the default."""
     profiles = load_profiles(mulu_home())
     profiles.select(name)
     save_profiles(Profiles(profiles.directory, name, profiles.by_name))
-    say(f"{name} is the default profile now.")
+    if as_json:
+        show_json({"default": name})
+    else:
+        say(f"{name} is the default profile now.")
+
+
+@app.command(epilog="Example: mulu profile token --profile national-auditor")
+def token(
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a token for the HTTP API, valid for five minutes; see docs/API.md.
+
+    Who has it is taken for you: do not leave it in files or logs.
+    """
+    connection = connect(node, key, profile)
+    with connection.client as client:
+        signed = make_token(
+            connection.require_signer(), client.network().chain_id, int(time.time())
+        )
+    if as_json:
+        show_json({"token": signed, "node": connection.client.url})
+    else:
+        say(signed)
 
 
 @app.command(epilog="Example: mulu profile remove editor")
-def remove(name: ProfileName) -> None:
+def remove(name: ProfileName, as_json: JsonOption = False) -> None:
     """Remove a profile; its key file stays."""
     profiles = load_profiles(mulu_home())
     profiles.select(name)
     left = {other: one for other, one in profiles.by_name.items() if other != name}
-    save_profiles(
-        Profiles(profiles.directory, "" if profiles.default == name else profiles.default, left)
-    )
-    say(f"Profile {name} removed.")
+    default = "" if profiles.default == name else profiles.default
+    save_profiles(Profiles(profiles.directory, default, left))
+    if as_json:
+        show_json({"removed": name, "default": default})
+    else:
+        say(f"Profile {name} removed.")

@@ -86,7 +86,7 @@ class World:
         for place in places:
             home = self.network.node_home(place)
             self.processes[place.name] = spawn_node(home, detached=False)
-        reasons = wait_until_ready(self.network, places, timeout_s=_READY_S)
+        reasons = wait_until_ready(self.network, places, self.processes, timeout_s=_READY_S)
         if reasons:
             raise start_failure(self.network, reasons)
 
