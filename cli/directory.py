@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
@@ -23,6 +24,7 @@ from cli.output import CommandError, ExitCode, say, show_json, show_record, show
 from cli.validation import build, build_from
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
+from directory.records import Status
 from node.answers import Json
 from node.client import NodeClient
 
@@ -34,6 +36,8 @@ app = typer.Typer(
 CollectionArgument = Annotated[
     str, typer.Argument(metavar="COLLECTION", help=f"One of {', '.join(COLLECTIONS)}.")
 ]
+_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The entry's identifier.")]
 OpinionOption = Annotated[str | None, typer.Option("--opinion", help="Why; kept on the ledger.")]
 
@@ -87,14 +91,16 @@ def import_entries(
         return
     connection = connect(node, key, profile)
     with connection.client:
-        transactions = submit_plan(connection, plan, show_progress=not as_json)
+        progress = not as_json and sys.stderr.isatty()
+        transactions = submit_plan(connection, plan, show_progress=progress)
     if as_json:
         show_json({**plan.document, "transactions": transactions})
     else:
         _show_plan(plan, as_json=False)
         say(
-            f"Submitted {len(plan.operations)} entries in {len(transactions)} transactions; they "
-            "wait for approval: mulu directory approve --all"
+            f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
+            f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for approval: "
+            + "; ".join(f"mulu directory approve {name} --all" for name in plan.collections)
         )
 
 
@@ -178,11 +184,17 @@ def approve(
             else [client.directory_entry(name, identifier)]
         )
         if not waiting:
-            say("Nothing waits.")
+            if as_json:
+                show_json({"approved": [], "transactions": []})
+            else:
+                say("Nothing waits.")
             return
         if not yes and not as_json:
             _show_waiting(waiting)
-            typer.confirm(f"Approve {len(waiting)}?", abort=True, err=True)
+            if not typer.confirm(f"Approve {len(waiting)}?", err=True):
+                raise CommandError(
+                    "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
+                )
         operations = [
             operation(
                 "directory.entry.approve",
@@ -264,6 +276,10 @@ def list_entries(
     as_json: JsonOption = False,
 ) -> None:
     """List entries of a collection."""
+    if status is not None and status not in _STATUSES:
+        raise CommandError(
+            f"{status!r} is not a status", hint=f"Choose from {', '.join(_STATUSES)}."
+        )
     connection = connect(node, key, profile)
     with connection.client as client:
         page = client.directory(
@@ -400,6 +416,10 @@ def _collection(text: str) -> Collection:
             f"{text!r} is not a collection", hint=f"Choose from {', '.join(COLLECTIONS)}."
         )
     return text
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _committed(transaction: str, height: int | None, as_json: bool, **more: object) -> None:

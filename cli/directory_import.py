@@ -35,6 +35,8 @@ class ImportPlan:
     notes: Sequence[str]
     document: dict[str, Any]
     operations: Sequence[Operation]
+    collections: Sequence[Collection]
+    """Collections of the entries, each once."""
 
 
 def read_plan(
@@ -88,7 +90,7 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
     found = statement.responsibilities
     notes = [f"{len(found)} responsibilities, {sum(one.catch_all for one in found)} catch-all."]
     if statement.unnumbered:
-        notes.append(f"Not numbered, so not imported: {len(statement.unnumbered)} line(s).")
+        notes.append(f"Lines not numbered, so not imported: {len(statement.unnumbered)}.")
     return ImportPlan(
         f"Responsibilities of {department}",
         ("Number", "Title", "Catch-all", "Characters"),
@@ -96,6 +98,7 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
         notes,
         statement.to_value(),
         [publish_operation(entry) for entry in entries],
+        ["responsibility"],
     )
 
 
@@ -110,7 +113,7 @@ def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collecti
         f"Entries of {csv or json_file}",
         ("Collection", "Id", "Title"),
         rows,
-        [f"{len(entries)} entries."],
+        [],
         {
             "entries": [
                 {"collection": entry.collection, **entry.model_dump(mode="json", exclude_none=True)}
@@ -118,6 +121,7 @@ def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collecti
             ]
         },
         [publish_operation(entry) for entry in entries],
+        list(dict.fromkeys(entry.collection for entry in entries)),
     )
 
 

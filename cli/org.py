@@ -86,7 +86,7 @@ def show(
 
 
 @app.command(
-    epilog="Example: mulu org register 11110112MB1A00140K --name 'Tongzhou Archive' --level district "
+    epilog="Example: mulu org register 11110112MB1A001407 --name 'Tongzhou Archive' --level district "
     "--division 110112 --parent 11110112MB1A00052Q --profile tongzhou-registrar"
 )
 def register(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,10 +32,13 @@ from cli.proofs import load_policy, verify_transaction_proof
 from cli.validation import build_from
 from ledger.transactions import Operation
 from node.answers import TransactionView
+from node.client import NodeClient
+from node.errors import ApiProblem
 
 app = typer.Typer(help="Look up, wait for and send transactions.", no_args_is_help=True)
 
 _ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ASK_AGAIN_S: Final = 0.5
 
 TransactionId = Annotated[str, typer.Argument(metavar="ID", help="Transaction id, 64 hex digits.")]
 
@@ -68,12 +72,38 @@ def wait(
     """Wait until a transaction is proven. Exit code 1 if it failed, 3 if it is not there in time."""
     connection = connect(node, key, profile, policy=policy)
     with connection.client as client:
-        view = client.transaction(check_id(transaction), wait_s=timeout)
+        view = _await_transaction(client, check_id(transaction), timeout)
         _show(view, _verified(view, connection.policy), as_json)
     if view.status == "failed":
         raise typer.Exit(ExitCode.REFUSED)
     if view.proof is None:
         raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+
+
+def _await_transaction(client: NodeClient, transaction: str, timeout_s: float) -> TransactionView:
+    """Return a transaction once it is proven, or as far as it is in time.
+
+    A node that does not know it is asked again: it may have been submitted at another one.
+
+    Raises:
+        CommandError: the node does not know it in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = max(0.0, deadline - time.monotonic())
+        try:
+            return client.transaction(transaction, wait_s=left_s)
+        except ApiProblem as problem:
+            if problem.code != "transaction_unknown":
+                raise
+            if time.monotonic() + _ASK_AGAIN_S > deadline:
+                raise CommandError(
+                    f"{client.url} knew no such transaction in time",
+                    hint="It was not admitted, or has expired, or another node has it: give --node.",
+                    code=problem.code,
+                    exit_code=ExitCode.NOT_ESTABLISHED,
+                ) from None
+        time.sleep(_ASK_AGAIN_S)
 
 
 @app.command(epilog="Example: mulu tx send operations.json --profile national-governor")
