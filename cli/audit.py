@@ -10,7 +10,15 @@ import typer
 from cli.connection import connect
 from cli.license import show_report
 from cli.offline import forbid_sockets
-from cli.options import JsonOption, KeyOption, NodeOption, PolicyOption, ProfileOption
+from cli.options import (
+    AnchorAgeOption,
+    FreshOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    PolicyOption,
+    ProfileOption,
+)
 from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import load_policy
 from cli.tracing import trace_use
@@ -94,13 +102,8 @@ def bundle(
 def verify_bundle(
     file: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle file.")],
     policy: PolicyOption = None,
-    max_anchor_age: Annotated[
-        float, typer.Option(min=0, help="Days that the policy may be old.")
-    ] = 90.0,
-    fresh: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds that the checkpoint may be old, for what holds now."),
-    ] = 3600.0,
+    max_anchor_age: AnchorAgeOption = 90.0,
+    fresh: FreshOption = 3600.0,
     at: Annotated[
         str | None, typer.Option(help="For this time: YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ.")
     ] = None,

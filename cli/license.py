@@ -11,7 +11,9 @@ import typer
 from cli.connection import Connection, connect, operation, passphrase_of
 from cli.offline import forbid_sockets
 from cli.options import (
+    AnchorAgeOption,
     CursorOption,
+    FreshOption,
     JsonOption,
     KeyOption,
     LimitOption,
@@ -65,6 +67,7 @@ type_app = typer.Typer(help="Define and show license types.", no_args_is_help=Tr
 app.add_typer(type_app, name="type")
 
 _HANDLE_HEX: Final = 64
+_FIELD_LIMIT: Final = 2_000
 
 TypeArgument = Annotated[
     str, typer.Argument(metavar="TYPE", help="Type code: USCC of the defining authority, 3 digits.")
@@ -209,6 +212,7 @@ def issue(
     values = dict(pairs(field, "NAME=VALUE"))
     connection = connect(node, key, profile)
     with connection.client:
+        _check_fields(connection, license_type, values)
         identifier = str(LicenseIdentifier.build(license_type, issuer, serial))
         issued = prepare_license(
             connection.suite,
@@ -239,6 +243,28 @@ def issue(
         say(
             f"License {identifier}\nhandle {handle}\nrecorded by transaction {result.id} in block "
             f"{result.height}; the holder's file: {out}"
+        )
+
+
+def _check_fields(connection: Connection, license_type: str, values: dict[str, str]) -> None:
+    """Check a license's fields against its type: no validator sees them, and nobody could ask for another field.
+
+    Raises:
+        CommandError: a field that the type does not have, or a value that is no plain text of reasonable length.
+    """
+    for name, value in values.items():
+        if not value or len(value) > _FIELD_LIMIT or not value.isprintable():
+            raise CommandError(
+                f"{name}: expected 1 to {_FIELD_LIMIT} characters, none of them a control character"
+            )
+    record = connection.client.state(f"licenses/type/{license_type}")["value"]
+    if record is None:
+        return  # the validators refuse it, and say why
+    unknown = sorted(values.keys() - record["fields"].keys())
+    if unknown:
+        raise CommandError(
+            f"the license type has no field {', '.join(unknown)}",
+            hint=f"Its fields: {', '.join(sorted(record['fields']))}.",
         )
 
 
@@ -642,12 +668,8 @@ def verify_license(
     offline: Annotated[
         bool, typer.Option("--offline", help="Open no socket; needs --bundle.")
     ] = False,
-    max_anchor_age: Annotated[
-        float, typer.Option(min=0, help="Days that the policy may be old.")
-    ] = 90.0,
-    fresh: Annotated[
-        float, typer.Option(min=0, help="Seconds that the newest checkpoint may be old.")
-    ] = 3600.0,
+    max_anchor_age: AnchorAgeOption = 90.0,
+    fresh: FreshOption = 3600.0,
     audience: Annotated[
         str | None, typer.Option(help="The presentation must be for this organisation (USCC).")
     ] = None,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from cli.demo import commands as demo
 from cli.output import CommandError, ExitCode, say, show_error
 from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from node.errors import ApiProblem
 
 GROUPS: Final = {
     "network": "cli.network",
@@ -72,6 +76,11 @@ def _root(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # what a terminal cannot show must not end a command
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(words)
         sys.stdout.flush()
@@ -87,7 +96,11 @@ def run(words: list[str]) -> int:
     as_json = "--json" in words
     try:
         result = build_app(words)(args=words, prog_name="mulu", standalone_mode=False)
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            hint = "Run in a terminal; where a command has --yes, it does not ask."
+            show_error("nobody answered the question", hint=hint, code="no_answer", as_json=as_json)
+            return ExitCode.BAD_INPUT
         show_error("aborted", code="aborted", as_json=as_json)
         return 130
     except typer.TyperException as error:
@@ -135,7 +148,7 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
         return ExitCode.NOT_ESTABLISHED
     if isinstance(error, ApiProblem):
         code = error.code or "refused"
-        show_error(str(error), hint=_api_hint(error.status), code=code, as_json=as_json)
+        show_error(str(error), hint=_api_hint(error), code=code, as_json=as_json)
         return _api_exit_code(error.status)
     show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
     if isinstance(error, NotEstablishedError):
@@ -143,12 +156,14 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
     return ExitCode.BAD_INPUT
 
 
-def _api_hint(status: int) -> str:
-    if status == 401:
+def _api_hint(problem: ApiProblem) -> str:
+    if problem.code == "key_not_enrolled":
+        return "Give an enrolled key with --key or --profile; a registrar enrols one: `mulu org enrol`."
+    if problem.code == "role_missing":
+        return "Give another key with --key or --profile; `mulu profile list` shows whose you have."
+    if problem.status == 401:
         return "Give an enrolled key with --key or --profile; check this machine's clock."
-    if status == 403:
-        return "Your key lacks the role for this; `mulu org key KEY` shows its roles."
-    if status == 429:
+    if problem.status == 429:
         return "Too many requests; wait a moment."
     return ""
 

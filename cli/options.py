@@ -52,6 +52,19 @@ PolicyOption = Annotated[
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, max=300, help="Seconds to wait for the answer.")
 ]
+FreshOption = Annotated[
+    float,
+    typer.Option(
+        "--fresh",
+        min=0,
+        max=1e9,
+        help="Seconds that the checkpoint may be old, for what holds now.",
+    ),
+]
+AnchorAgeOption = Annotated[
+    float,
+    typer.Option("--max-anchor-age", min=0, max=36_500, help="Days that the policy may be old."),
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=500, help="Rows of a page.")]
 CursorOption = Annotated[
     str | None,

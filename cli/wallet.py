@@ -7,18 +7,19 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.connection import passphrase_of
+from cli.connection import check_node_address, passphrase_of
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
-from cli.validation import use_id_of
+from cli.validation import read_bytes, use_id_of
 from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
+from ledger.uscc import uscc_problem
 from licenses.use import RequestEnvelope
 from licenses.wallet import KEY_FILE, Wallet
 from node.answers import OpenedSession
@@ -34,6 +35,7 @@ WalletOption = Annotated[
     ),
 ]
 DEFAULT_WALLET = Path("~/.mulu-wallet")
+Answer = Literal["ask", "consent", "refuse"]
 
 
 @app.command(epilog="Example: mulu wallet init --node http://127.0.0.1:8080 --policy policy.txt")
@@ -50,6 +52,7 @@ def init(
 ) -> None:
     """Set up a wallet in a directory of its own."""
     home = wallet.expanduser()
+    check_node_address(node)
     try:
         text = policy.read_bytes()
     except OSError as error:
@@ -74,6 +77,9 @@ def offer(
     as_json: JsonOption = False,
 ) -> None:
     """Make a fresh key and offer it to an issuer, who binds a license to it."""
+    problem = uscc_problem(issuer)
+    if problem is not None:
+        raise CommandError(f"{issuer}: {problem}", hint="Give the issuer's USCC.")
     made = _open(wallet).offer(issuer, algorithm)
     if as_json:
         show_json({"offer": str(made)})
@@ -89,9 +95,11 @@ def add(
 ) -> None:
     """Take a license into the wallet."""
     try:
-        package = file.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot read {file}: {error}") from None
+        package = read_bytes(file).decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError(
+            f"{file} is not a license", hint="Give the file that the issuer's system wrote."
+        ) from None
     held = _open(wallet).add(package)
     handle = held.credential.handle.hex()
     if as_json:
@@ -127,13 +135,14 @@ def list_licenses(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = F
 def code(
     wallet: WalletOption = DEFAULT_WALLET,
     node: NodeOption = None,
-    answer: Annotated[str, typer.Option(help="ask, consent or refuse.")] = "ask",
+    answer: Annotated[Answer, typer.Option(help="ask, consent or refuse.")] = "ask",
     timeout: TimeoutOption = 120.0,
     as_json: JsonOption = False,
 ) -> None:
     """Open a one-time code, tell it to the window, answer its request, disclose once it is recorded.
 
-    The code lives two minutes and authorises nothing: your answer does.
+    The code lives two minutes and authorises nothing: your answer does. With `--json` each event is
+    one line, also an error.
     """
     with _link(wallet, node) as link:
         session = link.open_session()
@@ -277,8 +286,8 @@ def watch(
     codes: Annotated[
         bool, typer.Option("--codes", help="Keep a one-time code open, and answer its requests.")
     ] = False,
-    answer: Annotated[str, typer.Option(help="With --codes: ask, consent or refuse.")] = "ask",
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    answer: Annotated[Answer, typer.Option(help="With --codes: ask, consent or refuse.")] = "ask",
+    interval: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds between looks.")] = 1.0,
     as_json: JsonOption = False,
 ) -> None:
     """Watch the ledger for uses of your licenses, and tell of each as it is recorded. Ends with Ctrl-C.
@@ -424,7 +433,7 @@ def _link(wallet: Path, node: str | None) -> WalletLink:
             raise CommandError(
                 f"the wallet names no node: {error}", hint="Give --node URL."
             ) from None
-    return WalletLink(opened, NodeClient(url))
+    return WalletLink(opened, NodeClient(check_node_address(url)))
 
 
 def _new_passphrase() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.main import get_command
 
 from cli.main import GROUPS, build_app, run
@@ -86,6 +88,21 @@ WRONG = {
         ["directory", "list", "laws", "--node", "http://127.0.0.1:1"],
         "not a collection",
     ),
+    "an unknown status": (
+        ["directory", "list", "matter", "--status", "x", "--node", "http://127.0.0.1:1"],
+        "not a status",
+    ),
+    "a network's node that is no address": (
+        ["network", "status", "--node", "beijing"],
+        "not an address",
+    ),
+    "an age beyond all bounds": (["license", "verify", "x", "--fresh", "1e400"], "--fresh"),
+    "an answer that is none": (["wallet", "code", "--answer", "perhaps"], "--answer"),
+    "a wallet's node that is no address": (
+        ["wallet", "init", "--node", "beijing", "--policy", "x", "--unprotected"],
+        "not an address",
+    ),
+    "an offer to nobody": (["wallet", "offer", "beijing", "--wallet", "w"], "a USCC has 18"),
     "nothing to import": (["directory", "import"], "say what to import"),
     "nothing to verify": (["license", "verify"], "nothing to verify"),
     "a date that is none": (
@@ -125,6 +142,32 @@ def test_wrong_input_is_named_and_exits_with_2(
     words, text = WRONG[case]
     assert run(words) == 2
     assert text in capsys.readouterr().err
+
+
+def test_a_question_that_nobody_answers_is_wrong_input_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(_: Path) -> None:
+        typer.confirm("Well?", err=True)
+
+    monkeypatch.setattr("cli.profile.load_profiles", ask)
+    monkeypatch.setattr("cli.profile.mulu_home", lambda: tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run(["profile", "list"]) == 2
+    assert "nobody answered" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(set(COMMANDS) - {"node start"}))
+def test_every_command_that_ends_speaks_json(path: str) -> None:
+    assert any("--json" in parameter.opts for parameter in COMMANDS[path].params)
+
+
+def test_an_error_is_one_line_of_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    run(["org", "list", "--json"])
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_a_machine_gets_the_error_as_json(
