@@ -64,7 +64,9 @@ def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json:
         count = int(seconds * (most_per_s if rate is None else rate)) + 1
         load = make(world, count, notes.print)
         notes.print(f"loading for {seconds:g} s")
-        measured = run_load(world, load, seconds=seconds, rate=rate, profile=profile)
+        measured = run_load(
+            world, load, operations=operations, seconds=seconds, rate=rate, profile=profile
+        )
     finally:
         if world is not None:
             world.close()

@@ -20,6 +20,10 @@ from node.errors import ApiProblem, NodeUnreachable
 PER_REQUEST: Final = 50
 """Transactions that the loader puts into one HTTP request, as a gateway does."""
 
+OPERATIONS_PER_REQUEST: Final = 200
+"""Operations in one request, where a transaction has many: what is under way at a time is a few blocks, and an answer
+takes as long as that, not longer than the loader waits."""
+
 REQUESTS_PER_NODE: Final = 16
 _TIMEOUT_S: Final = 30.0
 
@@ -68,13 +72,20 @@ class Measurement:
 
 
 def run_load(
-    world: World, load: Sequence[bytes], *, seconds: float, rate: float | None, profile: str
+    world: World,
+    load: Sequence[bytes],
+    *,
+    operations: int,
+    seconds: float,
+    rate: float | None,
+    profile: str,
 ) -> Measurement:
-    """Send `load` for at most that long, at `rate` transactions a second or as fast as it is committed."""
+    """Send `load`, of so many operations each, for that long, at `rate` a second or as fast as it is committed."""
     check_us = _signature_check_us()
     cpu, disk = _cpu_s(world), _disk_bytes(world)
     started, loader_cpu = time.monotonic(), time.process_time()
-    tally = asyncio.run(_send(world, load, seconds, rate, profile))
+    most = max(1, OPERATIONS_PER_REQUEST // operations)
+    tally = asyncio.run(_send(world, load, most, seconds, rate, profile))
     loader_cpu = time.process_time() - loader_cpu
     committed = tally.outcomes["committed"]
     elapsed = (tally.last_commit_s or time.monotonic()) - started
@@ -93,11 +104,17 @@ def run_load(
 
 
 async def _send(
-    world: World, load: Sequence[bytes], seconds: float, rate: float | None, profile: str
+    world: World,
+    load: Sequence[bytes],
+    most: int,
+    seconds: float,
+    rate: float | None,
+    profile: str,
 ) -> Tally:
+    """Send `load`, at most `most` transactions in one request."""
     tally = Tally()
     batch = PER_REQUEST if rate is None else max(1, min(PER_REQUEST, int(rate / 50)))
-    size = min(batch, max(1, 900_000 // (4 * max(map(len, load)) // 3)))
+    size = min(batch, most, max(1, 900_000 // (4 * max(map(len, load)) // 3)))
     requests = [load[start : start + size] for start in range(0, len(load), size)]
     position = iter(range(len(requests)))
     started = time.monotonic()
