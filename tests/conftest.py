@@ -1,8 +1,49 @@
-"""Settings for all tests: properties have no deadline, since nothing here measures time."""
+"""Settings for all tests, and the report of what was injected for which row of the fault matrix."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
+import pytest
 from hypothesis import settings
 
-settings.register_profile("mulu", deadline=None)
+settings.register_profile("mulu", deadline=None)  # nothing here measures time
 settings.load_profile("mulu")
+
+
+INJECTED = pytest.StashKey[Counter[str]]()
+"""What a test has injected so far; the fixture of that name puts it there."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test's reports name its row; they alone come back from workers."""
+    for item in items:
+        for mark in item.iter_markers("row"):
+            item.user_properties.append(("row", mark.args[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Let the report of the test itself say what was injected."""
+    if call.when == "call" and INJECTED in item.stash:
+        for what, count in item.stash[INJECTED].items():
+            item.user_properties.append(("injected", f"{what} × {count}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print, row by row, each test with its outcome and what it injected."""
+    rows: defaultdict[str, list[str]] = defaultdict(list)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            properties = getattr(report, "user_properties", ())
+            name = report.nodeid.rpartition("::")[2]
+            injected = ", ".join(value for key, value in properties if key == "injected")
+            for key, value in properties:
+                if key == "row":
+                    rows[value].append(f"  {outcome:8}{name}" + (f": {injected}" * bool(injected)))
+    if rows:
+        terminalreporter.section("faults injected, by row of docs/RELIABILITY.md")
+    for row in sorted(rows):
+        terminalreporter.write_line(row)
+        for line in rows[row]:
+            terminalreporter.write_line(line)
