@@ -144,6 +144,13 @@ class FaultyNetwork(Processes):
             eventually(committed, timeout_s)
         return sent
 
+    def time_to_recover(self) -> float:
+        """Return how many seconds it takes until each validator has brought a transaction to commit."""
+        began_s = time.monotonic()
+        for name in self.validators:
+            self.commit_one(name)
+        return time.monotonic() - began_s
+
     def height(self, name: str) -> int:
         with self.client(name) as client:
             return client.network().height

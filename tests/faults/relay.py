@@ -92,6 +92,11 @@ class _Connection:
     ) -> None:
         self._near, self._far = near, far
         self._forth, self._back = forth, back
+        self._frozen = asyncio.Event()
+
+    def freeze(self) -> None:
+        """Carry nothing more, and tell nobody: as a router that has forgotten a connection."""
+        self._frozen.set()
 
     def abort(self) -> None:
         for _, writer in (self._near, self._far):
@@ -105,9 +110,12 @@ class _Connection:
                     tasks.create_task(self._carry(self._near[0], self._far[1], self._forth)),
                     tasks.create_task(self._carry(self._far[0], self._near[1], self._back)),
                 ]
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                for pump in pumps:
-                    pump.cancel()
+                frozen = tasks.create_task(self._frozen.wait())
+                await asyncio.wait([*pumps, frozen], return_when=asyncio.FIRST_COMPLETED)
+                for task in (*pumps, frozen):
+                    task.cancel()
+            if self._frozen.is_set():
+                await asyncio.get_running_loop().create_future()  # until the relays end
         finally:
             self.abort()
 
@@ -224,6 +232,10 @@ class Relays:
         """Reset the connections that carry these directions (default: all); new ones are good."""
         self._call(self._reset(directions or tuple(self._ways)))
 
+    def freeze(self) -> None:
+        """Let all connections that there are carry nothing more for ever; new ones are good."""
+        self._call(self._freeze())
+
     def carried_bytes(self, *directions: Direction) -> int:
         """Return how many bytes these directions (default: all) have carried."""
         return sum(self._ways[one].carried_bytes for one in directions or self._ways)
@@ -282,6 +294,10 @@ class Relays:
         for connection, (dialler, target) in tuple(self._connections.items()):
             if (dialler, target) in directions or (target, dialler) in directions:
                 connection.abort()
+
+    async def _freeze(self) -> None:
+        for connection in self._connections:
+            connection.freeze()
 
     async def _close(self) -> None:
         for server in self._servers:

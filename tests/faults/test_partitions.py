@@ -77,7 +77,7 @@ def test_who_has_no_quorum_says_so_the_others_go_on_and_all_recover(
         for name in shape.alone:
             _check_not_current(relayed, name)
         relayed.relays.heal()
-        measured["all commit after"] = _time_to_recover(relayed)
+        measured["all commit after"] = relayed.time_to_recover()
     relayed.check_running(load)
 
 
@@ -101,11 +101,3 @@ def _check_not_current(network: FaultyNetwork, name: str) -> None:
     assert (result.status, result.code) == ("not_committed", "not_committed")
     assert result.text
     assert time.monotonic() - began_s < NO_QUORUM_WAIT_S + 10
-
-
-def _time_to_recover(network: FaultyNetwork) -> float:
-    """Return how long it takes until each node has brought a transaction to commit."""
-    began_s = time.monotonic()
-    for name in network.validators:
-        network.commit_one(name)
-    return time.monotonic() - began_s
