@@ -32,7 +32,7 @@ from ledger.transactions import Operation, sign_transaction
 from ledger.votes import SignedVote, Vote, VoteType, sign_vote
 from node.messages import Blocks, ConsensusPayload, PeerMessage, Status
 from tests.ledger.chain import EDITOR, signer
-from tests.sim.process import read_consensus, read_frame
+from tests.sim.sharing import read_consensus, read_frame
 from tests.sim.virtual import START_MS
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ledger.keys import SoftwareSigner
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LIFETIME_MS = 600_000
+MAX_WAITING = 4
+"""Transactions not committed yet that clients wait for before they submit more, …"""
+
+PATIENCE_S = 2.0
+"""… and how long they wait."""
+
 BAD = (
     "bad signature",
     "expired",
@@ -36,6 +43,7 @@ class Clients:
         self._numbers = 0
         self._after_healing: list[Transaction] | None = None
         self._sent: list[Transaction] = []
+        self._waiting: deque[tuple[float, bytes]] = deque()
         self._stranger = signer("stranger")
         self._governors = [
             Member(member.name, member.division).governor
@@ -50,12 +58,22 @@ class Clients:
         try:
             while True:
                 await asyncio.sleep(world.plan.pause_ms / 1000)
-                self._submit(self._note())
+                if self._waits_for_little():
+                    self._submit(self._note())
                 if world.plan.bad_transactions and world.random.random() < 0.2:
                     self._submit_bad()
         finally:
             if world.plan.validator_changes:
                 changing.cancel()
+
+    def _waits_for_little(self) -> bool:
+        """Tell whether few of the newest are uncommitted. What has waited long may be lost with a machine."""
+        judge, now_s = self._world.judge, self._world.loop.time()
+        while self._waiting and (
+            judge.is_committed(self._waiting[0][1]) or now_s - self._waiting[0][0] > PATIENCE_S
+        ):
+            self._waiting.popleft()
+        return len(self._waiting) < MAX_WAITING
 
     def note_healing(self) -> None:
         """From now on whatever is submitted must be committed."""
@@ -106,6 +124,7 @@ class Clients:
         self._world.judge.sent(transaction)
         self._world.injected["transaction submitted"] += 1
         self._sent.append(transaction)
+        self._waiting.append((self._world.loop.time(), transaction.id))
         del self._sent[:-100]
         if self._after_healing is not None:
             self._after_healing.append(transaction)

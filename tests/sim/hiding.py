@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from consensus.tendermint.messages import VotesMessage, encode_message
 from ledger.votes import SignedVote, VoteType
 from node.messages import ConsensusPayload
-from tests.sim.process import read_consensus, read_frame
+from tests.sim.sharing import read_consensus, read_frame
 
 if TYPE_CHECKING:
     from tests.sim.world import World

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextvars import copy_context
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.last_sign import LastSign, LastSignGuard
 from consensus.tendermint.messages import Proposal, SignedProposal
-from consensus.tendermint.messages import decode_message as decode_consensus_message
 from consensus.tendermint.rounds import RoundValue
 from ledger.application import Application
 from ledger.checkpoints import SignedCheckpoint
@@ -26,10 +24,11 @@ from node.checkpointing import CheckpointSigner, SigningGuard, decode_signed
 from node.config import ConsensusConfig, MempoolConfig
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
-from node.messages import Priority, decode_message
+from node.messages import Priority
 from node.replica import Replica
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Crash, File, SimulatedDatabase
+from tests.sim.sharing import read_frame
 from tests.sim.virtual import clock_error_ms
 
 if TYPE_CHECKING:
@@ -40,10 +39,6 @@ BAN_S = 0.5
 
 CONSENSUS = ConsensusConfig(heartbeat_interval_ms=30_000)
 MEMPOOL = MempoolConfig(max_bytes=8 * 1024 * 1024, max_count=2_000)
-
-# Many get the same bytes; what they decode to is immutable.
-read_frame = lru_cache(8_192)(decode_message)
-read_consensus = lru_cache(8_192)(decode_consensus_message)
 
 
 class SimulatedLink:

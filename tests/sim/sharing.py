@@ -1,22 +1,29 @@
 """Work that follows from bytes alone, done once for all nodes of a simulation, since they share one process.
 
-Signatures are verified once, transactions are read once, and the hash of a validator set is made once. Each answer
-comes from the real function; only the repetition is saved.
+Signatures are verified once, transactions and consensus messages are read once, and the hash of a validator set is made
+once. Each answer comes from the real function and cannot be changed; only the repetition is saved.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import ledger.application
+import node.replica
+from consensus.tendermint.messages import decode_message as decode_consensus_message
 from ledger.admission import PreparedTransaction
 from ledger.suite import SHA256_ED25519, Suite
 from ledger.validators import ValidatorSet
+from node.messages import decode_message
 
 MAX_REMEMBERED = 100_000
+
+read_frame = lru_cache(8_192)(decode_message)
+read_consensus = lru_cache(8_192)(decode_consensus_message)
 
 
 def remembering_suite() -> Suite:
@@ -41,6 +48,8 @@ def remembering_suite() -> Suite:
 def shared_work() -> Iterator[None]:
     """Let all applications share what they read, until the end of the block."""
     application: Any = ledger.application
+    replica: Any = node.replica
+    real_read = replica.decode_consensus_message
     real_prepare, real_hash = application.prepare_transaction, ValidatorSet.hash
     prepared: dict[tuple[bytes, bool], PreparedTransaction] = {}
     hashes: dict[int, tuple[ValidatorSet, bytes]] = {}
@@ -58,9 +67,11 @@ def shared_work() -> Iterator[None]:
         return found[1]
 
     application.prepare_transaction = prepare
+    replica.decode_consensus_message = read_consensus
     ValidatorSet.hash = set_hash  # type: ignore[method-assign]
     try:
         yield
     finally:
         application.prepare_transaction = real_prepare
+        replica.decode_consensus_message = real_read
         ValidatorSet.hash = real_hash  # type: ignore[method-assign]

@@ -12,8 +12,10 @@ import logging
 import sys
 import time
 import types
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
+from heapq import heappop, heappush
 from typing import Any
 
 import structlog
@@ -28,26 +30,15 @@ class Deadlock(Exception):
     """Nothing is ready and no timer is set: nothing would ever happen again."""
 
 
-class _Jump:
-    """Stands where a selector would wait: time passes at once."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> tuple[()]:
-        if timeout is None:
-            raise Deadlock
-        self._loop.now_s += timeout
-        return ()
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop with a time of its own, in seconds from 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._selector = _Jump(self)
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_set = 0
 
     def time(self) -> float:
         return self.now_s
@@ -59,6 +50,38 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def wall_clock_ms(self) -> int:
         """Return what the clock of the machine says that the present code runs on."""
         return START_MS + self.now_ms + clock_error_ms.get()
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *arguments: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As of any loop. Timers of the same time keep the order in which they were set."""
+        timer = asyncio.TimerHandle(when, callback, arguments, self, context)
+        self._timers_set += 1
+        heappush(self._timers, (when, self._timers_set, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A cancelled timer stays until its time, when it does nothing."""
+
+    def _run_once(self) -> None:
+        """Run what is ready; if nothing is, let time pass until the next timer."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heappop(timers)
+        if not ready:
+            if not timers:
+                raise Deadlock
+            self.now_s = max(self.now_s, timers[0][0])
+        while timers and timers[0][0] <= self.now_s:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *arguments: Any

@@ -20,8 +20,8 @@ from tests.sim.disk import Crash, Disk
 from tests.sim.hiding import Hiding
 from tests.sim.judge import Judge, Violation
 from tests.sim.plan import PARTITIONS, Plan
-from tests.sim.process import Process, read_frame
-from tests.sim.sharing import remembering_suite, shared_work
+from tests.sim.process import Process
+from tests.sim.sharing import read_frame, remembering_suite, shared_work
 from tests.sim.virtual import Deadlock, VirtualLoop, run_now, virtual_time
 
 STANDBY = Member("shanxi", "140000")
