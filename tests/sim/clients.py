@@ -22,7 +22,10 @@ MAX_WAITING = 4
 """Transactions not committed yet that clients wait for before they submit more, …"""
 
 PATIENCE_S = 2.0
-"""… and how long they wait."""
+"""… and how long they wait, …"""
+
+BUSY_PAUSE_S = 0.2
+"""… looking this often."""
 
 BAD = (
     "bad signature",
@@ -57,9 +60,11 @@ class Clients:
             changing = world.loop.create_task(self._change_validators())
         try:
             while True:
-                await asyncio.sleep(world.plan.pause_ms / 1000)
-                if self._waits_for_little():
-                    self._submit(self._note())
+                idle = self._waits_for_little()
+                await asyncio.sleep(world.plan.pause_ms / 1000 if idle else BUSY_PAUSE_S)
+                if not self._waits_for_little():
+                    continue
+                self._submit(self._note())
                 if world.plan.bad_transactions and world.random.random() < 0.2:
                     self._submit_bad()
         finally:

@@ -7,6 +7,7 @@ the judge; all other correct nodes must reach the same hashes.
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.limits import MAX_FUTURE_ROUNDS, PAST_ROUNDS
@@ -17,7 +18,7 @@ from ledger.codec import decode_array, encode
 from ledger.commits import Commit
 from ledger.errors import InvalidBlock
 from ledger.finalization import FinalizedBlock
-from ledger.suite import PublicKey
+from ledger.suite import SHA256_ED25519, PublicKey
 from ledger.transactions import Transaction
 from ledger.validators import ValidatorSet
 from ledger.votes import SignedVote, VoteType
@@ -51,6 +52,7 @@ class Judge:
         self._place: dict[bytes, int] = {}
         self._floor: dict[bytes, int] = {}
         self._proven: dict[str, int] = {}
+        self._verify = lru_cache(1_024)(SHA256_ED25519.verify)  # nothing that nodes have verified
         self.found: list[str] = []
 
     @property
@@ -137,7 +139,7 @@ class Judge:
             assert commit is not None
             vote = (genesis.chain_id, commit.height, commit.round, 2, commit.block_id, name)
             validator = validators.get(name)
-            good += validator is not None and genesis.suite.verify(
+            good += validator is not None and self._verify(
                 validator.consensus_key, b"mulu/vote/v1\0" + encode(vote), signature
             )
         self.require(3 * good > 2 * len(validators), f"validity: a commit of {good} good votes")
@@ -153,7 +155,7 @@ class Judge:
             body, signature = decode_array(raw, 2)
             assert isinstance(body, bytes) and isinstance(signature, bytes)
             chain_id, key, valid_until_ms, _, _ = decode_array(body, 5)
-            good = genesis.suite.verify(
+            good = self._verify(
                 PublicKey.parse(str(key)), b"mulu/transaction/v1\0" + body, signature
             )
             self.require(good, "validity: a transaction with a bad signature")

@@ -30,14 +30,30 @@ class Deadlock(Exception):
     """Nothing is ready and no timer is set: nothing would ever happen again."""
 
 
+class _Call:
+    """A handle of the loop without all that asyncio's has."""
+
+    __slots__ = ("_arguments", "_callback")
+
+    def __init__(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._callback = callback
+        self._arguments = arguments
+
+    def cancelled(self) -> bool:
+        return False
+
+    def _run(self) -> None:
+        self._callback(*self._arguments)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop with a time of its own, in seconds from 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: deque[asyncio.Handle | _Call] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle | _Call]] = []
         self._timers_set = 0
 
     def time(self) -> float:
@@ -63,6 +79,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers_set += 1
         heappush(self._timers, (when, self._timers_set, timer))
         return timer
+
+    def later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> None:
+        """As `call_later`, for what is never cancelled, raises nothing and reads no context: frames."""
+        self._timers_set += 1
+        call = _Call(callback, arguments)
+        heappush(self._timers, (self.now_s + delay_s, self._timers_set, call))
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """A cancelled timer stays until its time, when it does nothing."""

@@ -11,6 +11,7 @@ from random import Random
 
 from consensus.tendermint.last_sign import LastSign
 from ledger.genesis import Genesis, Parameters
+from ledger.suite import Suite
 from node.errors import InvalidPeerMessage
 from node.messages import Blocks
 from tests.ledger.chain import Member, make_genesis, members
@@ -21,7 +22,7 @@ from tests.sim.hiding import Hiding
 from tests.sim.judge import Judge, Violation
 from tests.sim.plan import PARTITIONS, Plan
 from tests.sim.process import Process
-from tests.sim.sharing import read_frame, remembering_suite, shared_work
+from tests.sim.sharing import read_frame, shared_work
 from tests.sim.virtual import Deadlock, VirtualLoop, run_now, virtual_time
 
 STANDBY = Member("shanxi", "140000")
@@ -77,7 +78,7 @@ class Host:
 class World:
     """One run."""
 
-    def __init__(self, seed: int, plan: Plan, loop: VirtualLoop) -> None:
+    def __init__(self, seed: int, plan: Plan, loop: VirtualLoop, suite: Suite) -> None:
         self.seed, self.plan, self.loop = seed, plan, loop
         self.random = Random(f"run {seed}")
         self.injected: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class World:
         self.causes: list[BaseException] = []
         founders = members(plan.n)
         self.genesis: Genesis = make_genesis(
-            founders, suite=remembering_suite(), parameters=Parameters(max_block_bytes=120_000)
+            founders, suite=suite, parameters=Parameters(max_block_bytes=120_000)
         )
         faulty = self.random.sample(founders, len(plan.scripts))
         self.faulty_names = {member.name for member in faulty}
@@ -216,7 +217,7 @@ class World:
             self._deliver_later(delay_ms, sender, target, frame)
 
     def _deliver_later(self, delay_ms: float, sender: Host, target: Host, frame: bytes) -> None:
-        self.loop.call_later(delay_ms / 1000, self._deliver, sender.name, target, frame)
+        self.loop.later(delay_ms / 1000, self._deliver, sender.name, target, frame)
 
     def _deliver(self, sender: str, target: Host, frame: bytes) -> None:
         process = target.process
@@ -363,7 +364,7 @@ class World:
                 self.loop.call_later(0.1, host.script.acting)
         end_s = self.loop.time() + self.plan.seconds
         while not self.stopped and self.loop.time() < end_s:
-            await self._until(0.5, lambda: False)
+            await asyncio.sleep(0.5)
             self.judge.check_bounds()
         if not self.stopped:
             await self._heal()
@@ -418,8 +419,8 @@ def simulate(seed: int, plan: Plan, arrange: Callable[[World], None] | None = No
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with shared_work(), virtual_time() as loop:
-            world = World(seed, plan, loop)
+        with shared_work() as suite, virtual_time() as loop:
+            world = World(seed, plan, loop, suite)
             if arrange is not None:
                 arrange(world)
             loop.set_exception_handler(partial(_unhandled, world))
