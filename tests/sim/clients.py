@@ -80,6 +80,11 @@ class Clients:
             self._waiting.popleft()
         return len(self._waiting) < MAX_WAITING
 
+    @property
+    def heals(self) -> bool:
+        """Whether the faults are over for good."""
+        return self._after_healing is not None
+
     def note_healing(self) -> None:
         """From now on whatever is submitted must be committed."""
         self._after_healing = []
@@ -118,7 +123,9 @@ class Clients:
 
     def _processes(self) -> list[Process]:
         return [
-            host.process for host in self._world.correct if host.process is not None and host.ready
+            host.process
+            for host in self._world.correct
+            if host.process is not None and host.ready and not host.paused
         ]
 
     def _submit(self, transaction: Transaction) -> bool:
@@ -133,18 +140,19 @@ class Clients:
         del self._sent[:-100]
         if self._after_healing is not None:
             self._after_healing.append(transaction)
-        self._world.run_in(process, self._give(process, transaction.raw, False))
+        process.host.run(self._give(process, transaction.raw, False))
         return True
 
     def _submit_bad(self) -> None:
         processes = self._processes()
         if processes:
             world = self._world
-            raw = self._bad(world.random.choice(BAD))
+            kind = world.random.choice(BAD)
+            raw = self._bad(kind)
             if raw is not None:
-                world.injected["bad transaction submitted"] += 1
+                world.injected[f"bad transaction: {kind}"] += 1
                 process = world.random.choice(processes)
-                world.run_in(process, self._give(process, raw, True))
+                process.host.run(self._give(process, raw, True))
 
     async def _give(self, process: Process, raw: bytes, bad: bool) -> None:
         for result in await process.replica.intake.submit([raw]):

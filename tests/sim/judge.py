@@ -27,7 +27,9 @@ from tests.ledger.chain import TABLE
 from tests.sim.disk import Disk, SimulatedDatabase
 
 if TYPE_CHECKING:
-    from tests.sim.world import Host, World
+    from tests.sim.host import Host
+    from tests.sim.process import Process
+    from tests.sim.world import World
 
 MAX_QUEUED_OWN = 256
 """Timers and answers in a runner's queue besides peers' messages."""
@@ -201,6 +203,9 @@ class Judge:
 
     def _signed_once(self, host: Host, place: tuple[str, int, int, int], content: bytes) -> None:
         if not host.faulty:
+            process = host.process
+            failed = process is not None and process.write_failed
+            self.require(not failed, f"{host.address}: signed after a write had failed: {place}")
             known = self._signed.setdefault(place, content)
             self.require(known == content, f"double signing: {place}")
 
@@ -222,6 +227,13 @@ class Judge:
             self._world.causes.append(error)
             self.violation(f"{host.address} failed: {type(error).__name__}: {error}")
 
+    def must_have_ended(self, host: Host, process: Process | None) -> None:
+        """A write of this process has failed a moment ago."""
+        self.require(
+            host.faulty or host.paused or host.process is not process,
+            f"{host.address} goes on after a failed write",
+        )
+
     def proven(self, host: Host, height: int) -> None:
         """A node has a quorum's checkpoint."""
         self._proven[host.address] = max(height, self._proven.get(host.address, 0))
@@ -235,7 +247,7 @@ class Judge:
         """Memory that peers could fill is within its bounds at every correct node."""
         for host in self._world.correct:
             process = host.process
-            if process is None:
+            if process is None or not process.ready:
                 continue
             runner = process.replica.runner
             queued = runner.status.queued

@@ -22,8 +22,17 @@ import structlog
 
 START_MS = 1_760_000_000_000
 
-clock_error_ms: ContextVar[int] = ContextVar("clock_error_ms", default=0)
-"""How far the wall clock of the machine that the present code runs on is off."""
+
+class Machine:
+    """What code runs on: a wall clock that is off by so much, and a processor that may stand still."""
+
+    def __init__(self) -> None:
+        self.clock_error_ms = 0
+        self.paused = False
+
+
+machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
+"""The machine that the present code runs on; None outside all machines."""
 
 
 class Deadlock(Exception):
@@ -55,6 +64,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready: deque[asyncio.Handle | _Call] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle | _Call]] = []
         self._timers_set = 0
+        self._held: dict[Machine, list[asyncio.Handle]] = {}
 
     def time(self) -> float:
         return self.now_s
@@ -65,7 +75,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def wall_clock_ms(self) -> int:
         """Return what the clock of the machine says that the present code runs on."""
-        return START_MS + self.now_ms + clock_error_ms.get()
+        here = machine.get()
+        return START_MS + self.now_ms + (0 if here is None else here.clock_error_ms)
 
     def call_at(  # type: ignore[override]
         self,
@@ -102,8 +113,28 @@ class VirtualLoop(asyncio.BaseEventLoop):
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle.cancelled() and not (self._held and self._is_held(handle)):
                 handle._run()
+
+    def hold(self, stopped: Machine) -> None:
+        """Let nothing run on a machine until it is released."""
+        stopped.paused = True
+        self._held[stopped] = []
+
+    def release(self, stopped: Machine) -> None:
+        """Let everything run that has become ready on the machine meanwhile, in its order."""
+        stopped.paused = False
+        self._ready.extend(self._held.pop(stopped))
+
+    def _is_held(self, handle: asyncio.Handle | _Call) -> bool:
+        """Keep back what belongs to a machine that is held; tell whether it does."""
+        if isinstance(handle, _Call):
+            return False
+        here = handle._context.get(machine)  # type: ignore[attr-defined]
+        if here not in self._held:
+            return False
+        self._held[here].append(handle)
+        return True
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *arguments: Any
