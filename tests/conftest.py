@@ -1,8 +1,16 @@
-"""Settings for all tests: properties have no deadline, since nothing here measures time."""
+"""Settings for all tests: properties have no deadline, since nothing here measures time.
+
+`HYPOTHESIS_PROFILE=thorough` tries many more examples than a run of all tests has time for.
+"""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import os
+
+from hypothesis import HealthCheck, settings
 
 settings.register_profile("mulu", deadline=None)
-settings.load_profile("mulu")
+settings.register_profile(
+    "thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mulu"))
