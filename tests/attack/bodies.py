@@ -89,6 +89,12 @@ EXTREMES: tuple[Value, ...] = (
 )
 
 
+def type_of(field: FieldInfo) -> Any:
+    """Return a field's type together with its constraints."""
+    bare: Any = field.annotation
+    return Annotated[bare, *field.metadata] if field.metadata else bare
+
+
 class Pool:
     """Values that stand in the attacked ledger."""
 
@@ -157,14 +163,8 @@ class BodyStrategies:
         required, optional = {}, {}
         for name, field in model.model_fields.items():
             target = required if field.is_required() else optional
-            target[name] = self._of_field(field)
+            target[name] = self._of_type(type_of(field))
         return st.fixed_dictionaries(required, optional=optional)
-
-    def _of_field(self, field: FieldInfo) -> st.SearchStrategy[Any]:
-        annotation: Any = field.annotation
-        return self._of_type(
-            Annotated[annotation, *field.metadata] if field.metadata else annotation
-        )
 
     def _of_type(self, annotation: Any) -> st.SearchStrategy[Any]:
         bare, metadata = annotation, ()
