@@ -2,12 +2,13 @@
 #
 #   make demo ARGS="--exit --json"    the whole story on one machine
 #   make test                         all tests
+#   make faults                       real processes under faults, row by row
 #   make lint                         ruff, mypy, layers, generated documents
 #   make sim SEEDS=100 FIRST=0        whole nodes under simulated faults, from seeds
 #   make bench ARGS="directory"       transactions per second on this machine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format sim bench docs wheel lock clean
+.PHONY: help demo test faults lint format sim bench docs wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -38,6 +39,9 @@ demo: $(INSTALLED) ## Run the demonstration: four jurisdictions record, prove an
 
 test: $(INSTALLED) ## Run all tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
+
+faults: $(INSTALLED) ## Inject faults into real processes, and list what was injected for each row of the fault matrix.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m row $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and generated documents.
 	@$(BIN)/ruff check .

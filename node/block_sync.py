@@ -21,7 +21,7 @@ from ledger.history import History
 from ledger.validators import ValidatorSet
 from node.errors import InvalidPeerMessage
 from node.messages import BLOCKS_FRAME_BYTES, MAX_SYNC_BLOCKS, Blocks, GetBlocks, Priority
-from node.peers import Link, PeerNetwork
+from node.network import Network, PeerLink
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """64 blocks of some hundred kilobytes pass a 10 Mbit/s link within this."""
@@ -42,7 +42,7 @@ class BlockSync:
 
     def __init__(
         self,
-        network: PeerNetwork,
+        network: Network,
         height: Callable[[], int],
         apply_blocks: ApplyBlocks,
         is_voting: Callable[[], bool],
@@ -60,7 +60,7 @@ class BlockSync:
         self._passed_over: dict[str, float] = {}
         self.catching_up = False
 
-    def peer_height(self, link: Link, height: int) -> None:
+    def peer_height(self, link: PeerLink, height: int) -> None:
         """Note a peer's height."""
         link.height = height
         if height > self._height():

@@ -39,20 +39,26 @@ _log = structlog.get_logger(__name__)
 class SigningGuard:
     """Remembers the newest checkpoint that was signed: `[size, root]`, replaced durably before a signature leaves."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the guard.
+    def __init__(self, signed: tuple[int, bytes] | None, save: Callable[[bytes], None]) -> None:
+        """Take the newest record (None: nothing was signed). `save` makes a record durable, or raises."""
+        self._signed = signed
+        self._save = save
+
+    @staticmethod
+    def open(path: Path) -> SigningGuard:
+        """Open the guard's file.
 
         Raises:
             StorageError: the file cannot be read or is damaged: restore nothing, ask the operator.
         """
-        self._path = path
-        self._signed: tuple[int, bytes] | None = None
+        signed: tuple[int, bytes] | None = None
         try:
-            self._signed = _decode_guard(path.read_bytes())
+            signed = decode_signed(path.read_bytes())
         except FileNotFoundError:
-            return
+            pass  # it is made with the first signature
         except (OSError, DecodeError) as error:
             raise StorageError(f"cannot read the checkpoint guard {path}: {error}") from None
+        return SigningGuard(signed, lambda data: _save(path, data))
 
     def admit(self, checkpoint: Checkpoint) -> bool:
         """Store that `checkpoint` is about to be signed; False if it must not be.
@@ -65,19 +71,28 @@ class SigningGuard:
             return True
         if self._signed is not None and checkpoint.size <= self._signed[0]:
             return False
-        try:
-            replace_file(self._path, encode(wanted))
-        except OSError as error:
-            raise StorageError(f"cannot write the checkpoint guard: {error}") from None
+        self._save(encode(wanted))
         self._signed = wanted
         return True
 
 
-def _decode_guard(data: bytes) -> tuple[int, bytes]:
+def decode_signed(data: bytes) -> tuple[int, bytes]:
+    """Read the guard's record.
+
+    Raises:
+        DecodeError: damaged.
+    """
     size, root = decode_array(data, 2, max_bytes=128)
     if type(size) is not int or type(root) is not bytes or len(root) != HASH_BYTES:
         raise DecodeError("not a size and a root")
     return size, root
+
+
+def _save(path: Path, data: bytes) -> None:
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise StorageError(f"cannot write the checkpoint guard: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

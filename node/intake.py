@@ -21,7 +21,7 @@ from node.clock import clock_ms
 from node.errors import InvalidPeerMessage
 from node.mempool import Mempool
 from node.messages import Priority, transaction_frames
-from node.peers import PeerNetwork
+from node.network import Network
 from node.workers import Gate
 
 CHUNK_BYTES: Final = 8 * 1024
@@ -59,7 +59,7 @@ class Intake:
         application: Application,
         gate: Gate,
         mempool: Mempool,
-        network: PeerNetwork,
+        network: Network,
         work_available: Callable[[], None],
         consensus_waits: Callable[[], bool],
     ) -> None:

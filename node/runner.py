@@ -72,8 +72,8 @@ from node.clock import clock_ms
 from node.config import ConsensusConfig
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
+from node.network import Network
 from node.pace import Pace
-from node.peers import PeerNetwork
 from node.workers import Gate, Worker
 
 MAX_QUEUED_MESSAGES: Final = 16
@@ -133,7 +133,7 @@ class Runner:
         database: Database,
         guard: LastSignGuard | None,
         config: ConsensusConfig,
-        network: PeerNetwork,
+        network: Network,
         mempool: Mempool,
         gate: Gate,
         storage_worker: Worker,

@@ -1,4 +1,4 @@
-"""Settings for all tests: properties have no deadline, since nothing here measures time.
+"""Settings for all tests, and the report of what was injected for which row of the fault matrix.
 
 `HYPOTHESIS_PROFILE=thorough` tries many more examples than a run of all tests has time for.
 """
@@ -6,11 +6,51 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("mulu", deadline=None)
+settings.register_profile("mulu", deadline=None)  # nothing here measures time
 settings.register_profile(
     "thorough", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mulu"))
+
+
+INJECTED = pytest.StashKey[Counter[str]]()
+"""What a test has injected so far; the fixture of that name puts it there."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test's reports name its row; they alone come back from workers."""
+    for item in items:
+        for mark in item.iter_markers("row"):
+            item.user_properties.append(("row", mark.args[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Let the report of the test itself say what was injected."""
+    if call.when == "call" and INJECTED in item.stash:
+        for what, count in item.stash[INJECTED].items():
+            item.user_properties.append(("injected", f"{what} × {count}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print, row by row, each test with its outcome and what it injected."""
+    rows: defaultdict[str, list[str]] = defaultdict(list)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            properties = getattr(report, "user_properties", ())
+            name = report.nodeid.rpartition("::")[2]
+            injected = ", ".join(value for key, value in properties if key == "injected")
+            for key, value in properties:
+                if key == "row":
+                    rows[value].append(f"  {outcome:8}{name}" + (f": {injected}" * bool(injected)))
+    if rows:
+        terminalreporter.section("faults injected, by row of docs/RELIABILITY.md")
+    for row in sorted(rows):
+        terminalreporter.write_line(row)
+        for line in rows[row]:
+            terminalreporter.write_line(line)

@@ -41,7 +41,7 @@ def committed(height: int, size: int | None = None, root: bytes = bytes(32)) -> 
 def signer(directory: Path, name: str) -> CheckpointSigner:
     member = MEMBERS[name]
     keys = ValidatorSigners(member.consensus, member.log, member.witness)
-    return CheckpointSigner(SUITE, name, keys, SigningGuard(directory / f"guard-{name}"))
+    return CheckpointSigner(SUITE, name, keys, SigningGuard.open(directory / f"guard-{name}"))
 
 
 class Gatherer:
@@ -159,7 +159,7 @@ def test_a_damaged_guard_stops_the_node(tmp_path: Path) -> None:
     path = tmp_path / "guard"
     path.write_bytes(b"\x00")
     with pytest.raises(StorageError, match="guard"):
-        SigningGuard(path)
+        SigningGuard.open(path)
 
 
 def test_who_is_no_validator_or_has_another_key_signs_nothing(tmp_path: Path) -> None:

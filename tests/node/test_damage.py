@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cli.network_setup import create_network
 from cli.node import app
 from node.client import NodeClient
-from tests.node.test_processes import Processes, eventually
+from tests.node.processes import Processes, eventually
 
 VICTIM = "hebei"
 
@@ -23,8 +23,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     started = Processes(network)
     try:
         started.start(*(place.name for place in network.validators))
-        for place in network.validators:
-            await_ready(started, place.name)
+        started.await_ready(*(place.name for place in network.validators))
         with started.client("beijing") as beijing:
             for _ in range(3):
                 sent = [one.raw for one in started.transactions(20)]
@@ -32,19 +31,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
                 assert {result.status for result in results} == {"committed"}
         yield started
     finally:
-        for process in started.running.values():
-            process.kill()
-        for process in started.running.values():
-            process.wait(10)
-
-
-def await_ready(processes: Processes, name: str) -> None:
-    with processes.client(name) as client:
-        eventually(lambda: client.ready()[0], 60.0)
-
-
-def home_of(processes: Processes) -> Path:
-    return processes.network.node_home(processes.network.node(VICTIM))
+        started.close()
 
 
 def table_of(processes: Processes) -> Path:
@@ -53,9 +40,9 @@ def table_of(processes: Processes) -> Path:
         if VICTIM in processes.running:
             assert processes.stop(VICTIM) == 0
         processes.start(VICTIM)
-        await_ready(processes, VICTIM)
+        processes.await_ready(VICTIM)
     assert processes.stop(VICTIM) == 0
-    tables = (home_of(processes) / "data" / "ledger" / "db").glob("*.ldb")
+    tables = (processes.home(VICTIM) / "data" / "ledger" / "db").glob("*.ldb")
     return max(tables, key=lambda path: path.stat().st_size)
 
 
@@ -84,7 +71,7 @@ def test_a_damaged_validator_saves_what_can_be_saved_and_says_so(
         case _:
             [manifest] = table.parent.glob("MANIFEST-*")
             manifest.write_bytes(manifest.read_bytes()[:20])
-    log = home_of(processes) / "node.log"
+    log = processes.home(VICTIM) / "node.log"
     log.write_bytes(b"")
     with processes.client("beijing") as beijing, processes.client(VICTIM) as victim:
         [before] = beijing.submit([one.raw for one in processes.transactions(1)], timeout_s=30)
@@ -92,7 +79,7 @@ def test_a_damaged_validator_saves_what_can_be_saved_and_says_so(
         processes.start(VICTIM)
         eventually(lambda: "the store was damaged" in log.read_text("utf-8"))
         eventually(lambda: says_so(victim))
-        await_ready(processes, VICTIM)
+        processes.await_ready(VICTIM)
         eventually(lambda: victim.network().app_hash == beijing.network().app_hash)
     status = CliRunner().invoke(app, ["status", "--node", victim.url, "--json"])
     assert "the store was damaged" in status.output
@@ -101,7 +88,7 @@ def test_a_damaged_validator_saves_what_can_be_saved_and_says_so(
 def test_what_was_fetched_anew_is_whole_and_the_validator_votes(processes: Processes) -> None:
     assert processes.stop(VICTIM) == 0
     processes.start(VICTIM)
-    await_ready(processes, VICTIM)
+    processes.await_ready(VICTIM)
     with processes.client("beijing") as beijing, processes.client(VICTIM) as victim:
         assert victim.network().damage is None
         eventually(lambda: beijing.network().online == 4)

@@ -78,7 +78,7 @@ def cluster(network: Cluster) -> Cluster:
     for node in network.nodes.values():
         eventually(lambda node=node: "xiongan" not in node._network.links)  # type: ignore[misc]
         network.call(node._network._banned_until.clear)
-        network.call(node._sync._passed_over.clear)
+        network.call(node._replica.sync._passed_over.clear)
     return network
 
 
@@ -186,7 +186,7 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
     liar.blocks = lambda from_height: Blocks(from_height, ())
     running = cluster.spawn(liar.network.run())
     try:
-        eventually(lambda: "xiongan" in cluster.nodes["beijing"]._sync._passed_over)
+        eventually(lambda: "xiongan" in cluster.nodes["beijing"]._replica.sync._passed_over)
         assert publish(cluster) == "committed"
         with cluster.client("beijing") as client:
             assert client.ready()[0], "one claim does not make a node call itself behind"

@@ -2,101 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from cli.network_setup import Network, create_network
+from cli.network_setup import create_network
 from ledger.bundle import Bundle
-from ledger.codec import Value
 from ledger.keyfile import load_key
 from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
-from ledger.transactions import Operation, Transaction, sign_transaction
+from ledger.transactions import Transaction
 from node.client import NodeClient
 from node.errors import ApiProblem
+from tests.node.processes import Processes, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 SUITE = SHA256_ED25519
-TONGZHOU = "11110112MB1D52349B"
-
-
-@dataclass
-class Processes:
-    """A network's nodes as processes of ours."""
-
-    network: Network
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def start(self, *names: str) -> None:
-        for name in names:
-            home = self.network.node_home(self.network.node(name))
-            with (home / "node.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "node", str(home)],
-                    cwd=ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-
-    def kill(self, *names: str) -> None:
-        for name in names:
-            self.running[name].send_signal(signal.SIGKILL)
-        for name in names:
-            self.running.pop(name).wait(10)
-
-    def stop(self, name: str) -> int:
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(15)
-
-    def client(self, name: str, profile: str | None = None) -> NodeClient:
-        signer = None
-        if profile is not None:
-            signer = load_key(self.network.directory / "keys" / f"{profile}.key", "")
-        return NodeClient(self.network.node(name).api, signer=signer)
-
-    def transactions(self, count: int) -> list[Transaction]:
-        signer = load_key(self.network.directory / "keys" / "tongzhou-editor.key", "")
-        return [
-            sign_transaction(
-                SUITE,
-                signer,
-                self.network.chain_id,
-                [Operation("directory.instrument.publish", _instrument())],
-                valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
-                nonce=os.urandom(16),
-            )
-            for _ in range(count)
-        ]
-
-
-def _instrument() -> dict[str, Value]:
-    return {
-        "id": f"{TONGZHOU}-{os.urandom(8).hex()}",
-        "kind": "rule",
-        "name": "Rules for windows",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1", "2"),
-        "digest": bytes(32),
-    }
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Wait until a condition holds; the deadline is generous, the test ends as soon as it can."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not hold in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +27,10 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     try:
         names = [place.name for place in started.network.nodes]
         started.start(*names)
-        for name in names:
-            with started.client(name) as client:
-                eventually(lambda client=client: client.ready()[0], 60.0)  # type: ignore[misc]
+        started.await_ready(*names)
         yield started
     finally:
-        for process in started.running.values():
-            process.kill()
-        for process in started.running.values():
-            process.wait(10)
+        started.close()
 
 
 def test_a_transaction_is_committed_and_another_node_proves_it(processes: Processes) -> None:

@@ -123,7 +123,7 @@ class Clients:
                 world.run_in(process, self._give(process, raw, True))
 
     async def _give(self, process: Process, raw: bytes, bad: bool) -> None:
-        for result in await process.intake.submit([raw]):
+        for result in await process.replica.intake.submit([raw]):
             if bad and isinstance(result, Admitted) and process.alive:
                 self._world.judge.violation("a bad transaction was admitted")
 

@@ -1,8 +1,8 @@
-"""A simulated disk: a log of batches of which only what was synced outlives a crash for certain, and one small file.
+"""A simulated disk: a log of batches of which only what was synced outlives a crash for certain, and small files.
 
 A write appends a record and syncs it; the process may die at each step between. What was appended and not synced is
 lost, torn or whole after the crash, as chance has it. A record carries its checksum: a torn one is cut off when the
-database is opened again. The file (the last-sign record) is replaced: after a crash it is the old one or the new one.
+database is opened again. A file (a guard's record) is replaced: after a crash it is the old one or the new one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from ledger.codec import decode_array, encode
 from ledger.database import Batch, Head
 from ledger.errors import DecodeError, StorageError
-from ledger.keyspace import prefix_end
+from ledger.keyspace import WAL, prefix_end
 
 CrashPoint = Callable[[str], None]
 """Called with the name of each point at which the process may die; does not return if it does."""
@@ -100,18 +100,39 @@ class _View:
         pass
 
 
+class File:
+    """A small file that is replaced as a whole; `content` is None where there is none."""
+
+    def __init__(self, name: str, content: bytes | None) -> None:
+        self.name = name
+        self.content = content
+        self._written: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        self._written = data
+
+    def sync(self) -> None:
+        self.content, self._written = self._written, None
+
+    def settle(self, random: Random) -> None:
+        """The machine starts: it is the old one or the new one."""
+        if self._written is not None and random.random() < 0.5:
+            self.content = self._written
+        self._written = None
+
+
 class Disk:
     """What a machine has besides its memory. `injected` counts what happened to it."""
 
-    def __init__(self, random: Random, guard: bytes | None, injected: Counter[str]) -> None:
+    def __init__(self, random: Random, last_sign: bytes | None, injected: Counter[str]) -> None:
         self._random = random
         self._injected = injected
         self.contents = Contents()
-        self.guard = guard
+        self.last_sign = File("guard", last_sign)
+        self.checkpoint_guard = File("checkpoint guard", None)
         self.forgets_syncs = False
         """A disk that lies: what it calls synced is lost with the crash. For tests of the tests."""
         self._unsynced: tuple[Batch, Head | None] | None = None
-        self._new_guard: bytes | None = None
         self._since_boot = 0
 
     def open(self) -> None:
@@ -119,9 +140,8 @@ class Disk:
         if self._unsynced is not None:
             self._settle(*self._unsynced)
             self._unsynced = None
-        if self._new_guard is not None and self._random.random() < 0.5:
-            self.guard = self._new_guard
-        self._new_guard = None
+        for file in (self.last_sign, self.checkpoint_guard):
+            file.settle(self._random)
         if self.forgets_syncs:
             self.contents = self.contents.back_to(max(self._since_boot, self.contents.version - 2))
         self._since_boot = self.contents.version
@@ -145,13 +165,6 @@ class Disk:
         assert self._unsynced is not None
         self.contents.apply(*self._unsynced)
         self._unsynced = None
-
-    def write_guard(self, data: bytes) -> None:
-        self._new_guard = data
-
-    def sync_guard(self) -> None:
-        self.guard = self._new_guard
-        self._new_guard = None
 
     def wipe(self) -> None:
         """Lose the data directory; the key and its guard stay."""
@@ -188,7 +201,8 @@ class SimulatedDatabase:
     def write(self, batch: Batch, head: Head | None = None) -> None:
         if self._disk.contents is not self._contents:
             raise StorageError("the disk is another process' now")
-        kind = "log write" if head is None else "block write"
+        is_log = any(key.startswith(WAL) for key in batch.changes)
+        kind = "block write" if head is not None else "log write" if is_log else "checkpoint write"
         self._crash_point(f"before {kind}")
         self._disk.append(batch, head)
         self._crash_point(f"during {kind}")

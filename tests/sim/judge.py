@@ -235,7 +235,7 @@ class Judge:
             process = host.process
             if process is None:
                 continue
-            runner = process.runner
+            runner = process.replica.runner
             queued = runner.status.queued
             self.require(
                 queued <= MAX_QUEUED_MESSAGES * len(self._world.by_name) + MAX_QUEUED_OWN,

@@ -35,7 +35,7 @@ class Host:
         self.world = world
         self.address = address
         self.name = member.name
-        self.member_consensus = self.consensus = member.consensus
+        self.consensus = member.consensus
         self.log, self.witness = member.log, member.witness
         self.script = script
         self.faulty = member.name in world.faulty_names
@@ -43,7 +43,6 @@ class Host:
         """Whether it may lose its data or its guard's file: with f faulty ones besides, too much would be lost."""
         chain_id = world.genesis.chain_id
         self.disk = Disk(world.random, LastSign(chain_id).encode(), world.injected)
-        self.signed_checkpoint: tuple[int, bytes] | None = None
         self.clock_error_ms = 0
         self.height = 0
         self.process: Process | None = None
@@ -165,7 +164,7 @@ class World:
             host.height = 0
         if self.random.random() < self.plan.lost_guard:
             self.injected["last-sign file lost"] += 1
-            host.disk.guard = None
+            host.disk.last_sign.content = None
 
     def locked(self) -> None:
         """A correct node has precommitted a block: the worst moment for power to fail."""

@@ -1,0 +1,32 @@
+"""What tests of faults share: the count of what they inject, and a network of their own.
+
+A test that injects faults is marked `@pytest.mark.row("…")` with its row of docs/RELIABILITY.md, takes the fixture
+`injected` and counts there what it has done: `injected["kill -9"] += 1`; `make faults` lists both. Long ones are marked
+`faults` as well: `make test` leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import INJECTED
+from tests.faults.network import FaultyNetwork, faulty_network
+
+
+@pytest.fixture
+def injected(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """Count what is injected; the sums stand in the report."""
+    counter = request.node.stash[INJECTED] = Counter()
+    yield counter
+    assert counter, "a test of a fault that has injected none"
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[FaultyNetwork]:
+    """Four validators of this test alone, running and ready."""
+    with faulty_network(tmp_path) as started:
+        yield started

@@ -1,0 +1,128 @@
+"""A sample network's nodes as real processes over loopback: start, kill, pause, stop, ask, sign something."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.network_setup import Network
+from ledger.codec import Value
+from ledger.keyfile import load_key
+from ledger.suite import SHA256_ED25519
+from ledger.transactions import Operation, Transaction, sign_transaction
+from node.client import NodeClient
+
+ROOT = Path(__file__).resolve().parents[2]
+TONGZHOU = "11110112MB1D52349B"
+
+
+@dataclass
+class Processes:
+    """A network's nodes as processes of ours. `module` is what Python runs with the home of a node."""
+
+    network: Network
+    module: str = "node"
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def home(self, name: str) -> Path:
+        return self.network.node_home(self.network.node(name))
+
+    def start(
+        self,
+        *names: str,
+        under: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start nodes; `under` is a command that runs another one, such as strace with its options."""
+        for name in names:
+            home = self.home(name)
+            with (home / "node.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(
+                    [*under, sys.executable, "-m", self.module, str(home)],
+                    cwd=ROOT,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **(environment or {})},
+                )
+
+    def kill(self, *names: str) -> None:
+        """End processes at once, all before the first is waited for."""
+        for name in names:
+            self.running[name].send_signal(signal.SIGKILL)
+        for name in names:
+            self.running.pop(name).wait(10)
+
+    def stop(self, name: str) -> int:
+        """End a process in order; return its exit status."""
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(15)
+
+    def pause(self, *names: str) -> None:
+        for name in names:
+            self.running[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, *names: str) -> None:
+        for name in names:
+            self.running[name].send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in self.running.values():
+            process.kill()
+        for process in self.running.values():
+            process.wait(10)
+        self.running.clear()
+
+    def await_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+        """Wait until nodes serve current answers."""
+        for name in names:
+            with self.client(name) as client:
+                eventually(lambda client=client: client.ready()[0], timeout_s)  # type: ignore[misc]
+
+    def client(self, name: str, profile: str | None = None) -> NodeClient:
+        signer = None
+        if profile is not None:
+            signer = load_key(self.network.directory / "keys" / f"{profile}.key", "")
+        return NodeClient(self.network.node(name).api, signer=signer)
+
+    def transactions(self, count: int) -> list[Transaction]:
+        """Sign transactions that publish an instrument each."""
+        signer = load_key(self.network.directory / "keys" / "tongzhou-editor.key", "")
+        return [
+            sign_transaction(
+                SHA256_ED25519,
+                signer,
+                self.network.chain_id,
+                [Operation("directory.instrument.publish", _instrument())],
+                valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
+                nonce=os.urandom(16),
+            )
+            for _ in range(count)
+        ]
+
+
+def _instrument() -> dict[str, Value]:
+    return {
+        "id": f"{TONGZHOU}-{os.urandom(8).hex()}",
+        "kind": "rule",
+        "name": "Rules for windows",
+        "issuer": "Tongzhou",
+        "in_force_from_ms": 1_600_000_000_000,
+        "articles": ("1", "2"),
+        "digest": bytes(32),
+    }
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until a condition holds; the deadline is generous, the test ends as soon as it can."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not hold in time"
+        time.sleep(0.05)
