@@ -31,6 +31,7 @@ from websockets.server import ServerProtocol
 from ledger.validators import ValidatorSet
 from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
 from node.config import PeerAddress, PeersConfig
+from node.connections import PeerClientConnection, PeerServerConnection, fault_of
 from node.errors import InvalidCertificate, InvalidPeerMessage
 from node.listener import Listener
 from node.messages import (
@@ -171,14 +172,17 @@ class Link:
         """Return the next message.
 
         Raises:
-            InvalidPeerMessage: a text frame, or not a message.
+            InvalidPeerMessage: not a message.
             ConnectionClosed: the link has ended.
         """
         frame = await self._connection.recv()
-        if not isinstance(frame, bytes):
-            raise InvalidPeerMessage("a text frame")
+        assert isinstance(frame, bytes), "the connection refuses text"
         self.bytes_received += len(frame)
         return decode_message(frame)
+
+    def fault(self, closed: ConnectionClosed) -> str | None:
+        """Return what the peer did wrong, where that is why the connection has ended."""
+        return fault_of(self._connection, closed)
 
     def abort(self) -> None:
         """Cut the link at once; what is queued is lost."""
@@ -302,7 +306,7 @@ class PeerNetwork:
                 server.handler_tasks.discard(task)
 
         def connection() -> ServerConnection:
-            return ServerConnection(
+            return PeerServerConnection(
                 ServerProtocol(max_size=MAX_FRAME_BYTES, logger=_quiet_logger()),
                 server,
                 close_timeout=1.0,
@@ -374,6 +378,7 @@ class PeerNetwork:
                 max_queue=RECEIVED_FRAMES,
                 user_agent_header=None,
                 proxy=None,
+                create_connection=PeerClientConnection,
                 logger=_quiet_logger(),
             ) as connection:
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
@@ -460,8 +465,8 @@ class PeerNetwork:
                 if isinstance(message, Hello):
                     return "a second hello"
                 await self._handler.message_received(link, message)
-        except ConnectionClosed:
-            return None
+        except ConnectionClosed as closed:
+            return link.fault(closed)
         except InvalidPeerMessage as error:
             return str(error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,3 +125,18 @@ async def until(handler: Recorder, condition: object, timeout_s: float = 10.0) -
         while not condition():  # type: ignore[operator]
             handler.changed.clear()
             await handler.changed.wait()
+
+
+@asynccontextmanager
+async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
+    """Run networks until the end of the block."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(network.run()) for network in networks]
+        try:
+            for network in networks:
+                async with asyncio.timeout(5):
+                    await network.listening.wait()
+            yield
+        finally:
+            for task in started:
+                task.cancel()
