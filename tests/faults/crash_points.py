@@ -17,13 +17,13 @@ A point's name is what was begun and how far it came:
     after        written, and nothing done about it yet
     unsent       signed and released, not sent; `untold`: a block committed, and nobody told
 
-What a node writes was listed once by `strace -f -e fsync,fdatasync,msync,sync_file_range,rename,link,ftruncate,pwrite64`
-over a first start, blocks under load, an idle time and a stop: `keys/last-sign`, `keys/checkpoint-guard`, `node.pid`,
-`data/ledger/head`, `data/ledger/db/` (LevelDB) and `data/index.sqlite` (SQLite), besides the log on standard output. All
-of them have points here; a sync or rename that runs through Python outside of them ends the process with an
-`AssertionError`, and `test_all_that_a_node_syncs_or_renames_has_crash_points` repeats the list. The steps inside LevelDB
-are system calls of C++ code; there `strace` kills, see `test_crash_points`. State snapshots would be written, too, but
-the product has none yet. Commands (`mulu network init`, the wallet) are processes of their own and no part of a node.
+What a node writes was listed once by `strace -f` (fsync, fdatasync, msync, sync_file_range, rename, link, ftruncate,
+pwrite64) over a first start, blocks under load, an idle time and a stop: `keys/last-sign`, `keys/checkpoint-guard`,
+`node.pid`, `data/ledger/head`, `data/ledger/db/` (LevelDB), `data/index.sqlite` (SQLite), besides the log on standard
+output. All have points here. A sync or rename by Python outside of them ends the process with an `AssertionError`, and
+`test_crash_system_calls` repeats the list; there `strace` also kills between the system calls of LevelDB's C++ code.
+State snapshots would be written, too, but the product has none yet. Commands (`mulu network init`, the wallet) are
+processes of their own and no part of a node.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _STEPS: Final = {
     "aside": ("before", "unrenamed", "directory", "after"),
 }
 """What is written, and the points of each. `behind`: the head marker is brought forward to the database. `recover`,
-`verify`, `aside`: `ledger.fsck.open_store`; `aside/unrenamed` comes twice, before the marker and before the database."""
+`verify`, `aside`: `ledger.fsck.open_store`; `aside/unrenamed` comes twice: for the marker, then for the database."""
 
 POINTS: Final = tuple(f"{what}/{step}" for what, steps in _STEPS.items() for step in steps)
 """All points; a point's number is its place here, from 1."""
@@ -321,9 +321,7 @@ def _wrap_node(points: _Points) -> None:
     runner._sign, signer.sign = sign_and_release, sign_checkpoint_and_release
     _around(points, HeightDriver, "replay", replayed)
     _around(points, Node, "_committed", "block", first="untold", last=None)
-    _around(
-        points, Application, "record_checkpoint", "checkpoints", first=None, last="recorded"
-    )
+    _around(points, Application, "record_checkpoint", "checkpoints", first=None, last="recorded")
     _around(points, Index, "_open", "index-tables")
     _around(points, Index, "_build", "index-build")
     _around(points, Index, "_apply", "index")
