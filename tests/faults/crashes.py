@@ -129,7 +129,8 @@ class Crashes:
         order.save(self.order(name))
         if name not in self.network.running:
             self.start(name)
-        status = self.network.running.pop(name).wait(DEATH_S)
+        status = self.network.running[name].wait(DEATH_S)
+        del self.network.running[name]
         assert status == -signal.SIGKILL, f"{name} ended with {status}, ordered was {order}"
         self._assert_fired(name, order)
 

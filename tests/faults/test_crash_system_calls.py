@@ -45,7 +45,7 @@ def traced(output: Path, *options: str) -> list[str]:
     """Return the command that runs a node under strace."""
     strace = shutil.which("strace")
     assert strace is not None
-    return [strace, "-D", "-f", "-y", "-qq", "-e", f"trace={CALLS}", "-o", str(output), *options]
+    return [strace, "-D", "-y", "-qq", "-e", f"trace={CALLS}", "-o", str(output), *options]
 
 
 def paths_in(network: FaultyNetwork, output: Path) -> list[str]:
@@ -62,7 +62,7 @@ def test_all_that_a_node_syncs_or_renames_has_crash_points(
     network.kill(VICTIM)
     injected["kill -9"] += 1
     shutil.rmtree(network.home(VICTIM) / "data")
-    network.start(VICTIM, under=traced(output))
+    network.start(VICTIM, under=traced(output, "-f"))
     with network.load(*CLIENTS, VICTIM) as load:
         network.await_ready(VICTIM)
         seen = len(load.acknowledged)
@@ -81,32 +81,40 @@ def test_a_node_that_dies_between_any_two_steps_of_opening_leveldb_opens_it_agai
     crashes: Crashes, tmp_path: Path, injected: Counter[str], start: str
 ) -> None:
     network, output = crashes.network, tmp_path / "calls"
+    ledger = network.home(VICTIM) / "data" / "ledger"
     network.kill(VICTIM)
     with network.load(*CLIENTS) as load:
-        killed_in_leveldb = 0
-        for count in itertools.count(1):
-            if start == "first":
-                shutil.rmtree(network.home(VICTIM) / "data" / "ledger", ignore_errors=True)
-            last = die_at_call(network, output, count)
-            if re.fullmatch(WRITTEN["LevelDB"], last):
-                killed_in_leveldb += 1
-                injected[f"crash at a system call on {Path(last).name}"] += 1
+        for call in ("fdatasync", "rename"):
+            for count in itertools.count(1):
+                if start == "first":
+                    shutil.rmtree(ledger, ignore_errors=True)
+                path = die_before(network, output, call, count)
+                if path is None or not re.fullmatch(WRITTEN["LevelDB"], path):
+                    break  # LevelDB is open: what follows is Python's
+                injected[f"crash before {call} of {Path(path).name}"] += 1
                 crashes.start(VICTIM)
                 network.await_ready(VICTIM)
                 network.kill(VICTIM)
-            elif killed_in_leveldb:
-                break  # it is open: what follows is Python's
         crashes.come_back()
-    assert killed_in_leveldb >= 5
+    assert sum(injected.values()) >= 7
     network.check(load)
 
 
-def die_at_call(network: FaultyNetwork, output: Path, count: int) -> str:
-    """Start the victim; it dies at the `count`-th call of its main thread. Return the path of that call."""
-    inject = ("-e", f"inject={CALLS}:signal=KILL:when={count}")
+def die_before(network: FaultyNetwork, output: Path, call: str, count: int) -> str | None:
+    """Start the victim; its main thread dies before the `count`-th such call.
+
+    Return the path of that call; None where there are no more, and the node has become ready.
+    """
+    inject = ("-e", f"inject={call}:signal=KILL:when={count}")
     # Python's own renames, of compiled modules, are none of ours.
-    network.start(
-        VICTIM, under=traced(output, *inject), environment={"PYTHONDONTWRITEBYTECODE": "1"}
-    )
-    assert network.running.pop(VICTIM).wait(DEATH_S) == -signal.SIGKILL
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"}
+    network.start(VICTIM, under=traced(output, *inject), environment=environment)
+    process = network.running[VICTIM]
+    with network.client(VICTIM) as client:
+        eventually(lambda: process.poll() is not None or client.ready()[0], DEATH_S)
+    if process.poll() is None:
+        network.kill(VICTIM)
+        return None
+    del network.running[VICTIM]
+    assert process.returncode == -signal.SIGKILL
     return paths_in(network, output)[-1]
