@@ -258,6 +258,7 @@ def _create(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / _DATABASE).mkdir()
         _sync_directory(directory)
+        _sync_directory(directory.parent)  # where `directory` may be new
     except OSError as error:
         raise StorageError(f"cannot create {directory}: {error.strerror}") from error
 
@@ -269,7 +270,7 @@ def _is_empty(path: Path) -> bool:
 
 def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -> Any:
     try:
-        return plyvel.DB(
+        database = plyvel.DB(
             str(path),
             create_if_missing=create,
             paranoid_checks=not lenient,
@@ -280,6 +281,14 @@ def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -
         )
     except _FAILURES as error:
         raise _opening_error(path, error) from error
+    try:
+        # LevelDB renames CURRENT last and syncs no directory after it: until a file system that keeps no order of names
+        # has the new one, synced writes could be lost with the old.
+        _sync_directory(path)
+    except OSError as error:
+        database.close()
+        raise StorageError(f"cannot sync {path}: {error.strerror}") from error
+    return database
 
 
 def _repair(path: Path) -> None:

@@ -170,7 +170,9 @@ def open_home(directory: Path, passphrase: str = "") -> OpenedHome:
             load_key(home.log_key, passphrase),
             load_key(home.witness_key, passphrase),
         )
-    home.data.mkdir(exist_ok=True)
+    if not home.data.exists():
+        home.data.mkdir()
+        _sync_directory(home.root)
     return OpenedHome(home, config, Genesis.from_json(genesis_json), genesis_json, signers)
 
 
@@ -191,8 +193,12 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
