@@ -39,7 +39,6 @@ from node.checkpointing import (
     Checkpointing,
     CheckpointSigner,
     CommittedCheckpoint,
-    SigningGuard,
 )
 from node.clock import clock_ms
 from node.errors import InvalidConfiguration, InvalidPeerMessage
@@ -67,6 +66,7 @@ from node.scrubbing import scrub
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
+from node.signing_guard import SigningGuard
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
@@ -121,7 +121,7 @@ class Node:
             guard = LastSignGuard.open(
                 opened.home.last_sign, opened.signers.consensus, genesis.chain_id, clock_ms()
             )
-            signing_guard = SigningGuard(opened.home.checkpoint_guard)
+            signing_guard = SigningGuard(opened.home.checkpoint_guard, clock_ms())
             signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
         self._runner = Runner(
             name=config.name,

@@ -137,7 +137,7 @@ class SimulatedCheckpointGuard:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def admit(self, checkpoint: Any) -> bool:
+    def admit(self, checkpoint: Any, time_ms: int) -> bool:
         wanted = (checkpoint.size, checkpoint.root)
         signed = self._host.signed_checkpoint
         if signed == wanted:
