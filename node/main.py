@@ -21,7 +21,8 @@ from ledger.fsck import open_store
 from ledger.operations import OperationTable
 from ledger.store import Store
 from node.config import LogConfig
-from node.home import OpenedHome, open_home, replace_file
+from node.files import replace_file
+from node.home import OpenedHome, open_home
 from node.node import Node
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S

@@ -28,7 +28,7 @@ from node.certificates import (
     expires_at,
     usable_authorities,
 )
-from node.checkpointing import CheckpointSigner, SigningGuard
+from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
@@ -42,6 +42,7 @@ from node.scrubbing import scrub
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
+from node.signing_guard import SigningGuard
 
 CERTIFICATE_CHECK_S: Final = 12 * 3600.0
 
@@ -108,7 +109,7 @@ class Node:
             guard = LastSignGuard.open(
                 opened.home.last_sign, opened.signers.consensus, genesis.chain_id, clock_ms()
             )
-            signing_guard = SigningGuard.open(opened.home.checkpoint_guard)
+            signing_guard = SigningGuard.open(opened.home.checkpoint_guard, clock_ms())
             signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
         return Replica(
             name=config.name,

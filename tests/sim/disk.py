@@ -17,6 +17,7 @@ from ledger.codec import decode_array, encode
 from ledger.database import Batch, Head
 from ledger.errors import DecodeError, StorageError
 from ledger.keyspace import WAL, prefix_end
+from node.signing_guard import NEVER_SIGNED
 
 Reach = Callable[[str], None]
 """Called with the name of each point of a write at which the process may die, or the write fail; it raises then."""
@@ -129,7 +130,7 @@ class Disk:
         self._injected = injected
         self.contents = Contents()
         self.last_sign = File("guard", last_sign)
-        self.checkpoint_guard = File("checkpoint guard", None)
+        self.checkpoint_guard = File("checkpoint guard", NEVER_SIGNED)
         self.forgets_syncs = False
         """A disk that lies: what it calls synced is lost with the crash. For tests of the tests."""
         self._unsynced: tuple[Batch, Head | None] | None = None

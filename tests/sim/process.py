@@ -20,12 +20,13 @@ from ledger.errors import DecodeError, InvalidProof, StorageError
 from ledger.finalization import FinalizedBlock
 from ledger.suite import Signer
 from ledger.votes import SignedVote, Vote
-from node.checkpointing import CheckpointSigner, SigningGuard, decode_signed
+from node.checkpointing import CheckpointSigner
 from node.config import ConsensusConfig, MempoolConfig
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import Priority
 from node.replica import Replica
+from node.signing_guard import SigningGuard, decode_signed
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Crash, File, SimulatedDatabase
 from tests.sim.sharing import read_frame
@@ -184,6 +185,7 @@ class Process:
         guard = SigningGuard(
             None if file.content is None else decode_signed(file.content),
             lambda data: self._replace(file, data),
+            self.world.loop.wall_clock_ms(),
         )
         signers = ValidatorSigners(host.consensus, host.log, host.witness)
         return CheckpointSigner(self.world.genesis.suite, host.name, signers, guard)
