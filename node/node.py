@@ -33,10 +33,11 @@ from node.clock import clock_ms
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
+from node.link import Link
 from node.messages import PeerMessage
 from node.metrics import Metrics
 from node.outcomes import Outcomes
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 from node.replica import Replica
 from node.scrubbing import scrub
 from node.services import Services

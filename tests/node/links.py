@@ -19,8 +19,9 @@ from node.certificates import (
 )
 from node.config import PeerAddress, PeersConfig
 from node.errors import InvalidPeerMessage
+from node.link import Link
 from node.messages import PeerMessage
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
 NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)

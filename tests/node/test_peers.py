@@ -29,6 +29,8 @@ from node.messages import (
     GetCheckpoint,
     Hello,
     PeerMessage,
+    Ping,
+    Pong,
     Priority,
     ProvenCheckpoint,
     Status,
@@ -65,6 +67,8 @@ MESSAGES: st.SearchStrategy[PeerMessage] = st.one_of(
     st.builds(CheckpointSignatures, HEIGHTS, st.binary()),
     st.builds(ProvenCheckpoint, HEIGHTS, st.binary()),
     st.just(GetCheckpoint()),
+    st.builds(Ping, st.integers(1, 2**53)),
+    st.builds(Pong, st.integers(1, 2**53)),
     st.builds(Hello, st.text(max_size=20), st.text(max_size=20), st.text(max_size=9), HEIGHTS),
 )
 
@@ -98,6 +102,9 @@ def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
         ("blocks", 1, ((b"",),)),
         ("checkpoint", 1, b"x" * 16_385),
         ("consensus", "text"),
+        ("ping", 0),
+        ("pong", "1"),
+        ("pong", 2**60),
     ],
     ids=repr,
 )
