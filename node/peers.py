@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 import time
 from collections import Counter, deque
@@ -125,6 +126,7 @@ class Link:
         self.name: Final = identity.name
         self.role: Final = hello.role
         self.certificate: Final = certificate
+        self.certificate_expires_ms: Final = identity.expires_ms
         self.sync_only: Final = identity.controller == ""
         self.dialler: Final = dialler
         self.height = hello.height
@@ -132,9 +134,17 @@ class Link:
         self.bytes_sent = 0
         self.frames_dropped = 0
         self._connection = connection
+        # The library begins with 0, which on a fast link is also what its coarse clock measures.
+        connection.latency = math.nan
         self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
         self._queued_bytes = [0, 0, 0]
         self._waiting = asyncio.Event()
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The round trip of the newest ping; None before the first answer."""
+        latency_s = self._connection.latency
+        return None if math.isnan(latency_s) else latency_s
 
     def send(self, frame: bytes, priority: Priority) -> bool:
         """Queue a frame; False if it was dropped because the peer is too slow."""
@@ -226,6 +236,11 @@ class PeerNetwork:
     def links(self) -> Mapping[str, Link]:
         """Live links by node name."""
         return MappingProxyType(self._links)
+
+    @property
+    def membership(self) -> Membership:
+        """Who may link."""
+        return self._membership
 
     def set_height(self, height: int) -> None:
         """Tell what height the next hello names."""
