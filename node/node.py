@@ -11,7 +11,7 @@ If any part fails, all end: a node that cannot write, or finds its data damaged,
 from __future__ import annotations
 
 import asyncio
-import time
+import itertools
 from typing import Final
 
 import structlog
@@ -28,13 +28,7 @@ from ledger.membership import certificate_authority, certificate_authority_names
 from ledger.store import Store
 from node.api.server import serve_api
 from node.block_sync import BlockSync, collect_blocks
-from node.certificates import (
-    EXPIRY_WARNING_DAYS,
-    TrustedAuthority,
-    certificate_der,
-    expires_at,
-    usable_authorities,
-)
+from node.certificates import TrustedAuthority, certificate_der, usable_authorities
 from node.checkpointing import (
     Checkpointing,
     CheckpointSigner,
@@ -42,6 +36,7 @@ from node.checkpointing import (
     SigningGuard,
 )
 from node.clock import clock_ms
+from node.diagnosis import Damage
 from node.errors import InvalidConfiguration, InvalidPeerMessage
 from node.home import OpenedHome
 from node.index import Base, Index
@@ -67,6 +62,7 @@ from node.scrubbing import scrub
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
+from node.watch import Watch
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
@@ -76,7 +72,8 @@ FAR_BEHIND: Final = 16
 MAX_UNCHECKPOINTED: Final = 16
 """Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
 
-CERTIFICATE_CHECK_S: Final = 12 * 3600.0
+STATUS_EVERY: Final = 5
+"""Maintenances between two words on how far we are, and what time it is, where no commit brings them."""
 
 _MEMBERSHIP_KEYS: Final = ("ledger/certificate_authorit", "ledger/validators/")
 
@@ -91,7 +88,7 @@ class Node:
         opened: OpenedHome,
         store: Store,
         application: Application,
-        damage: str | None = None,
+        damage: Damage | None = None,
     ) -> None:
         config, genesis = opened.config, opened.genesis
         self._opened = opened
@@ -154,6 +151,16 @@ class Node:
         self._checkpointing = Checkpointing(
             genesis.suite, genesis.chain_id, signer, self._broadcast_consensus, self._record
         )
+        self._watch = Watch(
+            opened,
+            application,
+            self._runner,
+            self._network,
+            self._mempool,
+            self._sync,
+            self._checkpointing,
+            damage,
+        )
         self._index = Index(
             config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
         )
@@ -172,6 +179,7 @@ class Node:
             sessions=Sessions(config.sessions),
             proven_signal=self._proven_signal,
             metrics=Metrics(),
+            watch=self._watch,
             root=opened.home.root,
             damage=damage,
         )
@@ -194,7 +202,7 @@ class Node:
                 tasks.create_task(self._index.run(), name="index")
                 tasks.create_task(self._checkpoint(), name="checkpoints")
                 tasks.create_task(self._maintain(), name="maintenance")
-                tasks.create_task(self._watch_certificate(), name="certificate")
+                tasks.create_task(self._watch.run(), name="watch")
                 tasks.create_task(self._services.failure.wait(), name="failure")
                 tasks.create_task(scrub(self._store), name="scrub")
                 tasks.create_task(serve_api(self._services), name="api")
@@ -227,9 +235,11 @@ class Node:
         )
 
     async def _maintain(self) -> None:
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(MAINTENANCE_S)
             self._intake.resend_overdue()
+            if count % STATUS_EVERY == 0:
+                self._broadcast_consensus(self._status().encode())
             if not self._runner.in_round:
                 await self._storage_worker.run(self._application.save_checkpoints)
                 self._ask_for_checkpoint()
@@ -240,14 +250,10 @@ class Node:
         if proven is None or proven.size < size:
             self._network.broadcast(GetCheckpoint().encode(), Priority.SYNC)
 
-    async def _watch_certificate(self) -> None:
-        """Warn weeks before our certificate expires."""
-        while True:
-            expires = expires_at(self._opened.home.tls_certificate.read_bytes())
-            days = (expires.timestamp() - time.time()) / 86_400
-            if days < EXPIRY_WARNING_DAYS:
-                _log.warning("the certificate expires soon", days=round(days, 1))
-            await asyncio.sleep(CERTIFICATE_CHECK_S)
+    def _status(self) -> Status:
+        proven = self._application.proven()
+        size = 0 if proven is None else proven.size
+        return Status(self._application.tip.height, size, clock_ms())
 
     # --- commits ---------------------------------------------------------------------------------
 
@@ -256,9 +262,7 @@ class Node:
         tip = finalized.tip
         self._network.set_height(tip.height)
         self._outcomes.committed(finalized)
-        proven = self._application.proven()
-        status = Status(tip.height, 0 if proven is None else proven.size)
-        self._network.broadcast(status.encode(), Priority.CONSENSUS)
+        self._broadcast_consensus(self._status().encode())
         if any(key.startswith(_MEMBERSHIP_KEYS) for key in finalized.overlay.changes) or (
             tip.validators != tip.last_validators
         ):
@@ -317,10 +321,7 @@ class Node:
 
     def link_up(self, link: Link) -> None:
         """Tell a new link how far we are, and what it may lack."""
-        tip = self._application.tip
-        proven = self._application.proven()
-        status = Status(tip.height, 0 if proven is None else proven.size)
-        link.send(status.encode(), Priority.CONSENSUS)
+        link.send(self._status().encode(), Priority.CONSENSUS)
         for frame in self._checkpointing.greeting():
             link.send(frame, Priority.CONSENSUS)
         self._runner.link_up(link.name)
@@ -329,6 +330,7 @@ class Node:
     def link_down(self, link: Link) -> None:
         self._sync.link_down(link.name)
         self._checkpointing.forget_peer(link.name)
+        self._watch.link_down(link.name)
 
     async def message_received(self, link: Link, message: PeerMessage) -> None:
         """Hand a message on to whom it concerns; links for synchronisation only carry nothing else."""
@@ -339,8 +341,10 @@ class Node:
             case Transactions(raws):
                 if not link.sync_only:
                     await self._intake.from_peer(raws)
-            case Status(height):
+            case Status(height, _, peer_clock_ms):
                 self._sync.peer_height(link, height)
+                if peer_clock_ms is not None:
+                    self._watch.clock_told(link.name, peer_clock_ms)
             case CheckpointSignatures() | ProvenCheckpoint():
                 await self._checkpointing.received(link.name, message)
             case GetBlocks():
