@@ -69,6 +69,14 @@ def test_a_full_pool_makes_room_for_others_at_the_cost_of_the_largest() -> None:
     assert transaction(0).id in pool
 
 
+def test_how_full_a_pool_is_counts_bytes_or_transactions_whichever_is_nearer_its_bound() -> None:
+    many, large = Mempool(1_000_000, 4), Mempool(2 * len(transaction(1).raw), 1_000)
+    assert many.fill == large.fill == 0.0
+    many.add(transaction(1), "a", 0)
+    large.add(transaction(1), "a", 0)
+    assert (many.fill, large.fill) == (0.25, 0.5)
+
+
 def test_an_evicted_transaction_may_come_again() -> None:
     pool = Mempool(1_000_000, 2)
     pool.add(transaction(1), "a", 0)

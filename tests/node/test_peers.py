@@ -59,7 +59,7 @@ HEIGHTS = st.integers(0, 2**53)
 MESSAGES: st.SearchStrategy[PeerMessage] = st.one_of(
     st.builds(ConsensusPayload, st.binary(max_size=100)),
     st.builds(Transactions, st.lists(st.binary(min_size=1, max_size=50), min_size=1).map(tuple)),
-    st.builds(Status, HEIGHTS, HEIGHTS),
+    st.builds(Status, HEIGHTS, HEIGHTS, st.none() | HEIGHTS),
     st.builds(GetBlocks, HEIGHTS, st.integers(1, 64)),
     st.builds(
         Blocks, HEIGHTS, st.lists(st.tuples(st.binary(), st.binary()), max_size=5).map(tuple)
@@ -89,9 +89,13 @@ def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
     [
         (),
         ("unknown",),
-        ("status", -1, 0),
-        ("status", 2**60, 0),
-        ("status", True, 0),
+        ("status", -1, 0, None),
+        ("status", 2**60, 0, None),
+        ("status", True, 0, None),
+        ("status", 1, 0),
+        ("status", 1, 0, -1),
+        ("status", 1, 0, 2**53 + 1),
+        ("status", 1, 0, True),
         ("get_blocks", 1, 0),
         ("get_blocks", 1, 65),
         ("transactions", ()),
