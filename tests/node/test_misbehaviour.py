@@ -167,7 +167,14 @@ def _forged(cluster: Cluster, from_height: int) -> Blocks:
     return Blocks(from_height, ((block.encode(), forged.encode()),))
 
 
-@pytest.mark.parametrize("answer", [_garbage, _forged], ids=["garbage", "forged commit"])
+def _gap(cluster: Cluster, from_height: int) -> Blocks:
+    """A block of a later height than was asked for."""
+    return Blocks(from_height, _forged(cluster, from_height + 5).blocks)
+
+
+@pytest.mark.parametrize(
+    "answer", [_garbage, _forged, _gap], ids=["garbage", "forged commit", "a gap"]
+)
 def test_a_lying_synchronisation_peer_is_dropped(
     cluster: Cluster, answer: Callable[[Cluster, int], Blocks]
 ) -> None:

@@ -53,6 +53,7 @@ def test_no_seed_shows_a_violation(seed: int) -> None:
         Plan(seconds=6, crash=0.003, outage_ms=300, lost_data=0.5, lost_guard=0.3),
         Plan(seconds=4, validator_changes=True, checkpoints=True, crash=0.0005),
         Plan(seconds=6, scripts=("invalid blocks",), bad_transactions=True),
+        POWER_FAILURES,
     ],
     ids=[
         "hidden votes",
@@ -61,6 +62,7 @@ def test_no_seed_shows_a_violation(seed: int) -> None:
         "lost data",
         "validator changes",
         "invalid blocks",
+        "power failures",
     ],
 )
 def test_the_rarer_faults_show_no_violation(plan: Plan) -> None:
