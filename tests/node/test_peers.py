@@ -7,8 +7,8 @@ import datetime
 import os
 import ssl
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from node.messages import (
     decode_message,
     transaction_frames,
 )
-from node.peers import MAX_GREETING
+from node.peers import MAX_GREETING, PeerNetwork
 from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
 
 FLOOD = 2 * MAX_UNFINISHED
