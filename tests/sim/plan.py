@@ -96,7 +96,7 @@ BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=200_000, pause_ms=1_000
 """Power fails for all after a polka and stays away for minutes: bodies must be on disk, old blocks must still do."""
 
 
-SLOW = Plan(seconds=20, delay_ms=(600, 1_500), delay_stays=True, pause_ms=1_000)
+SLOW = Plan(seconds=40, delay_ms=(1_200, 2_500), delay_stays=True, pause_ms=1_000)
 """Slower than the first rounds' timeouts, for good."""
 
 
