@@ -96,6 +96,9 @@ BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=200_000, pause_ms=1_000
 """Power fails for all after a polka and stays away for minutes: bodies must be on disk, old blocks must still do."""
 
 
+LOST_LOGS = Plan(seconds=8, crash=0.004, outage_ms=50, lost_data=1.0, loss=0.15)
+"""One validator loses its log or more at every crash: only the record of its newest signature binds it."""
+
 SLOW = Plan(seconds=40, delay_ms=(1_200, 2_500), delay_stays=True, pause_ms=1_000)
 """Slower than the first rounds' timeouts, for good."""
 
@@ -116,6 +119,8 @@ def plan_of(seed: int) -> Plan:
         return Plan(n=n, seconds=20, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
     if sometimes(0.05):
         return replace(BLACKOUT, n=n)
+    if sometimes(0.05):
+        return replace(LOST_LOGS, n=n, lost_guard=random.choice((0.0, 0.2)))
     if sometimes(0.04):
         return replace(SLOW, n=n, crash=random.choice((0.0, 0.002)))
     losses: dict[str, Any] = {}
@@ -141,7 +146,7 @@ def plan_of(seed: int) -> Plan:
     clock_error_ms = random.choice((0, 0, 500, 2_000))
     return Plan(
         n=n,
-        seconds=random.randint(6, 14),
+        seconds=random.randint(5, 10),
         calm_s=random.choice((0.0, 1.0, 2.0, 3.0)),
         scripts=scripts,
         partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.4) else (),
