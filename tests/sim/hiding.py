@@ -19,8 +19,11 @@ from tests.sim.sharing import read_consensus, read_frame
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-HIDDEN_MS = 12_000
+HIDDEN_S = 7.0
 """Long enough for several rounds."""
+
+LOOK_S = 0.25
+"""How often it is seen whether a height is over."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class _Rule:
     height: int
     chosen: str
     blind: str
+    until_s: float
 
 
 class Hiding:
@@ -50,8 +54,19 @@ class Hiding:
         if blind not in names:
             blind = world.random.choice(names)
         chosen = world.random.choice([name for name in names if name != blind])
-        self._rule = _Rule(height, chosen, blind)
-        world.loop.call_later(HIDDEN_MS / 1000, self.begin)
+        self._rule = _Rule(height, chosen, blind, world.loop.now_s + HIDDEN_S)
+        world.loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Go on to another height when everybody has decided this one, or nobody will for long."""
+        world, rule = self._world, self._rule
+        assert rule is not None
+        if world.loop.now_s >= rule.until_s or all(
+            host.height >= rule.height for host in world.correct if host is not world.standby
+        ):
+            self.begin()
+        else:
+            world.loop.call_later(LOOK_S, self._look)
 
     def isolates(self, one: str, other: str) -> bool:
         """Whether nothing passes between these two: the chosen has decided."""
