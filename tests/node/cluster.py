@@ -6,10 +6,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cli import sample
 from cli.network_setup import Network, create_network
 from ledger.codec import Value
 from ledger.keyfile import load_key
@@ -45,10 +46,16 @@ class Cluster:
         directory: Path,
         consensus: ConsensusConfig | None = None,
         *,
+        validators: Sequence[str] = sample.VALIDATORS,
         without: tuple[str, ...] = (),
         operations: OperationTable = OPERATIONS,
     ) -> None:
-        self.network: Network = create_network(directory, consensus=consensus)
+        self.network: Network = create_network(
+            directory,
+            validators=validators,
+            query_nodes=[name for name in sample.QUERY_NODES if name not in validators],
+            consensus=consensus,
+        )
         self.names = [p.name for p in self.network.nodes if p.name not in without]
         self.operations = operations
         self.nodes: dict[str, Node] = {}
