@@ -199,6 +199,29 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
         cluster.call(running.cancel)
 
 
+def test_a_peer_that_tells_a_height_and_then_less_holds_nobody_up(cluster: Cluster) -> None:
+    asked: list[int] = []
+
+    def nothing(from_height: int) -> Blocks:
+        asked.append(from_height)
+        return Blocks(from_height, ())
+
+    liar = Liar(cluster, lambda link: [Status(height, 0).encode() for height in (1_000, 1, 900, 0)])
+    liar.blocks = nothing
+    running = cluster.spawn(liar.network.run())
+    try:
+        eventually(lambda: len(liar.network.links) == 4)
+        assert publish(cluster) == "committed"
+        for node in cluster.nodes.values():
+            eventually(lambda node=node: node._network.links["xiongan"].height == 0)  # type: ignore[misc]
+            assert not node._services.sync.catching_up
+        assert publish(cluster) == "committed"
+        with cluster.client("national") as client:
+            assert client.ready()[0]
+    finally:
+        cluster.call(running.cancel)
+
+
 def test_nothing_of_this_needed_a_restart(cluster: Cluster) -> None:
     assert publish(cluster) == "committed"
     assert not any(task.done() for task in cluster._tasks.values())
