@@ -29,6 +29,8 @@ from node.operation_table import OPERATIONS
 
 T = TypeVar("T")
 
+TONGZHOU = "11110112MB1D52349B"
+
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait until a condition holds; the deadline is generous, the test ends as soon as it can."""
@@ -150,3 +152,16 @@ class Cluster:
         with self.client(node) as client:
             [result] = client.submit([self.transaction(profile, *operations).raw], wait="proven")
         return result
+
+    def publish(self, node: str = "beijing") -> SubmissionResult:
+        """Submit an entry that nobody has submitted before, and wait for what becomes of it."""
+        body: dict[str, Value] = {
+            "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
+            "kind": "rule",
+            "name": "Rules",
+            "issuer": "Tongzhou",
+            "in_force_from_ms": 1_600_000_000_000,
+            "articles": ("1",),
+            "digest": bytes(32),
+        }
+        return self.submit(node, "tongzhou-editor", ("directory.instrument.publish", body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,32 +11,15 @@ from cli import sample
 from ledger.codec import Value
 from ledger.commits import verify_commit
 from ledger.suite import SHA256_ED25519 as SUITE
-from node.answers import SubmissionResult
 from tests.node.cluster import Cluster, eventually
 
 LEAVING = "hebei"
-TONGZHOU = "11110112MB1D52349B"
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path / "home", validators=(*sample.VALIDATORS, "xiongan")) as cluster:
         yield cluster
-
-
-def publish(cluster: Cluster) -> SubmissionResult:
-    body: dict[str, Value] = {
-        "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
-        "kind": "rule",
-        "name": "Rules",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1",),
-        "digest": bytes(32),
-    }
-    result = cluster.submit("beijing", "tongzhou-editor", ("directory.instrument.publish", body))
-    assert result.status == "committed", result
-    return result
 
 
 def remove(cluster: Cluster) -> int:
@@ -66,10 +48,10 @@ def linked(cluster: Cluster, name: str) -> list[str]:
 def test_a_removed_validator_decides_nothing_from_two_heights_on_and_a_revoked_one_is_cut_off(
     cluster: Cluster,
 ) -> None:
-    publish(cluster)
+    cluster.publish()
     changed = remove(cluster)
     for _ in range(5):
-        newest = publish(cluster).height
+        newest = cluster.publish().height
     assert newest is not None and newest >= changed + 5
     chain_id = cluster.network.chain_id
     for name in cluster.names:
@@ -89,6 +71,6 @@ def test_a_removed_validator_decides_nothing_from_two_heights_on_and_a_revoked_o
     eventually(lambda: linked(cluster, LEAVING) == [], 10)
     last = cluster.nodes[LEAVING]._application.tip.height
     for _ in range(3):
-        publish(cluster)
+        cluster.publish()
     assert linked(cluster, LEAVING) == []
     assert cluster.nodes[LEAVING]._application.tip.height <= last

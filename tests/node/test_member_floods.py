@@ -23,9 +23,8 @@ from node.home import open_home
 from node.messages import ConsensusPayload, PeerMessage, Priority, Transactions
 from node.peers import Link, PeerNetwork
 from node.runner import MAX_QUEUED_MESSAGES
-from tests.node.cluster import Cluster, eventually
+from tests.node.cluster import TONGZHOU, Cluster, eventually
 
-TONGZHOU = "11110112MB1D52349B"
 FLOODER = "hebei"
 OTHERS = {"beijing", "national", "tianjin"}
 MAX_GROWTH_BYTES = 96 * 1024 * 1024
@@ -98,20 +97,6 @@ def flooder(network: Cluster) -> Iterator[Flooder]:
     network.call(running.cancel)
 
 
-def publish(cluster: Cluster) -> str:
-    body: dict[str, Value] = {
-        "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
-        "kind": "rule",
-        "name": "Rules",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1",),
-        "digest": bytes(32),
-    }
-    operation = ("directory.instrument.publish", body)
-    return cluster.submit("beijing", "tongzhou-editor", operation).status
-
-
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
@@ -172,9 +157,9 @@ def test_a_flood_of_well_formed_messages_is_bounded_and_holds_nobody_up(
 
     network.call(send)
     for _ in range(3):
-        assert publish(network) == "committed"
+        assert network.publish().status == "committed"
     eventually(lambda: all(not any(link._queued_bytes) for link in flooder.network.links.values()))
-    assert publish(network) == "committed"
+    assert network.publish().status == "committed"
     for node in network.nodes.values():
         assert node._services.runner._queue.qsize() <= MAX_QUEUED_MESSAGES * len(network.names) + 16
         assert set(node._network.links) >= set(network.nodes) - {node._opened.config.name}
@@ -248,5 +233,5 @@ def test_a_message_that_no_correct_validator_sends_costs_its_sender_the_links(
 
 
 def test_nothing_of_this_needed_a_restart(network: Cluster) -> None:
-    assert publish(network) == "committed"
+    assert network.publish().status == "committed"
     assert not any(task.done() for task in network._tasks.values())
