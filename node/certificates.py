@@ -116,13 +116,17 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
     TLS has verified chain and validity already; this binds the node's name to one authority.
 
     Raises:
-        InvalidCertificate: malformed, without exactly one name, or issued by none of `authorities`.
+        InvalidCertificate: malformed, without exactly one name, an authority's own, or issued by none of
+            `authorities`.
     """
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, x509.InvalidVersion):
+        authority_itself = _is_authority(parsed)
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension):
         raise InvalidCertificate("the certificate cannot be read") from None
+    if authority_itself:
+        raise InvalidCertificate("the certificate is an authority's, not a node's")
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise InvalidCertificate("the certificate does not name exactly one node")
     for authority in authorities:
@@ -135,6 +139,13 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
 
 def _expires_ms(certificate: x509.Certificate) -> int:
     return int(certificate.not_valid_after_utc.timestamp() * 1000)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bool:
