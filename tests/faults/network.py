@@ -155,6 +155,11 @@ class FaultyNetwork(Processes):
         with self.client(name) as client:
             return client.network().height
 
+    def resident_bytes(self, name: str) -> int:
+        """Return the memory that a node's process holds."""
+        statm = Path(f"/proc/{self.running[name].pid}/statm").read_text("ascii")
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     # --- invariants ------------------------------------------------------------------------------
 
     def check(self, *loads: Load, correct: Sequence[str] | None = None) -> None:
@@ -204,11 +209,9 @@ class FaultyNetwork(Processes):
 
     def _check_bounds(self, names: Sequence[str]) -> None:
         for name in names:
-            process_id = self.running[name].pid
-            pages = int(Path(f"/proc/{process_id}/statm").read_text("ascii").split()[1])
-            resident = pages * os.sysconf("SC_PAGE_SIZE")
+            resident = self.resident_bytes(name)
             assert resident < MAX_RESIDENT_BYTES, f"{name} holds {resident} bytes"
-            descriptors = len(os.listdir(f"/proc/{process_id}/fd"))
+            descriptors = len(os.listdir(f"/proc/{self.running[name].pid}/fd"))
             assert descriptors < MAX_DESCRIPTORS, f"{name} holds {descriptors} descriptors"
 
     def check_signatures(self) -> None:
