@@ -15,12 +15,10 @@ from types import MappingProxyType
 from typing import Final
 
 import structlog
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 from node.certificates import NodeIdentity
-from node.errors import InvalidPeerMessage
+from node.connections import PeerConnection
 from node.messages import (
     MAX_FRAME_BYTES,
     Hello,
@@ -47,30 +45,12 @@ QUEUE_BYTES: Final[Mapping[Priority, int]] = MappingProxyType(
 _log = structlog.get_logger(__name__)
 
 
-class CountedConnection(Connection):
-    """A connection that knows how many bytes have come: of a large frame, long before it is whole."""
-
-    received_bytes = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.received_bytes += len(data)
-        super().data_received(data)
-
-
-class DialledConnection(CountedConnection, ClientConnection):
-    pass
-
-
-class AcceptedConnection(CountedConnection, ServerConnection):
-    pass
-
-
 class Link:
     """One live link. `height` is the peer's last announced height."""
 
     def __init__(
         self,
-        connection: CountedConnection,
+        connection: PeerConnection,
         certificate: bytes,
         identity: NodeIdentity,
         hello: Hello,
@@ -79,6 +59,7 @@ class Link:
         self.name: Final = identity.name
         self.role: Final = hello.role
         self.certificate: Final = certificate
+        self.certificate_expires_ms: Final = identity.expires_ms
         self.sync_only: Final = identity.controller == ""
         self.dialler: Final = dialler
         self.height = hello.height
@@ -98,9 +79,9 @@ class Link:
         return self._pulse.is_fresh(time.monotonic())
 
     @property
-    def latency_s(self) -> float:
-        """The round trip of the newest ping; 0 before the first answer."""
-        return self._pulse.latency_s
+    def round_trip_s(self) -> float | None:
+        """The round trip of the newest question; None before the first answer."""
+        return self._pulse.round_trip_s
 
     def send(self, frame: bytes, priority: Priority) -> bool:
         """Queue a frame; False if it was dropped because the peer is too slow."""
@@ -137,14 +118,13 @@ class Link:
         """Return the next message.
 
         Raises:
-            InvalidPeerMessage: a text frame, or not a message.
+            InvalidPeerMessage: not a message.
             ConnectionClosed: the link has ended.
         """
         self._listening = True
         frame = await self._connection.recv()
         self._listening = False
-        if not isinstance(frame, bytes):
-            raise InvalidPeerMessage("a text frame")
+        assert isinstance(frame, bytes), "the connection refuses text"
         self.bytes_received += len(frame)
         return decode_message(frame)
 
@@ -168,6 +148,10 @@ class Link:
             self.send(Pong(message.number).encode(), Priority.CONSENSUS)
         else:
             self._pulse.answered(message.number, time.monotonic())
+
+    def fault(self, closed: ConnectionClosed) -> str | None:
+        """Return what the peer did wrong, where that is why the connection has ended."""
+        return self._connection.fault(closed)
 
     def abort(self) -> None:
         """Cut the link at once; what is queued is lost."""

@@ -18,9 +18,12 @@ import uvloop
 from ledger.application import Application
 from ledger.errors import DamagedStoreError, LedgerError
 from ledger.fsck import open_store
+from ledger.operations import OperationTable
 from ledger.store import Store
 from node.config import LogConfig
-from node.home import OpenedHome, open_home, replace_file
+from node.diagnosis import Damage
+from node.files import replace_file
+from node.home import OpenedHome, open_home
 from node.node import Node
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S
@@ -74,11 +77,20 @@ def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
         return 1
     damage = None
     if found.set_aside is not None:
-        _log.error("the store was damaged: set aside, synchronising anew", at=str(found.set_aside))
-        damage = "the store was damaged: set aside, everything fetched anew from the others"
+        _log.error(
+            "the store was damaged: set aside, synchronising anew",
+            at=str(found.set_aside),
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: set aside, everything fetched anew from the others"
+        damage = Damage(text, found.damaged_height)
     elif found.recovered:
-        _log.warning("the store was damaged: recovered, and verified from genesis on")
-        damage = "the store was damaged: recovered, and verified from genesis on"
+        _log.warning(
+            "the store was damaged: recovered, and verified from genesis on",
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: recovered, and verified from genesis on"
+        damage = Damage(text, found.damaged_height)
     store = found.store
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
@@ -114,13 +126,15 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def open_application(opened: OpenedHome, store: Store) -> Application:
+def open_application(
+    opened: OpenedHome, store: Store, operations: OperationTable = OPERATIONS
+) -> Application:
     """Open the chain in a store; an empty store is given its genesis.
 
     Raises:
         StorageError: the store is damaged or holds another chain.
     """
-    application = Application(opened.genesis, OPERATIONS, store, _report)
+    application = Application(opened.genesis, operations, store, _report)
     if application.info() is None:
         application.init_chain()
         _log.info("chain initialised", chain_id=opened.genesis.chain_id)

@@ -32,14 +32,9 @@ from websockets.server import ServerProtocol
 from ledger.validators import ValidatorSet
 from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
 from node.config import PeerAddress, PeersConfig
+from node.connections import PeerClientConnection, PeerConnection, PeerServerConnection
 from node.errors import InvalidCertificate, InvalidPeerMessage
-from node.link import (
-    CLOSE_TIMEOUT_S,
-    AcceptedConnection,
-    CountedConnection,
-    DialledConnection,
-    Link,
-)
+from node.link import CLOSE_TIMEOUT_S, Link
 from node.listener import Listener
 from node.messages import (
     MAX_FRAME_BYTES,
@@ -151,6 +146,11 @@ class PeerNetwork:
         """The names of linked nodes that answer."""
         return frozenset(name for name, link in self._links.items() if link.is_fresh)
 
+    @property
+    def membership(self) -> Membership:
+        """Who may link."""
+        return self._membership
+
     def set_height(self, height: int) -> None:
         """Tell what height the next hello names."""
         self._height = height
@@ -211,7 +211,7 @@ class PeerNetwork:
     async def _listen(self) -> None:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        async def accepted(connection: AcceptedConnection) -> None:
+        async def accepted(connection: PeerServerConnection) -> None:
             server.all_connections.add(connection)
             try:
                 await self._accepted(connection)
@@ -225,8 +225,8 @@ class PeerNetwork:
                 assert task is not None
                 server.handler_tasks.discard(task)
 
-        def connection() -> AcceptedConnection:
-            return AcceptedConnection(
+        def connection() -> PeerServerConnection:
+            return PeerServerConnection(
                 ServerProtocol(max_size=MAX_FRAME_BYTES, logger=_quiet_logger()),
                 server,
                 close_timeout=CLOSE_TIMEOUT_S,
@@ -246,7 +246,7 @@ class PeerNetwork:
             _log.info("listening for peers", port=self.port)
             await failed
 
-    async def _accepted(self, connection: AcceptedConnection) -> None:
+    async def _accepted(self, connection: PeerServerConnection) -> None:
         """Serve a connection whose TLS handshake is done, and end it."""
         with suppress(InvalidPeerMessage, InvalidCertificate, ConnectionClosed, TimeoutError):
             try:
@@ -256,7 +256,7 @@ class PeerNetwork:
             finally:
                 connection.transport.abort()
 
-    async def _welcome(self, connection: AcceptedConnection) -> Link:
+    async def _welcome(self, connection: PeerServerConnection) -> Link:
         """Take up who has dialled, few of the same name at a time."""
         name = self._identify(connection).name
         if self._greeting[name] >= MAX_GREETING:
@@ -295,10 +295,10 @@ class PeerNetwork:
                 max_queue=RECEIVED_FRAMES,
                 user_agent_header=None,
                 proxy=None,
+                create_connection=PeerClientConnection,
                 logger=_quiet_logger(),
-                create_connection=DialledConnection,
             ) as connection:
-                assert isinstance(connection, DialledConnection), "as asked for"
+                assert isinstance(connection, PeerClientConnection), "as asked for"
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                     link = await self._greet(connection, address.name)
                 await self._live(link)
@@ -325,7 +325,7 @@ class PeerNetwork:
     def _identify(self, connection: Connection) -> NodeIdentity:
         return self._membership.admit(_certificate_of(connection))
 
-    async def _greet(self, connection: CountedConnection, dialled: str | None) -> Link:
+    async def _greet(self, connection: PeerConnection, dialled: str | None) -> Link:
         """Say hello and hear it. `dialled` is whom we expect at the other end, None if we were dialled."""
         identity = self._identify(connection)
         if identity.name == self._name or (dialled is not None and identity.name != dialled):
@@ -392,8 +392,8 @@ class PeerNetwork:
                         link.answer(message)
                     case _:
                         await self._handler.message_received(link, message)
-        except ConnectionClosed:
-            return None
+        except ConnectionClosed as closed:
+            return link.fault(closed)
         except InvalidPeerMessage as error:
             return str(error)
 

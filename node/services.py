@@ -12,6 +12,7 @@ from ledger.genesis import Genesis
 from ledger.validators import ValidatorSet
 from node.block_sync import BlockSync
 from node.config import NodeConfig
+from node.diagnosis import Damage
 from node.index import Index
 from node.intake import Intake
 from node.mempool import Mempool
@@ -21,6 +22,7 @@ from node.peers import PeerNetwork
 from node.runner import Runner
 from node.sessions import Sessions
 from node.signal import Signal
+from node.watch import Watch
 
 
 class Failure:
@@ -63,8 +65,9 @@ class Services:
     sessions: Sessions
     proven_signal: Signal
     metrics: Metrics
+    watch: Watch
     root: Path
-    damage: str | None = None
+    damage: Damage | None = None
     open_streams: Counter[str] = field(default_factory=Counter)
     failure: Failure = field(default_factory=Failure)
 

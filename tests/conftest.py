@@ -1,14 +1,21 @@
-"""Settings for all tests, and the report of what was injected for which row of the fault matrix."""
+"""Settings for all tests, and the report of what was injected for which row of the fault matrix.
+
+`HYPOTHESIS_PROFILE=thorough` tries many more examples than a run of all tests has time for.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 settings.register_profile("mulu", deadline=None)  # nothing here measures time
-settings.load_profile("mulu")
+settings.register_profile(
+    "thorough", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mulu"))
 
 
 INJECTED = pytest.StashKey[Counter[str]]()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import INJECTED, MEASURED
+from tests.faults.crashes import Crashes, crashing
 from tests.faults.network import FaultyNetwork, faulty_network
 
 
@@ -35,6 +36,13 @@ def measured(request: pytest.FixtureRequest) -> dict[str, float]:
 def network(tmp_path: Path) -> Iterator[FaultyNetwork]:
     """Four validators of this test alone, running and ready."""
     with faulty_network(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def crashes(tmp_path: Path, injected: Counter[str]) -> Iterator[Crashes]:
+    """Four validators of this test alone that obey orders to die, running and ready."""
+    with crashing(tmp_path, injected) as started:
         yield started
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +100,7 @@ def make_network(
     now: datetime.datetime,
     chain_id: str = CHAIN,
     lifetime_days: int = 30,
+    max_links: int = 64,
 ) -> PeerNetwork:
     issued = issue_node_certificate(issuer, name, now=now, lifetime_days=lifetime_days)
     certificate, key = directory / f"{name}.crt", directory / f"{name}.pem"
@@ -110,7 +113,7 @@ def make_network(
         name,
         "validator",
         chain_id,
-        PeersConfig(addresses=addresses),
+        PeersConfig(addresses=addresses, max_links=max_links),
         certificate,
         key,
         membership,
@@ -124,3 +127,18 @@ async def until(handler: Recorder, condition: object, timeout_s: float = 10.0) -
         while not condition():  # type: ignore[operator]
             handler.changed.clear()
             await handler.changed.wait()
+
+
+@asynccontextmanager
+async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
+    """Run networks until the end of the block."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(network.run()) for network in networks]
+        try:
+            for network in networks:
+                async with asyncio.timeout(5):
+                    await network.listening.wait()
+            yield
+        finally:
+            for task in started:
+                task.cancel()
