@@ -51,6 +51,9 @@ _KINDS: Final = {
     keyspace.WAL: "write-ahead record",
 }
 
+_SCRATCH: Final = "fsck-"
+"""Names of directories into which chains are replayed begin so."""
+
 Progress = Callable[[int, int], None]
 """Called with the height that was replayed and the newest height."""
 
@@ -81,12 +84,14 @@ class Report:
 class OpenedStore:
     """An open store. `recovered` tells that damage was repaired; `set_aside`, where a lost store lies now.
 
-    Where a store was set aside, `store` is empty, and the node must synchronise before it votes.
+    Where a store was set aside, `store` is empty, and the node must synchronise before it votes. `damaged_height` is
+    the height that a damaged store had reached; None where the head marker does not say.
     """
 
     store: Store
     recovered: bool = False
     set_aside: Path | None = None
+    damaged_height: int | None = None
 
 
 def open_store(
@@ -99,18 +104,33 @@ def open_store(
     Raises:
         StorageError: it cannot be opened for another reason, for instance another process has it open.
     """
+    opened = _open_or_save(directory, genesis, operations, unreadable)
+    _remove_scratch(directory)
+    return opened
+
+
+def _open_or_save(
+    directory: Path, genesis: Genesis, operations: OperationTable, unreadable: bool
+) -> OpenedStore:
     if not unreadable:
         try:
             return OpenedStore(Store.open(directory))
         except DamagedStoreError:
             pass
+    height = Store.marked_height(directory)
     if not unreadable and _recover(directory, genesis, operations):
         try:
-            return OpenedStore(Store.open(directory), recovered=True)
+            return OpenedStore(Store.open(directory), recovered=True, damaged_height=height)
         except DamagedStoreError:
             pass
     aside = Store.set_aside(directory)
-    return OpenedStore(Store.open(directory), set_aside=aside)
+    return OpenedStore(Store.open(directory), set_aside=aside, damaged_height=height)
+
+
+def _remove_scratch(directory: Path) -> None:
+    """Remove what checks that were killed have left; while we have the store open, no other check is under way."""
+    for left_over in directory.parent.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _recover(directory: Path, genesis: Genesis, operations: OperationTable) -> bool:
@@ -153,7 +173,7 @@ def check_in_scratch(
     progress: Progress | None = None,
 ) -> Report:
     """Check `store`, replaying it into a temporary directory beside `directory`, which needs as much room again."""
-    scratch_directory = Path(tempfile.mkdtemp(prefix="fsck-", dir=directory.parent))
+    scratch_directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=directory.parent))
     try:
         scratch = Store.open(scratch_directory / "replayed")
         try:

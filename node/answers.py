@@ -52,7 +52,8 @@ class ValidatorStatus:
 class NetworkStatus:
     """The network as one node sees it. `stalled` says why no block can be made, or is None.
 
-    `damage` says that the node found its store damaged since it was started, and what it did.
+    `damage` says that the node found its store damaged since it was started, and what it did. `findings` are what is
+    wrong: objects with `severity`, `code`, `text`, `names` and `numbers`, the worst first.
     """
 
     chain_id: str
@@ -67,6 +68,7 @@ class NetworkStatus:
     app_hash: str
     stalled: str | None
     damage: str | None
+    findings: tuple[Json, ...]
     raw: Json
 
 
@@ -169,6 +171,7 @@ def parse_network(body: Json) -> NetworkStatus:
         body["app_hash"],
         body["stalled"],
         body.get("damage"),
+        tuple(body.get("findings", ())),
         body,
     )
 

@@ -31,9 +31,6 @@ AUTHORITY_LIFETIME_DAYS: Final = 3_650
 NODE_LIFETIME_DAYS: Final = 825
 """Longest lifetime that common TLS stacks accept for a leaf certificate."""
 
-EXPIRY_WARNING_DAYS: Final = 42
-"""A node warns this long before a certificate expires: time for a signed renewal by people."""
-
 _BACKDATED: Final = datetime.timedelta(hours=1)
 """A certificate is valid a little before its issue, so that a slow clock does not refuse it."""
 
@@ -134,9 +131,14 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
         raise InvalidCertificate("the certificate does not name exactly one node")
     for authority in authorities:
         if _issued_by(parsed, authority):
-            expires_ms = int(parsed.not_valid_after_utc.timestamp() * 1000)
-            return NodeIdentity(names[0].value, authority.name, authority.controller, expires_ms)
+            return NodeIdentity(
+                names[0].value, authority.name, authority.controller, _expires_ms(parsed)
+            )
     raise InvalidCertificate("the certificate was issued by none of the known authorities")
+
+
+def _expires_ms(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp() * 1000)
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -190,16 +192,17 @@ def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:
     )
 
 
-def expires_at(certificate_pem: bytes) -> datetime.datetime:
-    """Return when a certificate stops being valid (aware UTC).
+def expires_ms(certificate: bytes) -> int:
+    """Return when a certificate (DER) stops being valid, in milliseconds since the epoch.
 
     Raises:
         InvalidCertificate: it cannot be read.
     """
     try:
-        return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
-    except ValueError:
+        parsed = x509.load_der_x509_certificate(certificate)
+    except (ValueError, x509.InvalidVersion):
         raise InvalidCertificate("the certificate cannot be read") from None
+    return _expires_ms(parsed)
 
 
 def certificate_der(certificate_pem: bytes) -> bytes:

@@ -27,10 +27,18 @@ _FAULTS: Final = frozenset(
 """What we end a connection with when the other side breaks the rules of WebSocket or ours."""
 
 
-class _WholeMessages(Connection):
-    """Refuses text, fragments and unread answers; `refused` says which."""
+class PeerConnection(Connection):
+    """Refuses text, fragments and unread answers; `refused` says which.
+
+    `received_bytes` counts all that has come: of a large frame, long before it is whole.
+    """
 
     refused: str | None = None
+    received_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         """Take one event of the library; of a refused connection, none."""
@@ -40,6 +48,15 @@ class _WholeMessages(Connection):
             if self.refused is not None:
                 return
         super().process_event(event)
+
+    def fault(self, closed: ConnectionClosed) -> str | None:
+        """Return what the other side did wrong, where that is why the connection has ended."""
+        if self.refused is not None:
+            return self.refused
+        sent = closed.sent
+        if sent is None or closed.rcvd_then_sent or sent.code not in _FAULTS:
+            return None
+        return sent.reason or f"broke the protocol ({sent.code})"
 
     def _check(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PING:
@@ -56,19 +73,9 @@ class _WholeMessages(Connection):
             self.send_data()
 
 
-class PeerClientConnection(_WholeMessages, ClientConnection):
+class PeerClientConnection(PeerConnection, ClientConnection):
     """A connection that we have dialled."""
 
 
-class PeerServerConnection(_WholeMessages, ServerConnection):
+class PeerServerConnection(PeerConnection, ServerConnection):
     """A connection that we have accepted."""
-
-
-def fault_of(connection: Connection, closed: ConnectionClosed) -> str | None:
-    """Return what the other side did wrong, where that is why the connection has ended."""
-    if isinstance(connection, _WholeMessages) and connection.refused is not None:
-        return connection.refused
-    sent = closed.sent
-    if sent is None or closed.rcvd_then_sent or sent.code not in _FAULTS:
-        return None
-    return sent.reason or f"broke the protocol ({sent.code})"

@@ -21,7 +21,9 @@ from ledger.fsck import open_store
 from ledger.operations import OperationTable
 from ledger.store import Store
 from node.config import LogConfig
-from node.home import OpenedHome, open_home, replace_file
+from node.diagnosis import Damage
+from node.files import replace_file
+from node.home import OpenedHome, open_home
 from node.node import Node
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S
@@ -75,11 +77,20 @@ def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
         return 1
     damage = None
     if found.set_aside is not None:
-        _log.error("the store was damaged: set aside, synchronising anew", at=str(found.set_aside))
-        damage = "the store was damaged: set aside, everything fetched anew from the others"
+        _log.error(
+            "the store was damaged: set aside, synchronising anew",
+            at=str(found.set_aside),
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: set aside, everything fetched anew from the others"
+        damage = Damage(text, found.damaged_height)
     elif found.recovered:
-        _log.warning("the store was damaged: recovered, and verified from genesis on")
-        damage = "the store was damaged: recovered, and verified from genesis on"
+        _log.warning(
+            "the store was damaged: recovered, and verified from genesis on",
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: recovered, and verified from genesis on"
+        damage = Damage(text, found.damaged_height)
     store = found.store
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)

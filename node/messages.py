@@ -3,12 +3,14 @@
     ["hello", version, chain_id, node, role, height]
     ["consensus", payload]                                  a message of consensus.tendermint.messages
     ["transactions", [bytes, …]]
-    ["status", height, checkpoint_size]
+    ["status", height, checkpoint_size, clock_ms]           the sender's clock, or nil
     ["get_blocks", from_height, count]
     ["blocks", from_height, [[block, commit], …]]           may be fewer than asked for, or none
     ["checkpoint", height, note]                            one validator's two signatures of a checkpoint
     ["get_checkpoint"]                                      answered by the newest one that a quorum signed
     ["proven_checkpoint", height, note]
+    ["ping", number]                                        answered at once by the pong of this number
+    ["pong", number]
 
 Decoding checks form and bounds only; what a message claims is for its receiver to verify.
 """
@@ -44,6 +46,9 @@ BLOCKS_FRAME_BYTES: Final = MAX_FRAME_BYTES - 64 * 1024
 """Blocks in one frame together; a single block with its commit always fits."""
 
 MAX_HEIGHT: Final = 2**53
+MAX_PING: Final = 2**53
+MAX_CLOCK_MS: Final = 2**53
+"""Far beyond any date, and still exact everywhere."""
 
 
 class Priority(IntEnum):
@@ -90,13 +95,17 @@ class Transactions:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far the sender is: its last committed height, and the size of its newest proven checkpoint."""
+    """How far the sender is: its last committed height, and the size of its newest proven checkpoint.
+
+    `clock_ms` is what time it was for the sender, None where it does not say: for diagnosis, never for consensus.
+    """
 
     height: int
     checkpoint_size: int
+    clock_ms: int | None = None
 
     def encode(self) -> bytes:
-        return encode(("status", self.height, self.checkpoint_size))
+        return encode(("status", self.height, self.checkpoint_size, self.clock_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +160,36 @@ class ProvenCheckpoint:
         return encode(("proven_checkpoint", self.height, self.note))
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks whether the other end is there."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        return encode(("ping", self.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a ping, after everything that was sent before."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        return encode(("pong", self.number))
+
+
 PeerMessage: TypeAlias = (
     "Hello | ConsensusPayload | Transactions | Status | GetBlocks | Blocks"
-    " | CheckpointSignatures | GetCheckpoint | ProvenCheckpoint"
+    " | CheckpointSignatures | GetCheckpoint | ProvenCheckpoint | Ping | Pong"
 )
 
 PRIORITIES: Final[dict[type, Priority]] = {
     ConsensusPayload: Priority.CONSENSUS,
     CheckpointSignatures: Priority.CONSENSUS,
+    Ping: Priority.CONSENSUS,
+    Pong: Priority.CONSENSUS,
     Status: Priority.CONSENSUS,
     Transactions: Priority.TRANSACTIONS,
     GetBlocks: Priority.SYNC,
@@ -187,8 +218,9 @@ def decode_message(frame: bytes) -> PeerMessage:
             return ConsensusPayload(payload)
         case ("transactions", tuple(raws)):
             return Transactions(_raws(raws))
-        case ("status", height, size):
-            return Status(_height(height), _height(size))
+        case ("status", height, size, clock_ms):
+            time_ms = None if clock_ms is None else _bounded(clock_ms, 0, MAX_CLOCK_MS)
+            return Status(_height(height), _height(size), time_ms)
         case ("get_blocks", height, count):
             return GetBlocks(_height(height), _bounded(count, 1, MAX_SYNC_BLOCKS))
         case ("blocks", height, tuple(rows)):
@@ -199,6 +231,10 @@ def decode_message(frame: bytes) -> PeerMessage:
             return GetCheckpoint()
         case ("proven_checkpoint", height, bytes(note)) if len(note) <= _MAX_NOTE_BYTES:
             return ProvenCheckpoint(_height(height), note)
+        case ("ping", number):
+            return Ping(_bounded(number, 1, MAX_PING))
+        case ("pong", number):
+            return Pong(_bounded(number, 1, MAX_PING))
         case ("hello", version, str(chain_id), str(node), str(role), height):
             return Hello(chain_id, node, role, _height(height), _bounded(version, 0, 2**16))
         case _:

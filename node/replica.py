@@ -12,6 +12,7 @@ tests/sim gives it links and disks that fail.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -29,6 +30,7 @@ from ledger.finalization import FinalizedBlock
 from ledger.suite import PublicKey
 from node.block_sync import BlockSync, collect_blocks
 from node.checkpointing import Checkpointing, CheckpointSigner, CommittedCheckpoint
+from node.clock import clock_ms
 from node.config import ConsensusConfig, MempoolConfig
 from node.errors import InvalidPeerMessage
 from node.intake import Intake
@@ -50,6 +52,9 @@ from node.runner import Runner
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
+STATUS_EVERY: Final = 5
+"""Maintenances between two words on how far we are, and what time it is, where no commit brings them."""
+
 FAR_BEHIND: Final = 16
 """Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
 
@@ -162,9 +167,11 @@ class Replica:
             _log.error("the newest checkpoint is not saved", reason=str(error))
 
     async def _maintain(self) -> None:
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(MAINTENANCE_S)
             self.intake.resend_overdue()
+            if count % STATUS_EVERY == 0:
+                self._network.broadcast(self._status().encode(), Priority.CONSENSUS)
             if not self.runner.in_round:
                 await self.storage_worker.run(self.application.save_checkpoints)
                 self._ask_for_checkpoint()
@@ -219,7 +226,12 @@ class Replica:
         self._network.broadcast(frame, Priority.CONSENSUS)
 
     def _status(self) -> Status:
-        return Status(self.application.tip.height, self._proven_size)
+        return Status(self.application.tip.height, self._proven_size, clock_ms())
+
+    @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbids to sign it."""
+        return self._checkpointing.unsigned_height
 
     @property
     def _proven_size(self) -> int:

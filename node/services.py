@@ -12,6 +12,7 @@ from ledger.genesis import Genesis
 from ledger.validators import ValidatorSet
 from node.block_sync import BlockSync
 from node.config import NodeConfig
+from node.diagnosis import Damage
 from node.index import Index
 from node.intake import Intake
 from node.mempool import Mempool
@@ -21,6 +22,7 @@ from node.peers import PeerNetwork
 from node.runner import Runner
 from node.sessions import Sessions
 from node.signal import Signal
+from node.watch import Watch
 
 
 class Failure:
@@ -63,22 +65,23 @@ class Services:
     sessions: Sessions
     proven_signal: Signal
     metrics: Metrics
+    watch: Watch
     root: Path
-    damage: str | None = None
+    damage: Damage | None = None
     open_streams: Counter[str] = field(default_factory=Counter)
     failure: Failure = field(default_factory=Failure)
 
     def online(self) -> frozenset[str]:
-        """Return the names of the validators that are linked, this node included."""
-        linked = {*self.network.links, self.config.name}
-        return frozenset(v.name for v in self.validators() if v.name in linked)
+        """Return the names of the validators that answer, this node included."""
+        heard = {*self.network.heard, self.config.name}
+        return frozenset(v.name for v in self.validators() if v.name in heard)
 
     def validators(self) -> ValidatorSet:
         """Return the set that decides the next height."""
         return self.application.tip.validators
 
     def has_quorum(self) -> bool:
-        """Tell whether enough validators are linked for blocks to be decided."""
+        """Tell whether enough validators answer for blocks to be decided."""
         return self.validators().quorum(len(self.online()))
 
     def stalled(self) -> str | None:

@@ -190,6 +190,19 @@ def test_a_key_enrolled_by_this_block_may_sign_from_the_next_one_on(chain: Chain
     assert chain.commit(eager).results[0].code == ""
 
 
+def test_a_key_revoked_by_an_earlier_block_signs_nothing_that_a_block_may_hold(
+    chain: Chain,
+) -> None:
+    from ledger.transactions import Operation
+
+    late = chain.note("a")
+    revocation = chain.transaction(Operation("ledger.key.revoke", {"key": str(EDITOR.public_key)}))
+    assert chain.commit(revocation).results[0].code == ""
+    block = chain.propose(late)
+    assert block.transactions == ()
+    refused(chain, rebuilt(block, transactions=(late.raw,)), "key_revoked")
+
+
 def test_a_proposer_fills_a_block_up_to_its_limit_in_order(tmp_path: Path) -> None:
     from ledger.genesis import Parameters
 

@@ -19,8 +19,9 @@ from node.certificates import (
 )
 from node.config import PeerAddress, PeersConfig
 from node.errors import InvalidPeerMessage
+from node.link import Link
 from node.messages import PeerMessage
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
 NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)
@@ -99,6 +100,7 @@ def make_network(
     now: datetime.datetime,
     chain_id: str = CHAIN,
     lifetime_days: int = 30,
+    max_links: int = 64,
 ) -> PeerNetwork:
     issued = issue_node_certificate(issuer, name, now=now, lifetime_days=lifetime_days)
     certificate, key = directory / f"{name}.crt", directory / f"{name}.pem"
@@ -111,7 +113,7 @@ def make_network(
         name,
         "validator",
         chain_id,
-        PeersConfig(addresses=addresses),
+        PeersConfig(addresses=addresses, max_links=max_links),
         certificate,
         key,
         membership,

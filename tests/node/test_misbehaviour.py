@@ -15,6 +15,7 @@ from ledger.commits import Commit
 from ledger.keys import SoftwareSigner
 from ledger.votes import SignedVote, Vote, VoteType
 from node.home import Home, open_home
+from node.link import Link
 from node.messages import (
     Blocks,
     CheckpointSignatures,
@@ -25,7 +26,7 @@ from node.messages import (
     Status,
     Transactions,
 )
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 from tests.node.cluster import Cluster, eventually
 
 
@@ -149,7 +150,14 @@ def _forged(cluster: Cluster, from_height: int) -> Blocks:
     return Blocks(from_height, ((block.encode(), forged.encode()),))
 
 
-@pytest.mark.parametrize("answer", [_garbage, _forged], ids=["garbage", "forged commit"])
+def _gap(cluster: Cluster, from_height: int) -> Blocks:
+    """A block of a later height than was asked for."""
+    return Blocks(from_height, _forged(cluster, from_height + 5).blocks)
+
+
+@pytest.mark.parametrize(
+    "answer", [_garbage, _forged, _gap], ids=["garbage", "forged commit", "a gap"]
+)
 def test_a_lying_synchronisation_peer_is_dropped(
     cluster: Cluster, answer: Callable[[Cluster, int], Blocks]
 ) -> None:

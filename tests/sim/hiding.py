@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from consensus.tendermint.messages import VotesMessage, encode_message
 from ledger.votes import SignedVote, VoteType
 from node.messages import ConsensusPayload
-from tests.sim.process import read_consensus, read_frame
+from tests.sim.sharing import read_consensus, read_frame
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-HIDDEN_MS = 12_000
+HIDDEN_S = 7.0
 """Long enough for several rounds."""
+
+LOOK_S = 0.25
+"""How often it is seen whether a height is over."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class _Rule:
     height: int
     chosen: str
     blind: str
+    until_s: float
 
 
 class Hiding:
@@ -40,7 +44,7 @@ class Hiding:
     def begin(self) -> None:
         """Choose height and roles."""
         world = self._world
-        if world.stopped or world.healed:
+        if world.stopped or not world.stormy:
             self._rule = None
             return
         height = world.judge.height + 2
@@ -50,19 +54,30 @@ class Hiding:
         if blind not in names:
             blind = world.random.choice(names)
         chosen = world.random.choice([name for name in names if name != blind])
-        self._rule = _Rule(height, chosen, blind)
-        world.loop.call_later(HIDDEN_MS / 1000, self.begin)
+        self._rule = _Rule(height, chosen, blind, world.loop.now_s + HIDDEN_S)
+        world.loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Go on to another height when everybody has decided this one, or nobody will for long."""
+        world, rule = self._world, self._rule
+        assert rule is not None
+        if world.loop.now_s >= rule.until_s or all(
+            host.height >= rule.height for host in world.correct if host is not world.standby
+        ):
+            self.begin()
+        else:
+            world.loop.call_later(LOOK_S, self._look)
 
     def isolates(self, one: str, other: str) -> bool:
         """Whether nothing passes between these two: the chosen has decided."""
         rule = self._rule
-        if rule is None or self._world.healed or rule.chosen not in (one, other):
+        if rule is None or not self._world.stormy or rule.chosen not in (one, other):
             return False
         return self._world.hosts[rule.chosen].height >= rule.height
 
     def passes(self, name: str, frame: bytes) -> bytes | None:
         """Return what of a frame may reach `name`."""
-        if self._rule is None or self._world.healed:
+        if self._rule is None or not self._world.stormy:
             return frame
         message = read_frame(frame)
         if not isinstance(message, ConsensusPayload):
