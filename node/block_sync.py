@@ -86,7 +86,7 @@ class BlockSync:
         self._is_voting = is_voting
         self._validators = validators
         self._news = asyncio.Event()
-        self._answer: asyncio.Future[tuple[str, Blocks]] | None = None
+        self._answer: asyncio.Future[tuple[str, Blocks] | None] | None = None
         self._asked: list[str] = []
         self._asked_height = 0
         self._passed_over: dict[str, float] = {}
@@ -112,7 +112,7 @@ class BlockSync:
         if peer in self._asked:
             self._asked.remove(peer)
             if not self._asked and self._answer is not None and not self._answer.done():
-                self._answer.set_exception(ConnectionError("the link has ended"))
+                self._answer.set_result(None)
 
     @property
     def claimed(self) -> int:
@@ -213,7 +213,7 @@ class BlockSync:
             self._asked.clear()
 
     async def _ask_one_after_the_other(
-        self, answer: asyncio.Future[tuple[str, Blocks]], height: int
+        self, answer: asyncio.Future[tuple[str, Blocks] | None], height: int
     ) -> tuple[str, Blocks]:
         request = GetBlocks(height + 1, self._demand.count).encode()
         while not answer.done():
@@ -221,9 +221,12 @@ class BlockSync:
             if peer is not None and self._network.send(peer, request, Priority.SYNC):
                 self._asked.append(peer)
             elif not self._asked:
-                raise ConnectionError("nobody to ask")
+                break
             await asyncio.wait([answer], timeout=self._demand.next_peer_s)
-        return answer.result()
+        found = answer.result() if answer.done() else None
+        if found is None:
+            raise ConnectionError("nobody who could help is linked")
+        return found
 
 
 def _decode(message: Blocks, from_height: int) -> tuple[tuple[Block, Commit], ...]:
