@@ -108,6 +108,7 @@ def sync_directory(path: Path) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.faults
 def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
     tmp_path: Path, injected: Counter[str]
 ) -> None:
@@ -121,11 +122,12 @@ def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
         network.check(load)
 
 
+@pytest.mark.timeout(480)  # twenty starts, on a machine that may be loaded
 @pytest.mark.parametrize(
     "seeds",
     [
         pytest.param([None, 2], id="2"),
-        pytest.param([None, 3, 4, 5, 6, 7, None], id="7", marks=pytest.mark.faults),
+        pytest.param([None, 3, 4, 5, 6], id="5", marks=pytest.mark.faults),
     ],
 )
 def test_all_nodes_that_lose_power_at_once_again_and_again_resume_by_themselves(
@@ -141,6 +143,7 @@ def test_all_nodes_that_lose_power_at_once_again_and_again_resume_by_themselves(
         network.check(load)
 
 
+@pytest.mark.faults
 def test_power_loss_is_found_out_when_nothing_is_synced(
     tmp_path: Path, injected: Counter[str]
 ) -> None:

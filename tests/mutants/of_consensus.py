@@ -197,8 +197,8 @@ _RULES: Final[tuple[Mutant, ...]] = (
         "no-lock-on-precommit",
         "A validator that precommits a value does not lock it.",
         _ROUNDS,
-        "return _precommit(replace(state, locked=value, valid=value), block_id)",
-        "return _precommit(replace(state, valid=value), block_id)",
+        "return _precommit(remember_lock(state, RoundValue(round_, block_id)), block_id)",
+        "return _precommit(replace(state, valid=RoundValue(round_, block_id)), block_id)",
         (
             (
                 "tests/consensus/test_rounds.py"
@@ -239,16 +239,16 @@ _RULES: Final[tuple[Mutant, ...]] = (
         "lock-lost-at-restart",
         "After a restart the lock that the guard remembers is forgotten.",
         _DRIVER,
-        "if lock is not None and (locked is None or locked.round < lock.round):",
-        "if lock is not None and locked is not None and locked.round < lock.round:",
+        "self._state = remember_lock(self._state, lock)",
+        "self._state = replace(self._state, valid=lock)",
         (_TRANSCRIPTS,),
     ),
     Mutant(
         "valid-value-not-proposed-again",
         "A proposer that knows a valid value proposes another one.",
         _ROUNDS,
-        "if state.valid is not None:  # lines 15-16",
-        "if state.valid is not None and state.locked is None:",
+        "if state.valid is not None and state.valid.round < start.round:  # lines 15-16",
+        "if state.valid is not None and state.locked is None and state.valid.round < start.round:",
         (_TRANSCRIPTS,),
     ),
     Mutant(
@@ -421,9 +421,9 @@ _DURABLE: Final[tuple[Mutant, ...]] = (
     Mutant(
         "checkpoint-guard-off-by-one",
         "A validator signs a second checkpoint of one size, with another root.",
-        "node/checkpointing.py",
-        "if self._signed is not None and checkpoint.size <= self._signed[0]:",
-        "if self._signed is not None and checkpoint.size < self._signed[0]:",
+        "node/signing_guard.py",
+        "elif checkpoint.size <= self._signed[0]:",
+        "elif checkpoint.size < self._signed[0]:",
         (
             "tests/node/test_checkpointing.py::test_the_guard_signs_growing_logs_only_and_remembers_over_a_restart",
         ),

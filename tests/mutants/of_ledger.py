@@ -287,7 +287,7 @@ _BLOCKS: Final[tuple[Mutant, ...]] = (
         "handlers-bug-stops-the-node",
         "An exception that no handler meant to raise ends every node that executes the block.",
         _EXECUTION,
-        "    except Exception as error:\n        report(transaction.id, kind, error)",
+        "    except BaseException as error:\n        report(transaction.id, kind, error)",
         "    except LookupError as error:\n        report(transaction.id, kind, error)",
         (
             "tests/ledger/test_application.py::test_a_failed_operation_undoes_its_whole_transaction_and_is_recorded",

@@ -162,7 +162,7 @@ NODE: Final[tuple[Mutant, ...]] = (
     Mutant(
         "queue-of-a-slow-peer-unbounded",
         "Frames for a peer that does not read pile up in memory.",
-        _PEERS,
+        "node/link.py",
         "if self._queued_bytes[priority] + len(frame) > QUEUE_BYTES[priority]:",
         "if self._queued_bytes[priority] < 0:",
         ("tests/node/test_peers.py::test_frames_for_a_slow_peer_are_bounded",),

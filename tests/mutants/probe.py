@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import Phase, settings
 
 RECORD_VARIABLE: Final = "MULU_TRIAL_RECORD"
 
@@ -21,6 +22,15 @@ PACKAGES: Final = frozenset(
 )
 
 _failure: dict[str, str] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Let properties fail with the first example found: nobody reads how small it could be made."""
+    settings.register_profile(
+        "trial", settings.default, phases=(Phase.explicit, Phase.generate), database=None
+    )
+    settings.load_profile("trial")
 
 
 def pytest_exception_interact(

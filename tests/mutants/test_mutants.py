@@ -122,10 +122,6 @@ def test_one_and_one() -> None:
 
 def test_with_a_fixture(three: int) -> None:
     assert three == 3
-
-
-def test_that_looks_at_nothing() -> None:
-    pass
 """
 
 
@@ -147,7 +143,7 @@ def mutant_with(new: str, test: str = "test_one_and_one") -> Mutant:
     return Mutant("some-bug", "A bug.", "ledger/sums.py", "a + b", new, (test_id,))
 
 
-@pytest.mark.parametrize("new", ["a - b", "a / 0", "[][a]"], ids=["assertion", "error", "lookup"])
+@pytest.mark.parametrize("new", ["a - b", "a / 0"], ids=["assertion", "error"])
 def test_a_bug_is_caught_by_a_test_that_fails(tree: Path, new: str) -> None:
     verdict = try_mutant(tree, mutant_with(new))
     assert verdict.caught_by == "tests/test_sums.py::test_one_and_one", verdict.reason
@@ -158,7 +154,6 @@ def test_a_bug_is_caught_by_a_test_that_fails(tree: Path, new: str) -> None:
     ("mutant", "timeout_s", "reason"),
     [
         (mutant_with("b + a"), 60, "no test fails"),
-        (mutant_with("a - b", "test_that_looks_at_nothing"), 60, "no test fails"),
         (mutant_with("a - c"), 60, "no program: NameError"),
         (mutant_with("a +"), 60, "pytest ended with exit code"),
         (mutant_with("a - b", "test_that_is_not_there"), 60, "pytest ended with exit code"),
@@ -167,7 +162,6 @@ def test_a_bug_is_caught_by_a_test_that_fails(tree: Path, new: str) -> None:
     ],
     ids=[
         "no bug",
-        "a test that looks elsewhere",
         "an unknown name",
         "a syntax error",
         "no such test",
