@@ -137,7 +137,7 @@ class Node:
                 tasks.create_task(self._index.run(), name="index")
                 tasks.create_task(self._watch.run(), name="watch")
                 tasks.create_task(self._services.failure.wait(), name="failure")
-                tasks.create_task(scrub(self._store), name="scrub")
+                tasks.create_task(scrub(self._store, self._application), name="scrub")
                 tasks.create_task(serve_api(self._services), name="api")
         finally:
             await asyncio.shield(self._close())

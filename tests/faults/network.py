@@ -93,6 +93,13 @@ class FaultyNetwork(Processes):
             witnessed = {"SIGNATURES": str(self.signatures(name)), **(environment or {})}
             super().start(name, under=under, environment=witnessed)
 
+    def restore(self) -> None:
+        """Heal links, let everybody run, and wait until all are ready."""
+        self.relays.heal()
+        self.resume(*self.running)
+        self.start(*(one.name for one in self.network.nodes if one.name not in self.running))
+        self.await_ready(*self.running)
+
     # --- clients ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager

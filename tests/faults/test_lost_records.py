@@ -114,7 +114,7 @@ def long(damage: Damage) -> object:
 @pytest.mark.parametrize(
     "damage",
     [
-        restore_data,
+        long(restore_data),
         long(wipe_data),
         long(restore_checkpoint_guard),
         long(restore_data_and_checkpoint_guard),
@@ -137,7 +137,7 @@ def test_with_its_record_a_validator_signs_nothing_old_and_votes_again_at_once(
 @pytest.mark.parametrize(
     "damage",
     [
-        lose_last_sign,
+        long(lose_last_sign),
         long(empty_last_sign),
         long(damage_last_sign),
         long(restore_as_the_manual_says),

@@ -26,15 +26,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]:
     directory = tmp_path_factory.mktemp("paused")
     with faulty_network(directory, query_nodes=["xiongan"]) as started:
         yield started
-        started.resume(*started.running)
+        started.restore()
         started.check(*started.loads)
 
 
 @pytest.fixture
 def network(shared: FaultyNetwork) -> FaultyNetwork:
     """The shared network as a test finds it: everybody runs and is ready."""
-    shared.resume(*shared.running)
-    shared.await_ready(*shared.running)
+    shared.restore()
     return shared
 
 

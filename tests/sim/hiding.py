@@ -2,13 +2,13 @@
 
 For one height, enough precommits of round 0 for its block reach a single node only, the *chosen*: mostly it decides,
 alone. So many prevotes stay hidden from the next round's proposer that it knows of no polka and proposes another
-block. As soon as the chosen has committed, it is cut off for a while. Only the locks of the rest now stand between its
-block and another.
+block. As soon as the chosen has committed, it is cut off for a while, and the rest may crash. Only their locks now
+stand between its block and another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.messages import VotesMessage, encode_message
@@ -32,6 +32,7 @@ class _Rule:
     chosen: str
     blind: str
     until_s: float
+    has_struck: bool = False
 
 
 class Hiding:
@@ -65,8 +66,20 @@ class Hiding:
             host.height >= rule.height for host in world.correct if host is not world.standby
         ):
             self.begin()
-        else:
-            world.loop.call_later(LOOK_S, self._look)
+            return
+        if not rule.has_struck and world.hosts[rule.chosen].height >= rule.height:
+            self._rule = replace(rule, has_struck=True)
+            self._strike(rule)
+        world.loop.call_later(LOOK_S, self._look)
+
+    def _strike(self, rule: _Rule) -> None:
+        """Let those crash whose locks are all that stands against another block: a lock outlives its process."""
+        world = self._world
+        if world.plan.crash and world.random.random() < 0.5:
+            for host in world.correct:
+                if host.name != rule.chosen and host.process is not None:
+                    world.injected["crash after a lonely decision"] += 1
+                    host.crash()
 
     def isolates(self, one: str, other: str) -> bool:
         """Whether nothing passes between these two: the chosen has decided."""

@@ -193,8 +193,8 @@ class Judge:
         vote = signed.vote
         place = (host.name, vote.height, vote.round, int(vote.type))
         self._signed_once(host, place, vote.block_id or b"nil")
-        if vote.type is VoteType.PRECOMMIT and vote.block_id is not None and not host.faulty:
-            self._world.locked()
+        if vote.type is VoteType.PRECOMMIT and not host.faulty:
+            self._world.precommitted(vote)
 
     def proposal_signed(self, host: Host, signed: SignedProposal) -> None:
         proposal = signed.proposal

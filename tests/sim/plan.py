@@ -92,8 +92,8 @@ class Plan:
         return " ".join(parts)
 
 
-BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=200_000, pause_ms=1_000)
-"""Power fails for all after a polka and stays away for minutes: bodies must be on disk, old blocks must still do."""
+BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=40_000, pause_ms=1_000)
+"""Power fails for all after a polka and stays away for long: bodies must be on disk, old blocks must still do."""
 
 
 LOST_LOGS = Plan(seconds=8, crash=0.004, outage_ms=50, lost_data=1.0, loss=0.15)
@@ -118,7 +118,7 @@ def plan_of(seed: int) -> Plan:
         crash = random.choice((0.0, 0.004))
         return Plan(n=n, seconds=20, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
     if sometimes(0.05):
-        return replace(BLACKOUT, n=n)
+        return replace(BLACKOUT, n=n, loss=random.choice((0.0, 0.25, 0.25)))
     if sometimes(0.05):
         return replace(LOST_LOGS, n=n, lost_guard=random.choice((0.0, 0.2)))
     if sometimes(0.04):
