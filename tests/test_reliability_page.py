@@ -1,13 +1,15 @@
 """docs/RELIABILITY.md says what is so: tests that it names exist and run where it says, and no row's test is left out.
 
-Tests are read, not imported: a marker that a test bears stands in its file.
+Tests that bear a row's marker are collected by pytest in a process of its own; of others only the name is looked for.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,78 +27,58 @@ LINE: Final = re.compile(
 )
 SIMULATED: Final = re.compile(r"^In the simulator: ([^.]*)\.$", re.MULTILINE)
 
-Definition = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@dataclass(frozen=True, slots=True)
+COLLECT: Final = """
+import json, sys, pytest
 class Marks:
-    """What a test's markers say: its row, how many of its cases `make test` runs, and whether it may be skipped."""
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            marks = {mark.name: mark.args for mark in item.iter_markers()}
+            test = item.nodeid.partition("[")[0]
+            print("case", json.dumps([test, marks["row"][0], "faults" in marks, "skipif" in marks]))
+sys.exit(pytest.main(["--collect-only", "-q", "-m", "row", *sys.argv[1:]], plugins=[Marks()]))
+"""
 
-    row: str | None
-    in_make_test: str
-    may_be_skipped: bool
+
+@dataclass(slots=True)
+class Marked:
+    """A test that is marked with a row: its cases, those that `make test` leaves out, and whether it may be skipped."""
+
+    row: str
+    cases: int = 0
+    left_out: int = 0
+    may_be_skipped: bool = False
 
 
 # --- the tests -------------------------------------------------------------------------------------
 
 
 @cache
-def read_tests(path: str) -> dict[str, Marks]:
-    """Read the tests of a file."""
-    module = ast.parse((ROOT / path).read_text("utf-8"))
-    named = dict(_definitions(module))
-    common = named.get("pytestmark")
-    shared = common.elts if isinstance(common, ast.List) else [common] if common else []
-    return {
-        name: _marks([*shared, *node.decorator_list], named)
-        for name, node in named.items()
-        if isinstance(node, Definition) and name.startswith("test_")
-    }
+def marked_tests() -> dict[str, Marked]:
+    """Return the tests that are marked with a row."""
+    files = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "mark.row(" in path.read_text("utf-8") and path != Path(__file__)
+    ]
+    command = [sys.executable, "-c", COLLECT, *files]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    found: dict[str, Marked] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("case "):
+            test, row, left_out, may_be_skipped = json.loads(line.removeprefix("case "))
+            marked = found.setdefault(test, Marked(row))
+            marked.cases += 1
+            marked.left_out += left_out
+            marked.may_be_skipped |= may_be_skipped
+    return found
 
 
-def _definitions(module: ast.Module) -> Iterator[tuple[str, ast.expr | Definition]]:
-    """Yield what a module defines by name: functions, and the values of its constants."""
-    for node in module.body:
-        if isinstance(node, Definition):
-            yield node.name, node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            yield node.target.id, node.value
-
-
-def _marks(decorators: list[ast.expr], named: dict[str, ast.expr | Definition]) -> Marks:
-    row, in_make_test, may_be_skipped = None, "yes", False
-    for decorator in decorators:
-        mark = named.get(decorator.id, decorator) if isinstance(decorator, ast.Name) else decorator
-        text = ast.unparse(mark)
-        if text.startswith("pytest.mark.row("):
-            assert isinstance(mark, ast.Call)
-            name = mark.args[0]
-            value = named[name.id] if isinstance(name, ast.Name) else name
-            assert isinstance(value, ast.Constant)
-            row = value.value
-        elif text == "pytest.mark.faults":
-            in_make_test = "–"
-        elif "pytest.mark.faults" in text + "".join(_used(mark, named)):
-            in_make_test = "some" if in_make_test == "yes" else in_make_test
-        may_be_skipped |= "skipif" in text
-    return Marks(row, in_make_test, may_be_skipped)
-
-
-def _used(node: ast.AST, named: dict[str, ast.expr | Definition]) -> Iterator[str]:
-    """Yield the source of everything in the module that an expression names: cases may be marked there."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and part.id in named:
-            yield ast.unparse(named[part.id])
-
-
-def marked_tests() -> Iterator[tuple[str, str]]:
-    """Yield row and test for each test that is marked with a row."""
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for name, marks in read_tests(str(path.relative_to(ROOT))).items():
-            if marks.row is not None:
-                yield marks.row, f"{path.relative_to(ROOT)}::{name}"
+def exists(path: str, test: str) -> bool:
+    """Tell whether there is such a file, and such a test in it, if one is named."""
+    file = ROOT / path
+    return file.is_file() and bool(
+        not test or re.search(rf"^(async )?def {test}\(", file.read_text("utf-8"), re.MULTILINE)
+    )
 
 
 # --- the page --------------------------------------------------------------------------------------
@@ -116,11 +98,7 @@ def injections() -> list[str]:
 
 
 def test_whatever_the_page_names_exists() -> None:
-    missing = [
-        f"{path}::{test}"
-        for path, test in NAMED.findall(PAGE)
-        if not (ROOT / path).is_file() or (test and test not in read_tests(path))
-    ]
+    missing = [named for named in NAMED.findall(PAGE) if not exists(*named)]
     assert not missing
 
 
@@ -132,10 +110,10 @@ def test_every_row_says_what_must_hold_and_which_tests_show_it() -> None:
 
 
 def test_every_test_that_is_marked_with_a_row_stands_there() -> None:
-    marked = list(marked_tests())
-    assert len(marked) > 40
-    assert {row for row, _ in marked} <= set(rows())
-    missing = [f"{row}: {test}" for row, test in marked if f"| `{test}` |" not in rows()[row]]
+    marked = marked_tests()
+    assert len(marked) > 70
+    assert {one.row for one in marked.values()} <= set(rows())
+    missing = [test for test, one in marked.items() if f"| `{test}` |" not in rows()[one.row]]
     assert not missing
 
 
@@ -144,11 +122,14 @@ def test_the_page_says_where_each_test_runs_and_that_it_needs_something() -> Non
     for line in (one for one in lines if one.startswith("| `tests/")):
         match = LINE.fullmatch(line)
         assert match, line
-        path, _, test = match["test"].partition("::")
-        marks = read_tests(path)[test] if test else Marks(None, "yes", False)
-        assert match["all"] == marks.in_make_test, line
-        assert match["faults"] == ("–" if marks.row is None else "yes"), line
-        assert match["needs"].strip() or not marks.may_be_skipped, line
+        marked = marked_tests().get(match["test"])
+        if marked is None:
+            assert (match["all"], match["faults"]) == ("yes", "–"), line
+            continue
+        some = "–" if marked.left_out == marked.cases else "some"
+        assert match["all"] == (some if marked.left_out else "yes"), line
+        assert match["faults"] == "yes", line
+        assert match["needs"].strip() or not marked.may_be_skipped, line
 
 
 def test_what_the_simulator_injects_is_named() -> None:
