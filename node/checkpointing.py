@@ -7,7 +7,6 @@ comes for heights not committed here yet waits, a little of it for each peer.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, ProvenCheckpoint
 from node.signing_guard import SigningGuard
+from node.workers import Worker
 
 MAX_OPEN_HEIGHTS: Final = 16
 """Newest heights whose signatures are gathered at the same time."""
@@ -100,12 +100,15 @@ class Checkpointing:
         suite: Suite,
         chain_id: str,
         signer: CheckpointSigner | None,
+        worker: Worker,
         broadcast: Callable[[bytes], None],
         record: Callable[[int, SignedCheckpoint], Awaitable[None]],
     ) -> None:
+        """`worker` signs; the guard's file is written there."""
         self._suite = suite
         self._chain_id = chain_id
         self._signer = signer
+        self._worker = worker
         self._broadcast = broadcast
         self._record = record
         self._collectors: OrderedDict[int, CheckpointCollector] = OrderedDict()
@@ -124,7 +127,7 @@ class Checkpointing:
         while len(self._collectors) > MAX_OPEN_HEIGHTS:
             self._collectors.popitem(last=False)
         if sign and self._signer is not None:
-            signed = await asyncio.to_thread(self._signer.sign, committed)
+            signed = await self._worker.run(self._signer.sign, committed)
             if signed is not None:
                 self._own = CheckpointSignatures(height, signed.encode())
                 self._broadcast(self._own.encode())

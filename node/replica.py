@@ -49,7 +49,7 @@ from node.messages import (
 )
 from node.network import Network, PeerLink
 from node.runner import Runner
-from node.workers import Gate, Worker
+from node.workers import DiskState, Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
 STATUS_EVERY: Final = 5
@@ -91,7 +91,9 @@ class Replica:
         self._tell_committed = committed
         self._tell_proven = proven
         self._application_worker = Worker("application")
-        self.storage_worker = Worker("storage")
+        disk = DiskState()
+        self.storage_worker = Worker("storage", disk)
+        self._signing_worker = Worker("checkpoints", disk)
         self._uncheckpointed: asyncio.Queue[tuple[CommittedCheckpoint, bool]] = asyncio.Queue()
         gate = Gate(self._application_worker)
         self.mempool = Mempool(mempool.max_bytes, mempool.max_count)
@@ -128,6 +130,7 @@ class Replica:
             genesis.suite,
             genesis.chain_id,
             checkpoint_signer,
+            self._signing_worker,
             self._broadcast_checkpoint,
             self._record,
         )
@@ -161,6 +164,7 @@ class Replica:
         """Let the workers finish what they have begun, then write what was held back."""
         await asyncio.to_thread(self._application_worker.close)
         await asyncio.to_thread(self.storage_worker.close)
+        await asyncio.to_thread(self._signing_worker.close)
         try:
             await asyncio.to_thread(self.application.save_checkpoints)
         except StorageError as error:

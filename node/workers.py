@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, TypeVarTuple
 
+from ledger.errors import StorageError
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -19,16 +21,40 @@ SWITCH_INTERVAL_S: Final = 0.001
 """How long a computing thread may keep the interpreter while the event loop waits for it."""
 
 
-class Worker:
-    """One thread with a queue."""
+class DiskState:
+    """What all who write to a process' disk know of it: once a write has failed, none of them writes any more.
 
-    def __init__(self, name: str) -> None:
+    The process ends then, but not all its parts at the same moment; what they sign must not rest on what is unknown.
+    """
+
+    def __init__(self) -> None:
+        self.has_failed = False
+
+
+class Worker:
+    """One thread with a queue. `disk` is shared by the workers that write."""
+
+    def __init__(self, name: str, disk: DiskState | None = None) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._disk = disk or DiskState()
 
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Run a function on the thread and return its result; if we are cancelled, it still runs to its end."""
+        """Run a function on the thread and return its result; if we are cancelled, it still runs to its end.
+
+        Raises:
+            StorageError: a write has failed before, here or at a worker of the same disk.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, function, *arguments)
+        return await loop.run_in_executor(self._executor, self._run, function, *arguments)
+
+    def _run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        if self._disk.has_failed:
+            raise StorageError("a write has failed: this process writes and signs nothing more")
+        try:
+            return function(*arguments)
+        except StorageError:
+            self._disk.has_failed = True
+            raise
 
     def close(self) -> None:
         """Wait until everything that was given has run, and end the thread."""

@@ -44,7 +44,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print, row by row, each test with its outcome, what it injected and what it measured."""
+    """Print, row by row, each test with its outcome, what it injected and what it measured; if rows are asked for."""
+    if terminalreporter.config.option.markexpr != "row":
+        return
     rows: defaultdict[str, list[str]] = defaultdict(list)
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):

@@ -26,6 +26,7 @@ from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, decode_message
 from node.signing_guard import SigningGuard, create_checkpoint_guard
+from node.workers import Worker
 from tests.ledger.chain import members
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
@@ -54,7 +55,9 @@ class Gatherer:
     def __init__(self, signer: CheckpointSigner | None) -> None:
         self.sent: list[bytes] = []
         self.recorded: list[tuple[int, SignedCheckpoint]] = []
-        self.checkpointing = Checkpointing(SUITE, CHAIN, signer, self.sent.append, self._record)
+        self.checkpointing = Checkpointing(
+            SUITE, CHAIN, signer, Worker("checkpoints"), self.sent.append, self._record
+        )
 
     async def _record(self, height: int, signed: SignedCheckpoint) -> None:
         self.recorded.append((height, signed))

@@ -155,9 +155,11 @@ def test_a_node_that_is_not_running_is_said_to_be_with_the_last_error_of_its_log
     guard = Home(home).checkpoint_guard
     assert processes.stop("hebei") == 0
     kept = guard.read_bytes()
-    guard.write_bytes(b"damaged")
+    guard.unlink()
+    guard.mkdir()  # nothing that can be read, and nothing that anybody would have to wait for
     processes.start("hebei")
     assert processes.running.pop("hebei").wait(60) != 0
+    guard.rmdir()
     guard.write_bytes(kept)
     exit_code, shown = command("status", "--home", str(home), "--json")
     answer = json.loads(shown)
