@@ -8,7 +8,7 @@
 #   make bench ARGS="directory"       transactions per second on this machine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint format sim bench docs wheel lock clean
+.PHONY: help demo test faults lint format sim bench docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -62,6 +62,10 @@ bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|author
 
 docs: $(INSTALLED) ## Generate docs/OPERATIONS.md.
 	@$(BIN)/python docs/generate.py
+
+protocol: $(INSTALLED) ## Generate consensus/cometbft/abci_pb2.py from abci.proto.
+	@$(BIN)/python -m grpc_tools.protoc -I consensus/cometbft --python_out=consensus/cometbft --pyi_out=consensus/cometbft \
+		consensus/cometbft/abci.proto
 
 wheel: $(INSTALLED) ## Build the wheel into dist/.
 	@rm -rf build dist
