@@ -86,6 +86,7 @@ from consensus.tendermint.rounds import (
     ValueBuilt,
     Wait,
     apply,
+    remember_lock,
 )
 from consensus.tendermint.timeouts import Timeouts
 from consensus.tendermint.vote_keeper import VoteKeeper
@@ -381,6 +382,10 @@ class HeightDriver:
             InvalidWal: the records are damaged.
         """
         assert self._state == RoundState() and not self._saved
+        if lock is not None:
+            # Where the log was lost, only the guard knows of it. It binds all the same, also what is replayed: a
+            # log begun anew may leave votes due that would be cast otherwise without it.
+            self._state = remember_lock(self._state, lock)
         effects: list[Effect] = []
         self._replaying = True
         for record in records:
@@ -390,10 +395,6 @@ class HeightDriver:
                 raise InvalidWal(f"write-ahead log: {error}") from None
             self._saved += 1
         self._replaying = False
-        # The guard knows a later lock than the log only where the log was lost; then the lock binds all the same.
-        locked = self._state.locked
-        if lock is not None and (locked is None or locked.round < lock.round):
-            self._state = replace(self._state, locked=lock)
         return [effect for effect in effects if self._is_due(effect)]
 
     def _is_due(self, effect: Effect) -> bool:

@@ -237,8 +237,7 @@ def apply(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ..
         case PolkaAny() if step is _PREVOTE and not state.waits_for_prevotes:  # lines 34-35
             return replace(state, waits_for_prevotes=True), (Wait(_PREVOTE),)
         case PolkaValue(block_id) if step is _PREVOTE:  # lines 36-43
-            value = RoundValue(round_, block_id)
-            return _precommit(replace(state, locked=value, valid=value), block_id)
+            return _precommit(remember_lock(state, RoundValue(round_, block_id)), block_id)
         case PolkaValue(block_id) if step is _PRECOMMIT and (
             state.valid is None or state.valid.round < round_  # lines 36, 42-43
         ):
@@ -264,6 +263,19 @@ def apply(state: RoundState, input: Input) -> tuple[RoundState, tuple[Output, ..
             return state, _NOTHING
 
 
+def remember_lock(state: RoundState, lock: RoundValue) -> RoundState:
+    """Return the state after a polka: its value is locked and valid (lines 38-39, 42-43), unless a later one is.
+
+    Rounds only grow, so in the paper none can be later. But a validator whose log was lost begins again in round 0
+    with the lock that its guard remembers, and then hears of older polkas once more.
+    """
+    return replace(state, locked=_later(state.locked, lock), valid=_later(state.valid, lock))
+
+
+def _later(old: RoundValue | None, new: RoundValue) -> RoundValue:
+    return old if old is not None and old.round > new.round else new
+
+
 def _start_round(state: RoundState, start: StartRound) -> tuple[RoundState, tuple[Output, ...]]:
     started = replace(
         state,
@@ -274,7 +286,7 @@ def _start_round(state: RoundState, start: StartRound) -> tuple[RoundState, tupl
     )
     if not start.is_proposer:
         return started, (Wait(_PROPOSE),)  # line 21
-    if state.valid is not None:  # lines 15-16
+    if state.valid is not None and state.valid.round < start.round:  # lines 15-16
         return started, (Wait(_PROPOSE), Propose(state.valid.block_id, state.valid.round))
     return started, (Wait(_PROPOSE), GetValue())  # line 18
 

@@ -273,12 +273,21 @@ class VoteKeeper:
         return next(iter(votes.tally(type).votes.get(index, {}).values()), None)
 
     def votes_of_round(self, round: int) -> Iterator[SignedVote]:
-        """Yield all votes of a round: prevotes, then precommits, each by validator."""
+        """Yield all votes of a round so that a keeper which is given them in this order keeps every one.
+
+        Prevotes, then precommits; of each, what is kept in any case, by validator, and then what is kept only
+        because f + 1 others stand behind its value.
+        """
         votes = self._rounds.get(round)
         if votes is not None:
             for tally in (votes.prevotes, votes.precommits):
-                for index in sorted(tally.votes):
-                    yield from tally.votes[index].values()
+                of_validators = [
+                    tuple(tally.votes[index].values()) for index in sorted(tally.votes)
+                ]
+                for cast in of_validators:
+                    yield from cast[:VOTES_PER_STEP]
+                for cast in of_validators:
+                    yield from cast[VOTES_PER_STEP:]
 
     def precommits(self, round: int, block_id: bytes) -> tuple[SignedVote, ...]:
         """Return the precommits for a block in a round: those of a commit once `decisions` has it."""

@@ -16,8 +16,10 @@ from consensus.tendermint.rounds import (
     PolkaValue,
     PrecommitAny,
     PrecommitValue,
+    Propose,
     RepeatedProposal,
     RoundState,
+    RoundValue,
     SkipRound,
     StartRound,
     Step,
@@ -25,6 +27,7 @@ from consensus.tendermint.rounds import (
     ValueBuilt,
     Wait,
     apply,
+    remember_lock,
 )
 from ledger.votes import VoteType
 
@@ -46,6 +49,13 @@ inputs: st.SearchStrategy[Input] = st.one_of(
         TimeoutExpired, round_numbers, st.sampled_from([Step.PROPOSE, Step.PREVOTE, Step.PRECOMMIT])
     ),
 )
+beginnings = st.one_of(
+    st.just(RoundState()),
+    st.builds(RoundValue, round_numbers, values).map(
+        lambda lock: remember_lock(RoundState(), lock)
+    ),
+)
+"""States before a height: plain, or with the lock that the guard remembers though the log is lost."""
 runs = st.lists(inputs, max_size=60).map(lambda rest: [StartRound(0, False), *rest])
 
 
@@ -53,9 +63,10 @@ def number(state: RoundState) -> tuple[int, int]:
     return state.round, int(state.step)
 
 
-@given(runs)
-def test_rounds_and_steps_only_grow_and_locks_only_move_up(run: list[Input]) -> None:
-    state = RoundState()
+@given(beginnings, runs)
+def test_rounds_and_steps_only_grow_and_locks_only_move_up(
+    state: RoundState, run: list[Input]
+) -> None:
     for one in run:
         after, _ = apply(state, one)
         assert number(after) >= number(state)
@@ -80,11 +91,11 @@ def test_each_step_of_a_round_votes_once(run: list[Input]) -> None:
                 voted.add(key)
 
 
-@given(runs)
+@given(beginnings, runs)
 def test_a_prevote_for_another_value_than_the_locked_one_needs_a_later_polka(
+    state: RoundState,
     run: list[Input],
 ) -> None:
-    state = RoundState()
     for one in run:
         locked = state.locked
         state, outputs = apply(state, one)
@@ -98,6 +109,17 @@ def test_a_prevote_for_another_value_than_the_locked_one_needs_a_later_polka(
             ):
                 assert isinstance(one, RepeatedProposal)
                 assert locked.round <= one.pol_round < state.round
+
+
+@given(beginnings, runs)
+def test_a_proposal_names_the_polka_of_an_earlier_round(
+    state: RoundState, run: list[Input]
+) -> None:
+    for one in run:
+        state, outputs = apply(state, one)
+        for output in outputs:
+            if isinstance(output, Propose) and output.pol_round is not None:
+                assert output.pol_round < state.round
 
 
 @given(runs)

@@ -1,12 +1,8 @@
-"""Transcripts: command, `----`, what came of it. They are the tests of the engine's rules, and their examples.
-
-A file under testdata/ is read block by block: lines that begin with `#` say why, one line is the command, and the
-lines between `----` and the next empty line are what it must print. `crash=sign` after any command stops the node
-before the first effect whose name begins so. Set MULU_REWRITE=1 to write what was printed into
-the files instead, and read the difference.
+"""What a transcript can speak to: one driver, or one vote keeper. `transcript_files` reads the files.
 
 Validators are a, b, c, d, …; blocks are capital letters. At height 1 of four validators the proposers of rounds 0, 1,
-2, 3 are b, c, d, a. The node itself signs at once, through a real guard.
+2, 3 are b, c, d, a. The node itself signs at once, through a real guard. `crash=sign` after any command stops the node
+before the first effect whose name begins so, `crash=3` before the third effect of the command.
 """
 
 from __future__ import annotations
@@ -14,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from consensus.tendermint.driver import HeightDriver
 from consensus.tendermint.effects import (
@@ -128,6 +123,10 @@ class Arguments:
         return {"yes": True, "no": False}[self.named.get(name, "yes" if default else "no")]
 
 
+class Crash(Exception):
+    """The node stops before the effect at hand."""
+
+
 class DriverTranscript:
     """Commands to one driver."""
 
@@ -138,6 +137,7 @@ class DriverTranscript:
         self.guard_record = LastSign(CHAIN_ID).encode()
         self.lines: list[str] = []
         self.crash_at = ""
+        self.effects_begun = 0
         self._boot()
 
     def _boot(self, *, silent: bool = False) -> None:
@@ -146,24 +146,37 @@ class DriverTranscript:
 
         last = None if silent else LastSign.decode(self.guard_record)
         self.guard = LastSignGuard(signer_of(self.own_name), CHAIN_ID, last, save, 0)
-        self.driver = HeightDriver(SUITE, CHAIN_ID, self.height, self.validators, self.own_name)
+        self.driver = self._new_driver()
+
+    def _new_driver(self) -> HeightDriver:
+        return HeightDriver(SUITE, CHAIN_ID, self.height, self.validators, self.own_name)
 
     # ---- commands
 
     def command(self, name: str, arguments: Arguments) -> list[str]:
         self.lines = []
         self.crash_at = arguments.named.get("crash", "")
+        self.effects_begun = 0
         before = self.driver.state
         try:
             getattr(self, "do_" + name)(arguments)
         except InvalidMessage as error:
             self.lines.append(f"refused: {error}")
+        except Crash:
+            self.lines.append("crash")
         if self.driver.state != before:
             self.lines.append("= " + self._state())
         return self.lines or ["(nothing)"]
 
     def do_start(self, arguments: Arguments) -> None:
         self._handle(StartHeight(self.height))
+
+    def do_next(self, arguments: Arguments) -> None:
+        """Go on to the next height, as after a commit: its driver is new, the log is cut."""
+        assert self.driver.decided
+        self.height += 1
+        self.wal.clear()
+        self.driver = self._new_driver()
 
     def do_proposal(self, arguments: Arguments) -> None:
         round = arguments.number("round", self.driver.round)
@@ -204,13 +217,15 @@ class DriverTranscript:
         """Votes of several validators, `prevote b,c A round=1`."""
         names, value = arguments.words
         round = arguments.number("round", self.driver.round)
+        height = arguments.number("height", self.height)
         for name in names.split(","):
-            vote = signed_vote(name, type, round, None if value == "nil" else value, self.height)
+            vote = signed_vote(name, type, round, None if value == "nil" else value, height)
             self._handle(VoteReceived(vote))
 
     def do_timeout(self, arguments: Arguments) -> None:
         round = arguments.number("round", self.driver.round)
-        self._handle(TimeoutElapsed(self.height, round, Step[arguments.words[0].upper()]))
+        height = arguments.number("height", self.height)
+        self._handle(TimeoutElapsed(height, round, Step[arguments.words[0].upper()]))
 
     def do_restart(self, arguments: Arguments) -> None:
         """Start again with what is saved; `log=lost` without the log, `guard=lost` without the guard's file."""
@@ -229,6 +244,12 @@ class DriverTranscript:
     def do_wanted(self, arguments: Arguments) -> None:
         self.lines += [shown(block_id) for block_id in self.driver.wanted_bodies]
 
+    def do_serve(self, arguments: Arguments) -> None:
+        """Answer a peer that asks for a body."""
+        value = arguments.words[0]
+        held = self.driver.body(BLOCK_IDS[value]) is not None
+        self.lines.append(f"body {value}" if held else f"no body {value}")
+
     # ---- effects
 
     def _handle(self, event: Event) -> None:
@@ -238,33 +259,46 @@ class DriverTranscript:
         """Carry out the effects of one event, then give the guard's answers back."""
         answers: list[Event] = []
         for effect in effects:
-            if self.crash_at and type(effect).__name__.lower().startswith(self.crash_at):
-                self.lines.append("crash")
-                break
-            self.lines.append(self._line(effect))
-            match effect:
-                case SaveWal(first, records):
-                    assert first == len(self.wal)
-                    self.wal.update(enumerate(records, first))
-                case SignVote(vote, lock):
-                    self._sign(lambda: VoteReceived(self.guard.sign_vote(vote, lock)), answers)
-                case SignProposal(proposal, lock):
-                    self._sign(
-                        lambda: ProposalReceived(
-                            self.guard.sign_proposal(proposal, lock), None, True
-                        ),
-                        answers,
-                    )
-                case _:
-                    pass
+            self.effects_begun += 1
+            name = type(effect).__name__.lower()
+            if self.crash_at and self.crash_at in (
+                str(self.effects_begun),
+                name[: len(self.crash_at)],
+            ):
+                raise Crash
+            self._show(effect)
+            answers += self._perform(effect)
         for answer in answers:
             self._handle(answer)
 
-    def _sign(self, sign: Callable[[], Event], answers: list[Event]) -> None:
+    def _perform(self, effect: Effect) -> list[Event]:
+        """Do what an effect asks for; return the guard's answer, if it gives one."""
+        match effect:
+            case SaveWal(first, records):
+                assert first == len(self.wal)
+                self.wal.update(enumerate(records, first))
+            case SignVote(vote, lock):
+                return self._sign(lambda: VoteReceived(self.guard.sign_vote(vote, lock)))
+            case SignProposal(proposal, lock):
+                return self._sign(
+                    lambda: ProposalReceived(self.guard.sign_proposal(proposal, lock), None, True)
+                )
+            case _:
+                pass
+        return []
+
+    def _sign(self, sign: Callable[[], Event]) -> list[Event]:
         try:
-            answers.append(sign())
+            return [sign()]
         except SigningRefused:
-            self.lines.append("the guard refuses")
+            self._print("the guard refuses")
+            return []
+
+    def _show(self, effect: Effect) -> None:
+        self._print(self._line(effect))
+
+    def _print(self, line: str) -> None:
+        self.lines.append(line)
 
     def _line(self, effect: Effect) -> str:
         match effect:
@@ -282,7 +316,7 @@ class DriverTranscript:
             case BuildBlock(_, round):
                 return f"build round {round}"
             case ValidateBlock(_, block_id, body):
-                assert BLOCK_IDS[body.decode()] == block_id
+                assert BLOCK_IDS[body.decode()[0]] == block_id
                 return f"validate {shown(block_id)}"
             case FetchBody(_, block_id):
                 return f"fetch {shown(block_id)}"
@@ -356,31 +390,3 @@ class KeeperTranscript:
             what = "" if threshold.block_id is None else f" {shown(threshold.block_id)}"
             lines.append(f"{threshold.kind.value}{what} round {threshold.round}")
         return lines
-
-
-def run(path: Path) -> tuple[str, str]:
-    """Run a transcript; return the file's text and the text as it would be rewritten."""
-    text = path.read_text()
-    subject: DriverTranscript | KeeperTranscript | None = None
-    blocks = []
-    for block in text.strip("\n").split("\n\n"):
-        lines = block.split("\n")
-        comments = [line for line in lines if line.startswith("#")]
-        commands = lines[len(comments) :]
-        if not commands:
-            blocks.append(block)
-            continue
-        name, _, rest = commands[0].partition(" ")
-        arguments = Arguments.of(rest)
-        printed = []
-        if name == "driver":
-            own = arguments.words[0]
-            n, height = arguments.number("n", 4), arguments.number("height", 1)
-            subject = DriverTranscript(own, n, height)
-        elif name == "keeper":
-            subject = KeeperTranscript(arguments.number("n", 4))
-        else:
-            assert subject is not None, f"{path}: begin with `driver NAME` or `keeper`"
-            printed = subject.command(name, arguments)
-        blocks.append("\n".join([*comments, commands[0], "----", *printed]))
-    return text, "\n\n".join(blocks) + "\n"
