@@ -1,4 +1,7 @@
-"""`python -m node <home>`: run the node of a home directory."""
+"""`python -m node [--application] <home>`: run the node of a home directory.
+
+With CometBFT, a supervisor starts the node itself with `--application`; people never do.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from pathlib import Path
 from node.main import run_node
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m node HOME")
-    sys.exit(run_node(Path(sys.argv[1]), os.environ.get("MULU_PASSPHRASE", "")))
+    arguments = sys.argv[1:]
+    supervised = arguments[:1] == ["--application"]
+    if len(arguments) != 1 + supervised:
+        sys.exit("usage: python -m node [--application] HOME")
+    sys.exit(
+        run_node(Path(arguments[-1]), os.environ.get("MULU_PASSPHRASE", ""), supervised=supervised)
+    )

@@ -56,8 +56,13 @@ class ApiConfig(_Table):
 
 
 class ConsensusConfig(_Table):
-    """Pace of consensus. Timeouts are those of round 0; each later round waits half as long again."""
+    """Pace of consensus. Timeouts are those of round 0; each later round waits half as long again.
 
+    `engine` is the same on all nodes of a network: it is part of how their chain goes on. With `cometbft`, timeouts
+    and pause stand in its own config.toml, under `cometbft/` in the node's home.
+    """
+
+    engine: Literal["tendermint", "cometbft"] = "tendermint"
     block_pause_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
     heartbeat_interval_ms: Annotated[int, Field(ge=1_000)] = HEARTBEAT_INTERVAL_MS
     propose_timeout_ms: Annotated[int, Field(ge=10)] = 1_000

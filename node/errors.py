@@ -38,3 +38,7 @@ class ApiProblem(LedgerError):
         self.code = code
         self.title = title
         self.detail = detail
+
+
+class EngineUnavailableError(LedgerError):
+    """The process that orders blocks is not running, or does not answer."""

@@ -43,6 +43,11 @@ class Home:
         return self.root / "policy.txt"
 
     @property
+    def cometbft(self) -> Path:
+        """CometBFT's own home, where it is the engine."""
+        return self.root / "cometbft"
+
+    @property
     def keys(self) -> Path:
         return self.root / "keys"
 

@@ -100,7 +100,7 @@ class Intake:
 
     async def _admit(self, raws: Sequence[bytes], *, local: bool) -> list[Admitted | Refused]:
         results: list[Admitted | Refused] = []
-        for chunk in _chunks(raws):
+        for chunk in chunks(raws):
             async with self._turn:  # one chunk of all that is coming in, then everybody else
                 now_ms = clock_ms()
                 checked = await self._gate.run(self._check, chunk, now_ms)
@@ -157,7 +157,7 @@ class Intake:
             self._network.broadcast(frame, Priority.TRANSACTIONS, names)
 
 
-def _chunks(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
+def chunks(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
     """Yield the transactions in runs of some `CHUNK_BYTES`."""
     chunk: list[bytes] = []
     size = 0

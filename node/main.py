@@ -19,6 +19,8 @@ from ledger.application import Application
 from ledger.errors import DamagedStoreError, LedgerError
 from ledger.fsck import open_store
 from ledger.store import Store
+from node.cometbft.home import find_engine
+from node.cometbft.supervisor import Supervisor, commands_for, supervisor_id
 from node.config import LogConfig
 from node.home import OpenedHome, open_home, replace_file
 from node.node import Node
@@ -34,8 +36,10 @@ COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 _log = structlog.get_logger(__name__)
 
 
-def run_node(home: Path, passphrase: str = "") -> int:
+def run_node(home: Path, passphrase: str = "", *, supervised: bool = False) -> int:
     """Run the node of a home directory until SIGTERM or SIGINT; return the process' exit status.
+
+    With CometBFT this process supervises two others: CometBFT, and the node itself, which is `supervised` then.
 
     0: ended by a signal. 1: a part failed; the log says why. 2: configuration, keys or genesis are not usable.
     """
@@ -47,26 +51,37 @@ def run_node(home: Path, passphrase: str = "") -> int:
         return 2
     configure_logging(opened.config.log)
     structlog.contextvars.bind_contextvars(node=opened.config.name)
-    return _run(opened)
+    if opened.config.consensus.engine == "cometbft" and not supervised:
+        return _supervise(opened)
+    return _run(opened, supervisor_id() if supervised else os.getpid())
 
 
-def _run(opened: OpenedHome) -> int:
+def _supervise(opened: OpenedHome) -> int:
+    try:
+        commands = commands_for(opened.home.root, find_engine(), opened.home.cometbft)
+        return Supervisor(commands).run()
+    except LedgerError as error:
+        _log.error("cannot start", reason=str(error))
+        return 2
+
+
+def _run(opened: OpenedHome, process_id: int) -> int:
     """Run the node; where its store turns out to be damaged, once more with what could be saved.
 
     Damage that comes again in one process is a failing disk, which a person must see to.
     """
     try:
-        return _run_once(opened, unreadable=False)
+        return _run_once(opened, process_id, unreadable=False)
     except DamagedStoreError as error:
         _log.critical("the store is damaged: the node has stopped", reason=str(error))
     try:
-        return _run_once(opened, unreadable=True)
+        return _run_once(opened, process_id, unreadable=True)
     except DamagedStoreError as error:
         _log.critical("the store is damaged again: examine the disk", reason=str(error))
         return 1
 
 
-def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
+def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
     try:
         found = open_store(opened.home.ledger, opened.genesis, OPERATIONS, unreadable=unreadable)
     except LedgerError as error:
@@ -81,7 +96,7 @@ def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
         damage = "the store was damaged: recovered, and verified from genesis on"
     store = found.store
     # Only who has the store open may say that it runs this home.
-    replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
+    replace_file(opened.home.process_id, str(process_id).encode("ascii"), mode=0o644)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
     try:

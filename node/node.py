@@ -30,6 +30,8 @@ from node.certificates import (
 )
 from node.checkpointing import CheckpointSigner, SigningGuard
 from node.clock import clock_ms
+from node.cometbft.replica import CometReplica
+from node.engine import Engine
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
@@ -77,7 +79,7 @@ class Node:
             self._membership(),
             self,
         )
-        self._replica = self._make_replica()
+        self._replica = self._make_engine()
         self._index = Index(
             config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
         )
@@ -100,16 +102,29 @@ class Node:
             damage=damage,
         )
 
-    def _make_replica(self) -> Replica:
+    def _make_engine(self) -> Engine:
         opened, config, genesis = self._opened, self._opened.config, self._opened.genesis
+        self._check_engine()
         guard = signer = key = None
         if opened.signers is not None:
             key = opened.signers.consensus.public_key
+            signing_guard = SigningGuard.open(opened.home.checkpoint_guard)
+            signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
+        if config.consensus.engine == "cometbft":
+            return CometReplica(
+                name=config.name,
+                application=self._application,
+                network=self._network,
+                directory=opened.home.cometbft,
+                consensus_key=key,
+                checkpoint_signer=signer,
+                committed=self._committed,
+                proven=self._proven,
+            )
+        if opened.signers is not None:
             guard = LastSignGuard.open(
                 opened.home.last_sign, opened.signers.consensus, genesis.chain_id, clock_ms()
             )
-            signing_guard = SigningGuard.open(opened.home.checkpoint_guard)
-            signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
         return Replica(
             name=config.name,
             application=self._application,
@@ -123,6 +138,20 @@ class Node:
             committed=self._committed,
             proven=self._proven,
         )
+
+    def _check_engine(self) -> None:
+        """Refuse to go on with another engine than the one that decided the tip.
+
+        Raises:
+            InvalidConfiguration: it is another.
+        """
+        tip, wanted = self._application.tip, self._opened.config.consensus.engine
+        decided_elsewhere = self._application.history.decision(tip.height) is not None
+        if tip.height and decided_elsewhere != (wanted == "cometbft"):
+            raise InvalidConfiguration(
+                f"config.toml names the engine {wanted}, but another one has decided height {tip.height}; "
+                "docs/adr/ says how a network changes its engine"
+            )
 
     # --- life ------------------------------------------------------------------------------------
 

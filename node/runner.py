@@ -111,7 +111,7 @@ CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """What health checks and metrics tell about consensus."""
+    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None."""
 
     height: int
     round: int
@@ -119,6 +119,7 @@ class RunnerStatus:
     voting: bool
     diverged: bool
     queued: int
+    problem: str | None = None
 
 
 class Runner:

@@ -1,0 +1,52 @@
+"""Transactions that were handed to CometBFT here and are not committed yet: what clients ask about, and what a new
+process of CometBFT must be given again, since its mempool is in memory only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ledger.transactions import Transaction
+
+MAX_PENDING: Final = 50_000
+MAX_PENDING_BYTES: Final = 64 * 1024 * 1024
+"""As the mempool of either engine; beyond, the oldest are forgotten here: CometBFT has them, and its peers."""
+
+
+class PendingTransactions:
+    """By id, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[bytes, Transaction] = {}
+        self.size_bytes = 0
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._by_id
+
+    def add(self, transaction: Transaction) -> None:
+        if transaction.id in self._by_id:
+            return
+        self._by_id[transaction.id] = transaction
+        self.size_bytes += len(transaction.raw)
+        while len(self._by_id) > MAX_PENDING or self.size_bytes > MAX_PENDING_BYTES:
+            self.remove((next(iter(self._by_id)),))
+            self.evicted += 1
+
+    def remove(self, transaction_ids: Iterable[bytes]) -> None:
+        """Forget what is committed, or was refused after all."""
+        for transaction_id in transaction_ids:
+            known = self._by_id.pop(transaction_id, None)
+            if known is not None:
+                self.size_bytes -= len(known.raw)
+
+    def expire(self, now_ms: int) -> None:
+        """Forget what no block will take any more."""
+        self.remove([one.id for one in self._by_id.values() if one.valid_until_ms < now_ms])
+
+    def raws(self) -> list[bytes]:
+        """Return all, oldest first."""
+        return [one.raw for one in self._by_id.values()]
