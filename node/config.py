@@ -17,6 +17,7 @@ from ledger.problems import first_problem
 from node.errors import InvalidConfiguration
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+EngineName = Literal["tendermint", "cometbft"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -62,7 +63,7 @@ class ConsensusConfig(_Table):
     and pause stand in its own config.toml, under `cometbft/` in the node's home.
     """
 
-    engine: Literal["tendermint", "cometbft"] = "tendermint"
+    engine: EngineName = "tendermint"
     block_pause_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
     heartbeat_interval_ms: Annotated[int, Field(ge=1_000)] = HEARTBEAT_INTERVAL_MS
     propose_timeout_ms: Annotated[int, Field(ge=10)] = 1_000

@@ -42,3 +42,7 @@ class ApiProblem(LedgerError):
 
 class EngineUnavailableError(LedgerError):
     """The process that orders blocks is not running, or does not answer."""
+
+
+class EngineSilentError(EngineUnavailableError):
+    """The process that orders blocks was asked and gave no answer: it may have done what it was asked to do."""

@@ -140,17 +140,22 @@ class Node:
         )
 
     def _check_engine(self) -> None:
-        """Refuse to go on with another engine than the one that decided the tip.
+        """Refuse to go on with another engine than the one that decided the tip, or with one that has lost its blocks.
 
         Raises:
-            InvalidConfiguration: it is another.
+            InvalidConfiguration: so it is.
         """
         tip, wanted = self._application.tip, self._opened.config.consensus.engine
         decided_elsewhere = self._application.history.decision(tip.height) is not None
         if tip.height and decided_elsewhere != (wanted == "cometbft"):
             raise InvalidConfiguration(
                 f"config.toml names the engine {wanted}, but another one has decided height {tip.height}; "
-                "docs/adr/ says how a network changes its engine"
+                "docs/OPERATING.md says how a network changes its engine"
+            )
+        if tip.height and wanted == "cometbft" and not self._opened.home.has_engine_data():
+            raise InvalidConfiguration(
+                f"CometBFT's data are gone from {self._opened.home.cometbft}, the ledger's are there; "
+                "docs/OPERATING.md says how both are fetched anew"
             )
 
     # --- life ------------------------------------------------------------------------------------

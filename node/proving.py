@@ -30,6 +30,9 @@ from node.workers import Worker
 MAX_UNCHECKPOINTED: Final = 16
 """Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
 
+FAR_BEHIND: Final = 16
+"""Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
+
 _log = structlog.get_logger(__name__)
 
 

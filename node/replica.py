@@ -44,13 +44,11 @@ from node.messages import (
     Transactions,
 )
 from node.network import Network, PeerLink
-from node.proving import Proving
+from node.proving import FAR_BEHIND, Proving
 from node.runner import Runner
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
-FAR_BEHIND: Final = 16
-"""Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
 
 _log = structlog.get_logger(__name__)
 

@@ -111,7 +111,10 @@ CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None."""
+    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None.
+
+    `peers` and `address` are those of an engine that has links of its own.
+    """
 
     height: int
     round: int
@@ -120,6 +123,8 @@ class RunnerStatus:
     diverged: bool
     queued: int
     problem: str | None = None
+    peers: int | None = None
+    address: str | None = None
 
 
 class Runner:

@@ -1,9 +1,7 @@
 """The files that CometBFT reads, made from our genesis, keys and addresses. Text in, text out: nothing is written here.
 
-    <home>/cometbft/config/config.toml  genesis.json  node_key.json  priv_validator_key.json
-    <home>/cometbft/data/priv_validator_state.json     what its key has signed last
-
-CometBFT runs in that directory, so that the sockets can have short names: a Unix socket's path has 107 bytes at most.
+<home>/cometbft/config/config.toml  genesis.json  node_key.json  priv_validator_key.json
+<home>/cometbft/data/priv_validator_state.json     what its key has signed last
 """
 
 from __future__ import annotations
@@ -11,27 +9,26 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from consensus.cometbft.mapping import POWER, address_of
+from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from ledger.limits import HEARTBEAT_INTERVAL_MS
 from ledger.validators import Validator
-
-VERSION: Final = "v0.38.25"
-INSTALL_COMMAND: Final = f"go install github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
-
-ABCI_SOCKET: Final = "abci.sock"
-RPC_SOCKET: Final = "rpc.sock"
 
 MAX_EVIDENCE_AGE_BLOCKS: Final = 100_000
 MAX_EVIDENCE_AGE: Final = datetime.timedelta(days=2)
 """CometBFT refuses evidence only when it is older than both."""
 
 MAX_EVIDENCE_BYTES: Final = 64 * 1024
+
+_NODE_ID: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}", re.ASCII)
 
 _KEY_TYPE: Final = "tendermint/PubKeyEd25519"
 _SECRET_TYPE: Final = "tendermint/PrivKeyEd25519"
@@ -44,6 +41,12 @@ class EnginePeer:
     node_id: str
     host: str
     port: int
+
+    def __post_init__(self) -> None:
+        if not _NODE_ID.fullmatch(self.node_id):
+            raise ValueError("a node id is 40 lowercase hex digits")
+        if not _HOST.fullmatch(self.host) or not 0 < self.port < 65_536:
+            raise ValueError("an address is a host and a port")
 
     def __str__(self) -> str:
         return f"{self.node_id}@{self.host}:{self.port}"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httpx
 
-from node.errors import EngineUnavailableError
+from node.errors import EngineSilentError, EngineUnavailableError
 
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER_TEXT: Final = 200
@@ -43,15 +43,14 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """How far CometBFT is. `height` is that of the block being decided."""
+    """How far CometBFT is. `height` is that of the block being decided, `address` what its peers dial."""
 
     height: int
     round: int
     step: str
     catching_up: bool
     peers: int
-    waiting: int
-    waiting_bytes: int
+    address: str
 
 
 class EngineClient:
@@ -73,7 +72,8 @@ class EngineClient:
         """Hand transactions over, in order.
 
         Raises:
-            EngineUnavailableError: the process does not answer; it may have taken some of them.
+            EngineUnavailableError: the process is not there: it has taken none.
+            EngineSilentError: it does not answer: it may have taken some of them.
         """
         calls = [
             _call(i, "broadcast_tx_sync", tx=base64.b64encode(raw).decode("ascii"))
@@ -88,7 +88,7 @@ class EngineClient:
         Raises:
             EngineUnavailableError: it does not answer.
         """
-        names = ("status", "consensus_state", "net_info", "num_unconfirmed_txs")
+        names = ("status", "consensus_state", "net_info")
         answers = await self._post([_call(i, name) for i, name in enumerate(names)])
         results: dict[Any, Any] = {one.get("id"): one.get("result") for one in answers}
         try:
@@ -100,20 +100,21 @@ class EngineClient:
                 _STEPS.get(int(place[3]), "unknown"),
                 bool(results[0]["sync_info"]["catching_up"]),
                 int(results[2]["n_peers"]),
-                int(results[3]["total"]),
-                int(results[3]["total_bytes"]),
+                _address(results[0]["node_info"]),
             )
-        except (KeyError, TypeError, ValueError, AssertionError):
-            raise EngineUnavailableError("CometBFT's answer is not of version 0.38") from None
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError):
+            raise EngineSilentError("CometBFT's answer is not of version 0.38") from None
 
     async def _post(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         try:
             answer = await self._http.post("/", json=calls)
             answers = answer.json()
+        except httpx.ConnectError:
+            raise EngineUnavailableError("CometBFT is not running") from None
         except (httpx.HTTPError, OSError, ValueError) as error:
-            raise EngineUnavailableError(f"CometBFT does not answer: {error}") from None
+            raise EngineSilentError(f"CometBFT does not answer: {error}") from None
         if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
-            raise EngineUnavailableError("CometBFT's answer is no array")
+            raise EngineSilentError("CometBFT's answer is no array")
         return answers
 
 
@@ -121,9 +122,14 @@ def _call(number: int, method: str, **parameters: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
 
 
+def _address(node_info: dict[str, Any]) -> str:
+    """Return a node's id and where it listens, as `persistent_peers` names it."""
+    return f"{node_info['id']}@{str(node_info['listen_addr']).rpartition('/')[2]}"
+
+
 def _broadcast(answer: dict[str, Any] | None) -> Broadcast:
     if answer is None:
-        return Broadcast("engine_unavailable", "CometBFT did not answer")
+        return Broadcast("engine_refused", "CometBFT's answer lacks it")
     error = answer.get("error")
     if error is not None:
         text = str(error.get("data") or error.get("message"))[:MAX_ANSWER_TEXT]

@@ -1,5 +1,8 @@
-"""Transactions that were handed to CometBFT here and are not committed yet: what clients ask about, and what a new
-process of CometBFT must be given again, since its mempool is in memory only."""
+"""Transactions that were handed to CometBFT here and are not committed yet: what clients ask about.
+
+They wait in CometBFT's mempool, in memory, and in those of its peers. When this node's two processes start again, both
+have forgotten them: whoever waits for one learns that it was not committed, and submits it again.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,3 @@ class PendingTransactions:
     def expire(self, now_ms: int) -> None:
         """Forget what no block will take any more."""
         self.remove([one.id for one in self._by_id.values() if one.valid_until_ms < now_ms])
-
-    def raws(self) -> list[bytes]:
-        """Return all, oldest first."""
-        return [one.raw for one in self._by_id.values()]

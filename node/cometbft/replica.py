@@ -10,7 +10,7 @@ the embedded engine; nothing else does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,20 +28,18 @@ from consensus.cometbft.abci_pb2 import (
     ResponseVerifyVoteExtension,
 )
 from consensus.cometbft.handover import Handover
-from consensus.cometbft.layout import ABCI_SOCKET, RPC_SOCKET
+from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from consensus.cometbft.server import AbciServer
 from ledger.application import Application
-from ledger.errors import InvalidTransaction
 from ledger.finalization import FinalizedBlock
-from ledger.membership import enrolled_key
 from ledger.suite import PublicKey
 from node.block_executor import LONG_BYTES
 from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
-from node.cometbft.client import EngineClient, EngineStatus
+from node.cometbft.client import Broadcast, EngineClient, EngineStatus
 from node.cometbft.pending import PendingTransactions
-from node.errors import EngineUnavailableError, InvalidPeerMessage
-from node.intake import Admitted, Refused, chunks
+from node.errors import EngineSilentError, EngineUnavailableError, InvalidPeerMessage
+from node.intake import Admitted, Refused, check_all, chunks
 from node.messages import (
     CheckpointSignatures,
     GetCheckpoint,
@@ -51,13 +49,17 @@ from node.messages import (
     Status,
 )
 from node.network import Network, PeerLink, reached_height
-from node.proving import Proving
+from node.proving import FAR_BEHIND, Proving
 from node.runner import RunnerStatus
 from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
+STARTING_S: Final = 0.1
+"""How often the engine is asked before its first answer."""
+
 MAX_HANDED_OVER: Final = 500
-"""Transactions handed over in one request; CometBFT is configured to take twice as many."""
+MAX_HANDED_OVER_BYTES: Final = 4 * 1024 * 1024
+"""Of one request, before base64 makes a third more of it; CometBFT is configured to take 1,000 and 8 MiB."""
 
 _log = structlog.get_logger(__name__)
 
@@ -92,7 +94,6 @@ class CometReplica:
         self.mempool = PendingTransactions()
         self.refused: dict[str, int] = {}
         self._engine: EngineStatus | None = None
-        self._started_anew = False
         self._proving = Proving(
             application, network, checkpoint_signer, self.storage_worker, proven
         )
@@ -125,6 +126,8 @@ class CometReplica:
             diverged=False,
             queued=0,
             problem=problem,
+            peers=None if engine is None else engine.peers,
+            address=None if engine is None else engine.address,
         )
 
     @property
@@ -163,18 +166,15 @@ class CometReplica:
 
     async def _maintain(self) -> None:
         while True:
-            await asyncio.sleep(MAINTENANCE_S)
+            await asyncio.sleep(STARTING_S if self._engine is None else MAINTENANCE_S)
             self.mempool.expire(clock_ms())
             await self._ask_engine()
             await self._proving.catch_up()
 
     async def _ask_engine(self) -> None:
-        """Learn how far the engine is, and give a new process of it what waits."""
+        """Learn how far the engine is."""
         try:
             self._engine = await self._client.status()
-            if self._started_anew:
-                self._started_anew = False
-                await self._hand_over(self.mempool.raws())
         except EngineUnavailableError as error:
             self._engine = None
             _log.debug("the engine does not answer", reason=str(error))
@@ -213,7 +213,6 @@ class CometReplica:
                 self._committed(finalized)
                 return Response(commit=ResponseCommit())
             case "info":
-                self._started_anew = True
                 return Response(info=await use(handover.info))
             case "init_chain":
                 return Response(init_chain=await use(handover.init_chain, request.init_chain))
@@ -235,7 +234,8 @@ class CometReplica:
             transactions=len(finalized.transactions),
             app_hash=tip.app_hash.hex()[:16],
         )
-        self._proving.committed(sign=not self.catching_up)
+        # While far behind, older heights have their quorum already: only the newest are signed.
+        self._proving.committed(sign=self.target - tip.height < FAR_BEHIND)
 
     # --- clients' transactions ---------------------------------------------------------------------
 
@@ -243,44 +243,33 @@ class CometReplica:
         """Check a client's transactions and hand the good ones over; return what became of each, in order."""
         results: list[Admitted | Refused] = []
         for chunk in chunks(raws):
-            results += await self._gate.run(self._check, chunk, clock_ms())
+            results += await self._gate.run(check_all, self.application, chunk, clock_ms())
         admitted = [one.transaction for one in results if isinstance(one, Admitted)]
         for transaction in admitted:
             self.mempool.add(transaction)
-        try:
-            refused = await self._hand_over([one.raw for one in admitted])
-        except EngineUnavailableError as error:
-            refused = {one.raw: ("engine_unavailable", str(error)) for one in admitted}
+        refused = await self._hand_over([one.raw for one in admitted])
         for place, one in enumerate(results):
             if isinstance(one, Admitted) and one.transaction.raw in refused:
-                code, text = refused[one.transaction.raw]
-                results[place] = Refused(one.transaction.id, code, text)
+                answer = refused[one.transaction.raw]
+                results[place] = Refused(one.transaction.id, answer.code, answer.text)
                 self.mempool.remove((one.transaction.id,))
         for one in results:
             if isinstance(one, Refused):
                 self.refused[one.code] = self.refused.get(one.code, 0) + 1
         return results
 
-    def _check(self, raws: Sequence[bytes], now_ms: int) -> list[Admitted | Refused]:
-        results: list[Admitted | Refused] = []
-        for raw in raws:
+    async def _hand_over(self, raws: Sequence[bytes]) -> dict[bytes, Broadcast]:
+        """Give transactions to CometBFT; return those that it has certainly not taken, with the reason."""
+        refused: dict[bytes, Broadcast] = {}
+        for part in _requests(raws):
             try:
-                prepared = self.application.check_transaction(raw, now_ms)
-            except InvalidTransaction as error:
-                results.append(Refused(b"", error.code, error.text))
+                answers = await self._client.broadcast(part)
+            except EngineSilentError as error:
+                _log.warning("transactions that may wait or not", reason=str(error))
                 continue
-            key = enrolled_key(self.application.state, prepared.signer)
-            results.append(Admitted(prepared.transaction, "" if key is None else key.organisation))
-        return results
-
-    async def _hand_over(self, raws: Sequence[bytes]) -> dict[bytes, tuple[str, str]]:
-        """Give transactions to CometBFT; return those that it refuses, with code and text."""
-        refused = {}
-        for start in range(0, len(raws), MAX_HANDED_OVER):
-            part = raws[start : start + MAX_HANDED_OVER]
-            for raw, answer in zip(part, await self._client.broadcast(part), strict=True):
-                if answer.code:
-                    refused[raw] = (answer.code, answer.text)
+            except EngineUnavailableError as error:
+                answers = [Broadcast("engine_unavailable", str(error))] * len(part)
+            refused |= {raw: one for raw, one in zip(part, answers, strict=True) if one.code}
         return refused
 
     # --- links -----------------------------------------------------------------------------------
@@ -306,6 +295,20 @@ class CometReplica:
                 await self._proving.message_received(link, message)
             case _:
                 raise InvalidPeerMessage("a message of the embedded engine; this chain has another")
+
+
+def _requests(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield transactions in runs that CometBFT takes in one request."""
+    part: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if part and (len(part) == MAX_HANDED_OVER or size + len(raw) > MAX_HANDED_OVER_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw)
+    if part:
+        yield part
 
 
 def _is_long(transactions: Sequence[bytes]) -> bool:

@@ -2,25 +2,31 @@
 
 The application is started first, CometBFT when its socket is there. When either ends, the other is ended too and both
 are started again: what was executed and not written is replayed. After too many ends in a short time it gives up, since
-a cause that comes again at once needs a person. SIGTERM and SIGINT end both in order.
+a cause that comes again at once needs a person. SIGTERM and SIGINT end both in order; whatever else ends the supervisor
+ends both at once, by the kernel, so that nothing is left that nobody watches.
+
+It imports little: each node has one, beside the processes that do the work.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from consensus.cometbft.layout import ABCI_SOCKET, RPC_SOCKET
+from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
+from ledger.errors import LedgerError
+from node.cometbft.program import SupervisedHome, find_engine
+from node.logs import configure_logging
 
 MAX_RESTARTS: Final = 10
 RESTARTS_WITHIN_S: Final = 120.0
@@ -28,33 +34,62 @@ RESTARTS_WITHIN_S: Final = 120.0
 
 FIRST_PAUSE_S: Final = 0.25
 LAST_PAUSE_S: Final = 5.0
-SOCKET_TIMEOUT_S: Final = 120.0
-"""How long the application may take to open its store: a damaged one is checked first."""
-
 STOP_TIMEOUT_S: Final = 15.0
 POLL_S: Final = 0.05
+LAST_WORD_S: Final = 1.0
+"""When CometBFT has ended first: the application may be about to end as well, and its exit status says why."""
+
+GIVEN_UP: Final = 1
 NOT_USABLE: Final = 2
 """The application's exit status when configuration or keys are not usable: starting it again changes nothing."""
+
+DAMAGED: Final = 3
+"""The application's exit status when its store turned out to be damaged: the next one sets it aside."""
+
+SUPERVISED: Final = "--supervised"
+SET_ASIDE: Final = "--set-aside"
+"""Arguments of a supervised application; the second tells it that rows of its store cannot be read."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_libc = ctypes.CDLL(None)
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """How to start the two processes, and CometBFT's home, where both find their sockets."""
+    """How to start the two processes, and CometBFT's home, in which it runs."""
 
     application: tuple[str, ...]
     engine: tuple[str, ...]
     directory: Path
 
 
-def commands_for(home: Path, engine: Path, directory: Path) -> Commands:
-    """Return the commands for a node's home."""
-    return Commands(
-        (sys.executable, "-m", "node", "--application", str(home)),
-        (str(engine), "start", "--home", str(directory.resolve())),
-        directory,
-    )
+def supervise(home: Path, wanted: SupervisedHome) -> int:
+    """Run the node of a home until a signal; return the exit status.
+
+    0: ended by a signal. 1: given up. 2: CometBFT, the configuration, keys or genesis are not usable.
+    """
+    configure_logging(wanted.log_level, wanted.log_format)
+    structlog.contextvars.bind_contextvars(node=wanted.name)
+    try:
+        engine = find_engine()
+    except LedgerError as error:
+        _log.error("cannot start", reason=str(error))
+        return NOT_USABLE
+    directory = (home / "cometbft").resolve()
+    return Supervisor(
+        Commands(
+            (sys.executable, "-m", "node", SUPERVISED, str(home)),
+            (str(engine), "start", "--home", str(directory)),
+            directory,
+        )
+    ).run()
+
+
+def supervisor_id() -> int:
+    """Return the process id under which a supervised application's node is known: its supervisor's."""
+    return os.getppid()
 
 
 class _Stopped(Exception):
@@ -64,35 +99,32 @@ class _Stopped(Exception):
 class Supervisor:
     """Runs the two processes of one node."""
 
-    def __init__(self, commands: Commands, started: Callable[[], None] = lambda: None) -> None:
-        """`started` is called when both run, each time."""
+    def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._started = started
         self._application: subprocess.Popen[bytes] | None = None
         self._engine: subprocess.Popen[bytes] | None = None
         self._ends: deque[float] = deque()
         self._signalled = False
+        self._damaged = False
 
     def run(self) -> int:
-        """Run until a signal; return the exit status: 0 after a signal, 1 given up, 2 not usable."""
+        """Run until a signal; return the exit status."""
         for wanted in (signal.SIGTERM, signal.SIGINT):
             signal.signal(wanted, self._on_signal)
         pause_s = FIRST_PAUSE_S
         try:
             while True:
-                began = time.monotonic()
+                began_s = time.monotonic()
                 who, status = self._run_once()
                 self._stop_both()
                 if who == "application" and status == NOT_USABLE:
                     return NOT_USABLE
+                self._damaged = who == "application" and status == DAMAGED
                 if not self._may_restart():
                     _log.critical("giving up: the processes end again and again", last=who)
-                    return 1
-                pause_s = (
-                    FIRST_PAUSE_S
-                    if time.monotonic() - began > LAST_PAUSE_S
-                    else min(2 * pause_s, LAST_PAUSE_S)
-                )
+                    return GIVEN_UP
+                lasted = time.monotonic() - began_s > LAST_PAUSE_S
+                pause_s = FIRST_PAUSE_S if lasted else min(2 * pause_s, LAST_PAUSE_S)
                 _log.error("a process has ended: both start again", process=who, status=status)
                 self._wait(pause_s)
         except _Stopped:
@@ -109,26 +141,30 @@ class Supervisor:
         """Start both; return which of them has ended, with its exit status."""
         for name in (ABCI_SOCKET, RPC_SOCKET):
             (self._commands.directory / name).unlink(missing_ok=True)
-        self._application = subprocess.Popen(self._commands.application, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + SOCKET_TIMEOUT_S
+        command = self._commands.application
+        if self._damaged:
+            command = (*command[:-1], SET_ASIDE, command[-1])
+        self._application = _start(command)
+        # Without a deadline: a store that must be checked first may be large.
         while not (self._commands.directory / ABCI_SOCKET).exists():
-            status = self._application.poll()
-            if status is not None:
+            if (status := self._application.poll()) is not None:
                 return "application", status
-            if time.monotonic() > deadline:
-                return "application", 1
             self._wait(POLL_S)
-        # It runs in its own home, so that its sockets have short names.
-        self._engine = subprocess.Popen(
-            self._commands.engine, stdin=subprocess.DEVNULL, cwd=self._commands.directory
-        )
-        self._started()
+        self._engine = _start(self._commands.engine, self._commands.directory)
         while True:
-            for name, process in (("application", self._application), ("cometbft", self._engine)):
-                status = process.poll()
-                if status is not None:
-                    return name, status
+            if (status := self._application.poll()) is not None:
+                return "application", status
+            if (status := self._engine.poll()) is not None:
+                last_word = self._await_application(LAST_WORD_S)
+                return ("cometbft", status) if last_word is None else ("application", last_word)
             self._wait(POLL_S)
+
+    def _await_application(self, seconds: float) -> int | None:
+        assert self._application is not None, "it was started first"
+        deadline = time.monotonic() + seconds
+        while (status := self._application.poll()) is None and time.monotonic() < deadline:
+            self._wait(POLL_S)
+        return status
 
     def _may_restart(self) -> bool:
         now = time.monotonic()
@@ -169,6 +205,13 @@ class Supervisor:
                 process.wait()
 
 
-def supervisor_id() -> int:
-    """Return the process id under which a supervised application's node is known: its supervisor's."""
-    return os.getppid()
+def _start(command: tuple[str, ...], directory: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a process that ends when we do, however we end."""
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, cwd=directory, preexec_fn=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends: prctl(2). Runs between fork and exec."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
