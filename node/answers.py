@@ -50,7 +50,7 @@ class ValidatorStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """How far a node's engine is: `height` is that of the block being decided, `address` is what CometBFT's peers dial."""
+    """How far a node's engine is: `height` is of the block being decided, `address` is what CometBFT's peers dial."""
 
     name: str
     height: int

@@ -30,7 +30,7 @@ from node.answers import NetworkStatus, SubmissionResult
 from node.client import NodeClient
 from node.config import ConsensusConfig, EngineName
 
-_READY_S: Final = 40.0
+_READY_S: Final = 120.0
 _PROOF_S: Final = 20.0
 _AUDITOR: Final = "national-auditor"
 
