@@ -25,7 +25,7 @@ from cli.tracing import trace_use
 from cli.validation import date_ms, now_ms, read_bytes
 from ledger.suite import SHA256_ED25519
 from licenses.verification import Question, verify
-from node.home import replace_file
+from node.files import replace_file
 
 app = typer.Typer(help="Trace, bundle and verify evidence.", no_args_is_help=True)
 

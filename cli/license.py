@@ -58,7 +58,7 @@ from licenses.models import (
 from licenses.use import Basis
 from licenses.verification import Outcome, Question, Report, verify
 from node.client import NodeClient
-from node.home import replace_file
+from node.files import replace_file
 
 app = typer.Typer(
     help="License types, issuers, licenses, uses, verification.", no_args_is_help=True

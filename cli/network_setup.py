@@ -45,7 +45,8 @@ from node.config import (
     PeersConfig,
     SessionsConfig,
 )
-from node.home import ValidatorSigners, create_node_home, replace_file
+from node.files import replace_file
+from node.home import ValidatorSigners, create_node_home
 
 _LOOPBACK: Final = "127.0.0.1"
 _LOWEST_PORT: Final = 20_000

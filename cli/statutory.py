@@ -40,7 +40,7 @@ from licenses.use import (
     SignedApproval,
     sign_approval,
 )
-from node.home import replace_file
+from node.files import replace_file
 
 _SUITE: Final = SHA256_ED25519
 

@@ -24,7 +24,7 @@ from licenses.use import RequestEnvelope
 from licenses.wallet import KEY_FILE, Wallet
 from node.answers import OpenedSession
 from node.client import NodeClient
-from node.home import replace_file
+from node.files import replace_file
 
 app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)
 

@@ -47,7 +47,7 @@ from licenses.use import (
 )
 from licenses.verification import use_subject
 from node.client import NodeClient
-from node.home import replace_file
+from node.files import replace_file
 
 _SUITE: Final = SHA256_ED25519
 

@@ -43,6 +43,16 @@ INVALID_BODY: Final = "invalid_body"
 ROLE_MISSING: Final = "role_missing"
 INTERNAL: Final = "internal"
 
+STOPS_THE_NODE: Final = (
+    StorageError,
+    MemoryError,
+    RecursionError,
+    KeyboardInterrupt,
+    SystemExit,
+)
+"""What says nothing about the transaction under whose execution it came up. Anything else fails that transaction
+alone, also what is no `Exception`: that is how libraries written in Rust (pydantic, cryptography) panic."""
+
 MAX_CACHED_TRANSACTIONS: Final = 60_000
 """More than a full mempool (50,000), so that a full one does not push out what it will need."""
 
@@ -71,7 +81,7 @@ class Refusal:
 
     code: str
     text: str
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 PreparedOperation: TypeAlias = Call | Refusal
@@ -123,9 +133,11 @@ def _prepare_operation(table: OperationTable, operation: Operation) -> PreparedO
         return Call(found, found.body.model_validate(operation.body))
     except ValidationError as error:
         return Refusal(INVALID_BODY, first_problem(error))
-    except (StorageError, MemoryError, RecursionError):
+    except STOPS_THE_NODE:
         raise
-    except Exception as error:  # a validator's own bug must fail one transaction, not every node
+    except (
+        BaseException
+    ) as error:  # a validator's own bug must fail one transaction, not every node
         return Refusal(INTERNAL, "the body's validation failed unexpectedly", error)
 
 

@@ -3,7 +3,8 @@
 Each transaction runs over an overlay of its own, which is merged when all its operations succeed and dropped
 when one fails. A failure is recorded by a code and the operation's index. An exception that no handler meant to
 raise fails its transaction with code `internal`: one crafted transaction must not stop every validator at
-every restart. Storage, memory and recursion errors do stop the node: they say nothing about the transaction.
+every restart. Storage, memory and recursion errors do stop the node (`STOPS_THE_NODE`): they say nothing about the
+transaction.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from ledger.admission import (
     INTERNAL,
     ROLE_MISSING,
+    STOPS_THE_NODE,
     PreparedTransaction,
     Refusal,
     Signers,
@@ -22,7 +24,7 @@ from ledger.admission import (
 )
 from ledger.codec import encode
 from ledger.decisions import Offence
-from ledger.errors import InvalidOperation, InvalidTransaction, StorageError
+from ledger.errors import InvalidOperation, InvalidTransaction
 from ledger.limits import MIN_VALIDATORS
 from ledger.membership import (
     VALIDATORS_KEY,
@@ -185,9 +187,9 @@ def _run(
         changed = _encode_changes(overlay, index)
     except InvalidOperation as refusal:
         return TransactionResult(refusal.code, index, refusal.text, ())
-    except (_Failed, StorageError, MemoryError, RecursionError):
+    except (_Failed, *STOPS_THE_NODE):
         raise
-    except Exception as error:
+    except BaseException as error:
         report(transaction.id, kind, error)
         return TransactionResult(INTERNAL, index, "the operation failed unexpectedly", ())
     overlay.merge_into(block)

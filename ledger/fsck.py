@@ -51,6 +51,9 @@ _KINDS: Final = {
     keyspace.WAL: "write-ahead record",
 }
 
+_SCRATCH: Final = "fsck-"
+"""Names of directories into which chains are replayed begin so."""
+
 Progress = Callable[[int, int], None]
 """Called with the height that was replayed and the newest height."""
 
@@ -99,6 +102,14 @@ def open_store(
     Raises:
         StorageError: it cannot be opened for another reason, for instance another process has it open.
     """
+    opened = _open_or_save(directory, genesis, operations, unreadable)
+    _remove_scratch(directory)
+    return opened
+
+
+def _open_or_save(
+    directory: Path, genesis: Genesis, operations: OperationTable, unreadable: bool
+) -> OpenedStore:
     if not unreadable:
         try:
             return OpenedStore(Store.open(directory))
@@ -111,6 +122,12 @@ def open_store(
             pass
     aside = Store.set_aside(directory)
     return OpenedStore(Store.open(directory), set_aside=aside)
+
+
+def _remove_scratch(directory: Path) -> None:
+    """Remove what checks that were killed have left; while we have the store open, no other check is under way."""
+    for left_over in directory.parent.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _recover(directory: Path, genesis: Genesis, operations: OperationTable) -> bool:
@@ -153,7 +170,7 @@ def check_in_scratch(
     progress: Progress | None = None,
 ) -> Report:
     """Check `store`, replaying it into a temporary directory beside `directory`, which needs as much room again."""
-    scratch_directory = Path(tempfile.mkdtemp(prefix="fsck-", dir=directory.parent))
+    scratch_directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=directory.parent))
     try:
         scratch = Store.open(scratch_directory / "replayed")
         try:

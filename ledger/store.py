@@ -61,6 +61,14 @@ def _storage_error(what: str, error: Exception) -> StorageError:
     return StorageError(f"{what}: {_text(error)}")
 
 
+def _reading_error(error: Exception) -> StorageError:
+    """Translate an error of reading: a table that is empty, and so cannot be mapped, is damage too."""
+    what, text = "cannot read the database", _text(error)
+    if "Invalid argument" in text:
+        return DamagedStoreError(f"{what}: {text}")
+    return _storage_error(what, error)
+
+
 def _text(error: Exception) -> str:
     # plyvel passes LevelDB's message on as bytes
     argument = error.args[0] if error.args else ""
@@ -75,7 +83,7 @@ def _get(source: _PlyvelReader, key: bytes) -> bytes | None:
     try:
         return source.get(key, verify_checksums=True)
     except _FAILURES as error:
-        raise _storage_error("cannot read the database", error) from error
+        raise _reading_error(error) from error
 
 
 def _iterate(
@@ -92,7 +100,7 @@ def _iterate(
         ) as rows:
             yield from rows
     except _FAILURES as error:
-        raise _storage_error("cannot read the database", error) from error
+        raise _reading_error(error) from error
 
 
 class StoreSnapshot:
@@ -235,7 +243,7 @@ class Store:
         try:
             return StoreSnapshot(self._database.snapshot())
         except _FAILURES as error:
-            raise _storage_error("cannot read the database", error) from error
+            raise _reading_error(error) from error
 
     def verify_checksums(self) -> int:
         """Read every row with its checksum; return their number.
@@ -258,6 +266,7 @@ def _create(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / _DATABASE).mkdir()
         _sync_directory(directory)
+        _sync_directory(directory.parent)  # where `directory` may be new
     except OSError as error:
         raise StorageError(f"cannot create {directory}: {error.strerror}") from error
 
@@ -269,7 +278,7 @@ def _is_empty(path: Path) -> bool:
 
 def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -> Any:
     try:
-        return plyvel.DB(
+        database = plyvel.DB(
             str(path),
             create_if_missing=create,
             paranoid_checks=not lenient,
@@ -280,6 +289,14 @@ def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -
         )
     except _FAILURES as error:
         raise _opening_error(path, error) from error
+    try:
+        # LevelDB renames CURRENT last and syncs no directory after it: until a file system that keeps no order of names
+        # has the new one, synced writes could be lost with the old.
+        _sync_directory(path)
+    except OSError as error:
+        database.close()
+        raise StorageError(f"cannot sync {path}: {error.strerror}") from error
+    return database
 
 
 def _repair(path: Path) -> None:

@@ -30,6 +30,10 @@ PROPOSED_BYTES: Final = 1024 * 1024
 """Bytes of transactions in a block of ours: some 2,500 of one operation, or 3,000 operations in large ones. Larger
 blocks gain nothing, and everybody waits for them longer."""
 
+LONGEST_WAIT_S: Final = 1.0
+"""A proposer whose clock is behind looks this often whether it has been set, or the others have decided: it may be
+hours behind."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -67,7 +71,9 @@ class BlockExecutor:
     async def build(self, height: int) -> Built | None:
         """Build a block once the clock has passed the last one's time; None if others have decided the height."""
         tip = self._application.tip
-        await asyncio.sleep(max(0, tip.time_ms + 1 - clock_ms()) / 1000)
+        while self._application.tip is tip and clock_ms() <= tip.time_ms:
+            wait_ms = tip.time_ms + 1 - clock_ms()
+            await asyncio.sleep(min(wait_ms / 1000, LONGEST_WAIT_S))
         async with self._gate.lock:
             if self._application.tip is not tip or tip.height + 1 != height:
                 return None

@@ -11,21 +11,20 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
-from ledger.codec import decode_array, encode
-from ledger.errors import DecodeError, InvalidProof, StorageError
+from ledger.errors import DecodeError, InvalidProof
 from ledger.limits import MAX_VALIDATORS
 from ledger.policy import CheckpointCollector, Policy, policy_for
-from ledger.suite import HASH_BYTES, Suite
+from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 from node.errors import InvalidPeerMessage
-from node.home import ValidatorSigners, replace_file
+from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, ProvenCheckpoint
+from node.signing_guard import SigningGuard
 
 MAX_OPEN_HEIGHTS: Final = 16
 """Newest heights whose signatures are gathered at the same time."""
@@ -34,65 +33,6 @@ MAX_EARLY_NOTES: Final = 16
 """Notes for heights not committed here yet that are kept, for each peer."""
 
 _log = structlog.get_logger(__name__)
-
-
-class SigningGuard:
-    """Remembers the newest checkpoint that was signed: `[size, root]`, replaced durably before a signature leaves."""
-
-    def __init__(self, signed: tuple[int, bytes] | None, save: Callable[[bytes], None]) -> None:
-        """Take the newest record (None: nothing was signed). `save` makes a record durable, or raises."""
-        self._signed = signed
-        self._save = save
-
-    @staticmethod
-    def open(path: Path) -> SigningGuard:
-        """Open the guard's file.
-
-        Raises:
-            StorageError: the file cannot be read or is damaged: restore nothing, ask the operator.
-        """
-        signed: tuple[int, bytes] | None = None
-        try:
-            signed = decode_signed(path.read_bytes())
-        except FileNotFoundError:
-            pass  # it is made with the first signature
-        except (OSError, DecodeError) as error:
-            raise StorageError(f"cannot read the checkpoint guard {path}: {error}") from None
-        return SigningGuard(signed, lambda data: _save(path, data))
-
-    def admit(self, checkpoint: Checkpoint) -> bool:
-        """Store that `checkpoint` is about to be signed; False if it must not be.
-
-        Raises:
-            StorageError: it is not known whether the file was written: stop the process.
-        """
-        wanted = (checkpoint.size, checkpoint.root)
-        if self._signed == wanted:
-            return True
-        if self._signed is not None and checkpoint.size <= self._signed[0]:
-            return False
-        self._save(encode(wanted))
-        self._signed = wanted
-        return True
-
-
-def decode_signed(data: bytes) -> tuple[int, bytes]:
-    """Read the guard's record.
-
-    Raises:
-        DecodeError: damaged.
-    """
-    size, root = decode_array(data, 2, max_bytes=128)
-    if type(size) is not int or type(root) is not bytes or len(root) != HASH_BYTES:
-        raise DecodeError("not a size and a root")
-    return size, root
-
-
-def _save(path: Path, data: bytes) -> None:
-    try:
-        replace_file(path, data)
-    except OSError as error:
-        raise StorageError(f"cannot write the checkpoint guard: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +65,8 @@ class CheckpointSigner:
         validator = committed.validators.get(self._name)
         if validator is None or validator.witness_key != self._signers.witness.public_key:
             return None
-        if not self._guard.admit(committed.checkpoint):
-            _log.error("checkpoint not signed: the guard holds another", height=committed.height)
+        if not self._guard.admit(committed.checkpoint, committed.time_ms):
+            self._report_refusal(committed.height)
             return None
         checkpoint = committed.checkpoint
         time_s = committed.time_ms // 1000
@@ -137,6 +77,15 @@ class CheckpointSigner:
                 cosign(self._suite, self._signers.witness, self._name, checkpoint, time_s),
             ),
         )
+
+    def _report_refusal(self, height: int) -> None:
+        if self._guard.is_silent:
+            _log.warning(
+                "checkpoint not signed: no record of what these keys have signed, waiting for a new block",
+                height=height,
+            )
+        else:
+            _log.error("checkpoint not signed: the guard holds another", height=height)
 
 
 class Checkpointing:

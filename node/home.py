@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +21,8 @@ from ledger.keys import SoftwareSigner
 from node.certificates import IssuedCertificate
 from node.config import NodeConfig, format_config, load_config
 from node.errors import InvalidConfiguration
+from node.files import replace_file, sync_directory
+from node.signing_guard import create_checkpoint_guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,7 @@ def create_node_home(
         save_key(home.log_key, signers.log, passphrase)
         save_key(home.witness_key, signers.witness, passphrase)
         create_last_sign(home.last_sign, genesis.chain_id)
+        create_checkpoint_guard(home.checkpoint_guard)
     return home
 
 
@@ -180,29 +181,7 @@ def open_home(directory: Path, passphrase: str = "") -> OpenedHome:
             load_key(home.log_key, passphrase),
             load_key(home.witness_key, passphrase),
         )
-    home.data.mkdir(exist_ok=True)
+    if not home.data.exists():
+        home.data.mkdir()
+        sync_directory(home.root)
     return OpenedHome(home, config, Genesis.from_json(genesis_json), genesis_json, signers)
-
-
-def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file atomically and durably: new file, fsync, rename, fsync of the directory.
-
-    Raises:
-        OSError: the file cannot be written; the old one is untouched.
-    """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -17,11 +17,13 @@ import uvloop
 from ledger.application import Application
 from ledger.errors import DamagedStoreError, LedgerError
 from ledger.fsck import open_store
+from ledger.operations import OperationTable
 from ledger.store import Store
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
 from node.errors import InvalidConfiguration
-from node.home import OpenedHome, open_home, replace_file
+from node.files import replace_file
+from node.home import OpenedHome, open_home
 from node.logs import configure_logging
 from node.node import Node
 from node.operation_table import OPERATIONS
@@ -131,13 +133,15 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def open_application(opened: OpenedHome, store: Store) -> Application:
+def open_application(
+    opened: OpenedHome, store: Store, operations: OperationTable = OPERATIONS
+) -> Application:
     """Open the chain in a store; an empty store is given its genesis.
 
     Raises:
         StorageError: the store is damaged or holds another chain.
     """
-    application = Application(opened.genesis, OPERATIONS, store, _report)
+    application = Application(opened.genesis, operations, store, _report)
     if application.info() is None:
         application.init_chain()
         _log.info("chain initialised", chain_id=opened.genesis.chain_id)

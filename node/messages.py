@@ -9,6 +9,8 @@
     ["checkpoint", height, note]                            one validator's two signatures of a checkpoint
     ["get_checkpoint"]                                      answered by the newest one that a quorum signed
     ["proven_checkpoint", height, note]
+    ["ping", number]                                        answered at once by the pong of this number
+    ["pong", number]
 
 Decoding checks form and bounds only; what a message claims is for its receiver to verify.
 """
@@ -44,6 +46,7 @@ BLOCKS_FRAME_BYTES: Final = MAX_FRAME_BYTES - 64 * 1024
 """Blocks in one frame together; a single block with its commit always fits."""
 
 MAX_HEIGHT: Final = 2**53
+MAX_PING: Final = 2**53
 
 
 class Priority(IntEnum):
@@ -151,14 +154,36 @@ class ProvenCheckpoint:
         return encode(("proven_checkpoint", self.height, self.note))
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks whether the other end is there."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        return encode(("ping", self.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a ping, after everything that was sent before."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        return encode(("pong", self.number))
+
+
 PeerMessage: TypeAlias = (
     "Hello | ConsensusPayload | Transactions | Status | GetBlocks | Blocks"
-    " | CheckpointSignatures | GetCheckpoint | ProvenCheckpoint"
+    " | CheckpointSignatures | GetCheckpoint | ProvenCheckpoint | Ping | Pong"
 )
 
 PRIORITIES: Final[dict[type, Priority]] = {
     ConsensusPayload: Priority.CONSENSUS,
     CheckpointSignatures: Priority.CONSENSUS,
+    Ping: Priority.CONSENSUS,
+    Pong: Priority.CONSENSUS,
     Status: Priority.CONSENSUS,
     Transactions: Priority.TRANSACTIONS,
     GetBlocks: Priority.SYNC,
@@ -199,6 +224,10 @@ def decode_message(frame: bytes) -> PeerMessage:
             return GetCheckpoint()
         case ("proven_checkpoint", height, bytes(note)) if len(note) <= _MAX_NOTE_BYTES:
             return ProvenCheckpoint(_height(height), note)
+        case ("ping", number):
+            return Ping(_bounded(number, 1, MAX_PING))
+        case ("pong", number):
+            return Pong(_bounded(number, 1, MAX_PING))
         case ("hello", version, str(chain_id), str(node), str(role), height):
             return Hello(chain_id, node, role, _height(height), _bounded(version, 0, 2**16))
         case _:

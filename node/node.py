@@ -28,22 +28,24 @@ from node.certificates import (
     expires_at,
     usable_authorities,
 )
-from node.checkpointing import CheckpointSigner, SigningGuard
+from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.replica import CometReplica
 from node.engine import Engine
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
+from node.link import Link
 from node.messages import PeerMessage
 from node.metrics import Metrics
 from node.outcomes import Outcomes
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 from node.replica import Replica
 from node.scrubbing import scrub
 from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
+from node.signing_guard import SigningGuard
 
 CERTIFICATE_CHECK_S: Final = 12 * 3600.0
 
@@ -108,7 +110,7 @@ class Node:
         guard = signer = key = None
         if opened.signers is not None:
             key = opened.signers.consensus.public_key
-            signing_guard = SigningGuard.open(opened.home.checkpoint_guard)
+            signing_guard = SigningGuard.open(opened.home.checkpoint_guard, clock_ms())
             signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
         if config.consensus.engine == "cometbft":
             return CometReplica(

@@ -1,7 +1,8 @@
 """When a height starts: an idle chain makes no blocks, a busy one pauses between them.
 
 A height starts when a validator has started it; or, after the pause, when a transaction or evidence waits, the set of
-validators is changing, or the heartbeat is due: an empty block that keeps the checkpoint fresh.
+validators is changing, or the heartbeat is due: an empty block that keeps the checkpoint fresh. All
+waiting is by the monotonic clock.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from node.clock import clock_ms
 from node.config import ConsensusConfig
 
 
@@ -30,13 +30,18 @@ class Pace:
         self._heartbeat_due = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def next_height(self, height: int | None, last_time_ms: int, *, started: bool = False) -> None:
-        """Go on to `height` after a block of `last_time_ms`; None where this node does not vote."""
+    def next_height(self, height: int | None, *, age_ms: int = 0, started: bool = False) -> None:
+        """Go on to `height`, None where this node does not vote.
+
+        `age_ms` is how old the last block is where it has not just been committed, by our clock, which may be wrong:
+        so it hastens one heartbeat, never the next ones.
+        """
         self._height = height
         self._started = started
         self._earliest = time.monotonic() + self._config.block_pause_ms / 1000
         self._heartbeat_due = False
-        delay_ms = max(0, self._config.heartbeat_interval_ms - (clock_ms() - last_time_ms))
+        interval_ms = self._config.heartbeat_interval_ms
+        delay_ms = interval_ms - min(max(0, age_ms), interval_ms)
         self._set_timer("heartbeat", delay_ms / 1000, self._heartbeat)
 
     def heard(self, height: int) -> None:

@@ -2,8 +2,9 @@
 
 A certificate names the node at the other end and must chain to a certificate authority that the ledger (or, for
 synchronisation only, the configuration) knows; a validator's must come from its own controller's authority. Both ends
-dial; of two links between the same pair, the one dialled by the smaller name stays. Each link has three bounded queues
-of outgoing frames, consensus first. A peer that sends what no correct node sends is cut off for a while.
+dial; of two links between the same pair, the one dialled by the smaller name stays, unless it is silent. Each link has
+three bounded queues of outgoing frames, consensus first, and a pulse that tells whether the other end answers. A peer
+that sends what no correct node sends is cut off for a while.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import Final, Protocol
 import structlog
 from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import Server
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -31,7 +32,9 @@ from websockets.server import ServerProtocol
 from ledger.validators import ValidatorSet
 from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
 from node.config import PeerAddress, PeersConfig
+from node.connections import PeerClientConnection, PeerConnection, PeerServerConnection
 from node.errors import InvalidCertificate, InvalidPeerMessage
+from node.link import CLOSE_TIMEOUT_S, Link
 from node.listener import Listener
 from node.messages import (
     MAX_FRAME_BYTES,
@@ -39,6 +42,8 @@ from node.messages import (
     PROTOCOL_VERSION,
     Hello,
     PeerMessage,
+    Ping,
+    Pong,
     Priority,
     decode_message,
 )
@@ -46,25 +51,12 @@ from node.messages import (
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 """TLS, upgrade and hello each end within this, or the connection does."""
 
-PING_INTERVAL_S: Final = 5.0
-PING_TIMEOUT_S: Final = 15.0
-"""A dead host is noticed within 20 s; a killed process at once, by its kernel."""
-
 FIRST_REDIAL_S: Final = 0.25
 LAST_REDIAL_S: Final = 5.0
 """Redials back off to this: a restarted validator is back within seconds."""
 
 BAN_S: Final = 30.0
 """How long a peer that sent garbage is refused."""
-
-QUEUE_BYTES: Final[Mapping[Priority, int]] = MappingProxyType(
-    {
-        Priority.CONSENSUS: 32 * 1024 * 1024,
-        Priority.TRANSACTIONS: 8 * 1024 * 1024,
-        Priority.SYNC: 2 * MAX_FRAME_BYTES,
-    }
-)
-"""Bytes that may wait for a slow peer: a link whose consensus queue overflows is cut, other frames are dropped."""
 
 MAX_GREETING: Final = 4
 """Connections of one node that have shown its certificate, but have not said hello yet."""
@@ -111,84 +103,6 @@ class PeerHandler(Protocol):
         ...
 
 
-class Link:
-    """One live link. `height` is the peer's last announced height."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        certificate: bytes,
-        identity: NodeIdentity,
-        hello: Hello,
-        dialler: str,
-    ) -> None:
-        self.name: Final = identity.name
-        self.role: Final = hello.role
-        self.certificate: Final = certificate
-        self.sync_only: Final = identity.controller == ""
-        self.dialler: Final = dialler
-        self.height = hello.height
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.frames_dropped = 0
-        self._connection = connection
-        self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
-        self._queued_bytes = [0, 0, 0]
-        self._waiting = asyncio.Event()
-
-    def send(self, frame: bytes, priority: Priority) -> bool:
-        """Queue a frame; False if it was dropped because the peer is too slow."""
-        if self._queued_bytes[priority] + len(frame) > QUEUE_BYTES[priority]:
-            self.frames_dropped += 1
-            if priority is Priority.CONSENSUS:
-                self.abort()
-            return False
-        self._queues[priority].append(frame)
-        self._queued_bytes[priority] += len(frame)
-        self._waiting.set()
-        return True
-
-    async def write_frames(self) -> None:
-        """Send queued frames, the most urgent first, until the link ends."""
-        while True:
-            priority = self._next_priority()
-            if priority is None:
-                self._waiting.clear()
-                await self._waiting.wait()
-                continue
-            frame = self._queues[priority].popleft()
-            self._queued_bytes[priority] -= len(frame)
-            await self._connection.send(frame)
-            self.bytes_sent += len(frame)
-
-    def _next_priority(self) -> Priority | None:
-        for priority in Priority:
-            if self._queues[priority]:
-                return priority
-        return None
-
-    async def read_message(self) -> PeerMessage:
-        """Return the next message.
-
-        Raises:
-            InvalidPeerMessage: a text frame, or not a message.
-            ConnectionClosed: the link has ended.
-        """
-        frame = await self._connection.recv()
-        if not isinstance(frame, bytes):
-            raise InvalidPeerMessage("a text frame")
-        self.bytes_received += len(frame)
-        return decode_message(frame)
-
-    def abort(self) -> None:
-        """Cut the link at once; what is queued is lost."""
-        self._connection.transport.abort()
-
-    async def close(self, reason: str) -> None:
-        """End the link and tell the other side why."""
-        await self._connection.close(1008, reason)
-
-
 class PeerNetwork:
     """All links of a node. Everything here runs inside `run`, which ends only by cancellation or a failed listen."""
 
@@ -226,6 +140,11 @@ class PeerNetwork:
     def links(self) -> Mapping[str, Link]:
         """Live links by node name."""
         return MappingProxyType(self._links)
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """The names of linked nodes that answer."""
+        return frozenset(name for name, link in self._links.items() if link.is_fresh)
 
     def set_height(self, height: int) -> None:
         """Tell what height the next hello names."""
@@ -287,7 +206,7 @@ class PeerNetwork:
     async def _listen(self) -> None:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        async def accepted(connection: ServerConnection) -> None:
+        async def accepted(connection: PeerServerConnection) -> None:
             server.all_connections.add(connection)
             try:
                 await self._accepted(connection)
@@ -301,13 +220,12 @@ class PeerNetwork:
                 assert task is not None
                 server.handler_tasks.discard(task)
 
-        def connection() -> ServerConnection:
-            return ServerConnection(
+        def connection() -> PeerServerConnection:
+            return PeerServerConnection(
                 ServerProtocol(max_size=MAX_FRAME_BYTES, logger=_quiet_logger()),
                 server,
-                close_timeout=1.0,
-                ping_interval=PING_INTERVAL_S,
-                ping_timeout=PING_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                ping_interval=None,
                 max_queue=RECEIVED_FRAMES,
             )
 
@@ -323,18 +241,17 @@ class PeerNetwork:
             _log.info("listening for peers", port=self.port)
             await failed
 
-    async def _accepted(self, connection: ServerConnection) -> None:
+    async def _accepted(self, connection: PeerServerConnection) -> None:
         """Serve a connection whose TLS handshake is done, and end it."""
         with suppress(InvalidPeerMessage, InvalidCertificate, ConnectionClosed, TimeoutError):
             try:
                 link = await self._welcome(connection)
-                connection.start_keepalive()
                 async with connection:
                     await self._live(link)
             finally:
                 connection.transport.abort()
 
-    async def _welcome(self, connection: ServerConnection) -> Link:
+    async def _welcome(self, connection: PeerServerConnection) -> Link:
         """Take up who has dialled, few of the same name at a time."""
         name = self._identify(connection).name
         if self._greeting[name] >= MAX_GREETING:
@@ -367,15 +284,16 @@ class PeerNetwork:
                 server_hostname=address.name,
                 compression=None,
                 open_timeout=HANDSHAKE_TIMEOUT_S,
-                close_timeout=1.0,
-                ping_interval=PING_INTERVAL_S,
-                ping_timeout=PING_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                ping_interval=None,
                 max_size=MAX_FRAME_BYTES,
                 max_queue=RECEIVED_FRAMES,
                 user_agent_header=None,
                 proxy=None,
+                create_connection=PeerClientConnection,
                 logger=_quiet_logger(),
             ) as connection:
+                assert isinstance(connection, PeerClientConnection), "as asked for"
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                     link = await self._greet(connection, address.name)
                 await self._live(link)
@@ -402,7 +320,7 @@ class PeerNetwork:
     def _identify(self, connection: Connection) -> NodeIdentity:
         return self._membership.admit(_certificate_of(connection))
 
-    async def _greet(self, connection: Connection, dialled: str | None) -> Link:
+    async def _greet(self, connection: PeerConnection, dialled: str | None) -> Link:
         """Say hello and hear it. `dialled` is whom we expect at the other end, None if we were dialled."""
         identity = self._identify(connection)
         if identity.name == self._name or (dialled is not None and identity.name != dialled):
@@ -427,9 +345,12 @@ class PeerNetwork:
         return others < self._config.max_links - len(validators)
 
     def _register(self, link: Link) -> bool:
-        """Take a link in, unless the pair already has the one that stays."""
+        """Take a link in, unless the pair already has the one that stays.
+
+        One that is silent never stays: the other end may have given it up.
+        """
         present = self._links.get(link.name)
-        if present is not None and present.dialler != link.dialler:
+        if present is not None and present.is_fresh and present.dialler != link.dialler:
             keeper = min(self._name, link.name)
             if link.dialler != keeper:
                 return False
@@ -445,23 +366,29 @@ class PeerNetwork:
         """Run both directions until the link ends; a garbage frame bans the peer."""
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(_write(link), name=f"write-{link.name}")
+            asker = tasks.create_task(link.keep_asking(), name=f"ask-{link.name}")
             garbage = await self._read(link)
             if garbage is not None:
                 self._banned_until[link.name] = time.monotonic() + BAN_S
                 _log.warning("peer cut off", peer=link.name, reason=garbage, seconds=BAN_S)
                 await link.close("not a message of this protocol")
             writer.cancel()
+            asker.cancel()
 
     async def _read(self, link: Link) -> str | None:
         """Hand on messages until the link ends (None), or return what was wrong with the last one."""
         try:
             while True:
                 message = await link.read_message()
-                if isinstance(message, Hello):
-                    return "a second hello"
-                await self._handler.message_received(link, message)
-        except ConnectionClosed:
-            return None
+                match message:
+                    case Hello():
+                        return "a second hello"
+                    case Ping() | Pong():
+                        link.answer(message)
+                    case _:
+                        await self._handler.message_received(link, message)
+        except ConnectionClosed as closed:
+            return link.fault(closed)
         except InvalidPeerMessage as error:
             return str(error)
 

@@ -247,7 +247,7 @@ class Runner:
         self._driver = self._make_driver(tip.height + 1, tip.validators)
         self._next = self._make_driver(tip.height + 2, tip.next_validators)
         if self._driver is None or self._guard is None:
-            self._pace.next_height(None, tip.time_ms)
+            self._pace.next_height(None)
             return
         if not self._guard.may_sign:
             _log.warning("not voting until a height that began after this start is decided")
@@ -255,7 +255,8 @@ class Runner:
         effects = self._driver.replay(records, self._guard.lock_for(tip.height + 1))
         if records:
             _log.info("write-ahead log replayed", height=tip.height + 1, records=len(records))
-        self._pace.next_height(tip.height + 1, tip.time_ms, started=self._driver.started)
+        age_ms = clock_ms() - tip.time_ms
+        self._pace.next_height(tip.height + 1, age_ms=age_ms, started=self._driver.started)
         await self._carry_out(self._driver, effects)
         self._pace.consider()
 
@@ -479,7 +480,7 @@ class Runner:
         self._driver = self._next
         self._next = self._make_driver(tip.height + 2, tip.next_validators)
         self._bodies.forget_up_to(tip.height)
-        self._pace.next_height(None if self._driver is None else tip.height + 1, tip.time_ms)
+        self._pace.next_height(None if self._driver is None else tip.height + 1)
         await self._committed(finalized, fetched)
         self._pace.consider()
 

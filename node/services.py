@@ -66,16 +66,16 @@ class Services:
     failure: Failure = field(default_factory=Failure)
 
     def online(self) -> frozenset[str]:
-        """Return the names of the validators that are linked, this node included."""
-        linked = {*self.network.links, self.config.name}
-        return frozenset(v.name for v in self.validators() if v.name in linked)
+        """Return the names of the validators that answer, this node included."""
+        heard = {*self.network.heard, self.config.name}
+        return frozenset(v.name for v in self.validators() if v.name in heard)
 
     def validators(self) -> ValidatorSet:
         """Return the set that decides the next height."""
         return self.application.tip.validators
 
     def has_quorum(self) -> bool:
-        """Tell whether enough validators are linked for blocks to be decided."""
+        """Tell whether enough validators answer for blocks to be decided."""
         return self.validators().quorum(len(self.online()))
 
     def stalled(self) -> str | None:

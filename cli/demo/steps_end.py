@@ -15,7 +15,7 @@ from cli.validation import build
 from cli.window import record_operation
 from ledger.membership_operations import RegisterOrganisation
 from licenses.models import STATUS_NAMES, ChangeStatus, RevokeLicense
-from node.home import replace_file
+from node.files import replace_file
 
 _ARCHIVE: Final = "12110112MB1A001404"
 _VICTIM: Final = "hebei"

@@ -25,7 +25,7 @@ from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import AccreditIssuer, DefineType
 from licenses.use import Item
 from licenses.verification import ExitCode, Question, verify
-from node.home import replace_file
+from node.files import replace_file
 
 ANSWER_S = 15.0
 HOLDERS_NODE = "beijing"

@@ -8,7 +8,7 @@ from consensus.cometbft import layout
 from consensus.cometbft.layout import EngineSettings
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
-from node.home import replace_file
+from node.files import replace_file
 
 
 def create_engine_home(

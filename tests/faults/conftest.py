@@ -1,8 +1,8 @@
 """What tests of faults share: the count of what they inject, and a network of their own.
 
 A test that injects faults is marked `@pytest.mark.row("…")` with its row of docs/RELIABILITY.md, takes the fixture
-`injected` and counts there what it has done: `injected["kill -9"] += 1`; `make faults` lists both. Long ones are marked
-`faults` as well: `make test` leaves them out.
+`injected` and counts there what it has done: `injected["kill -9"] += 1`; times worth telling go into `measured`.
+`make faults` lists all. Long ones are marked `faults` as well: `make test` leaves them out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import INJECTED
+from tests.conftest import INJECTED, MEASURED
+from tests.faults.crashes import Crashes, crashing
 from tests.faults.network import FaultyNetwork, faulty_network
 
 
@@ -26,7 +27,37 @@ def injected(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
 
 
 @pytest.fixture
+def measured(request: pytest.FixtureRequest) -> dict[str, float]:
+    """Take seconds by what they are of; they stand in the report."""
+    return request.node.stash.setdefault(MEASURED, {})
+
+
+@pytest.fixture
 def network(tmp_path: Path) -> Iterator[FaultyNetwork]:
     """Four validators of this test alone, running and ready."""
     with faulty_network(tmp_path) as started:
         yield started
+
+
+@pytest.fixture
+def crashes(tmp_path: Path, injected: Counter[str]) -> Iterator[Crashes]:
+    """Four validators of this test alone that obey orders to die, running and ready."""
+    with crashing(tmp_path, injected) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def relayed_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]:
+    """Four validators that the tests of a module share; their stores are checked after the last."""
+    with faulty_network(tmp_path_factory.mktemp("relayed"), relayed=True) as started:
+        yield started
+        started.check(*started.loads)
+
+
+@pytest.fixture
+def relayed(relayed_network: FaultyNetwork) -> FaultyNetwork:
+    """The shared network as a test finds it: every byte flows, everybody runs and is ready."""
+    relayed_network.relays.heal()
+    relayed_network.start(*set(relayed_network.validators).difference(relayed_network.running))
+    relayed_network.await_ready(*relayed_network.validators)
+    return relayed_network

@@ -30,6 +30,7 @@ from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import Transaction
 from node.config import ConsensusConfig
 from node.operation_table import OPERATIONS
+from tests.faults.relay import Relays
 from tests.node.processes import Processes, eventually
 
 MAX_RESIDENT_BYTES = 600 * 1024 * 1024
@@ -57,12 +58,22 @@ class Load:
     acknowledged: list[Receipt] = field(default_factory=list)
     unknown: int = 0
 
+    def await_progress(self, count: int, timeout_s: float = RECOVERY_S) -> None:
+        """Wait until `count` more transactions have been acknowledged."""
+        wanted = len(self.acknowledged) + count
+        eventually(lambda: len(self.acknowledged) >= wanted, timeout_s)
+
 
 @dataclass
 class FaultyNetwork(Processes):
-    """Processes whose signatures are witnessed, and the check of all invariants."""
+    """Processes whose signatures are witnessed, and the check of all invariants.
+
+    `relays` rule over what nodes say to each other; nothing passes them where the network is not `relayed`.
+    """
 
     module: str = "tests.faults.node_under_test"
+    relays: Relays = field(default_factory=Relays)
+    loads: list[Load] = field(default_factory=list)
 
     @property
     def validators(self) -> list[str]:
@@ -88,6 +99,7 @@ class FaultyNetwork(Processes):
     def load(self, *names: str) -> Iterator[Load]:
         """Submit one transaction after the other through each of the named nodes (default: all) until the end."""
         load, ended = Load(), threading.Event()
+        self.loads.append(load)
         threads = [
             threading.Thread(target=self._submit_until, args=(name, load, ended))
             for name in names or self.validators
@@ -132,6 +144,13 @@ class FaultyNetwork(Processes):
             eventually(committed, timeout_s)
         return sent
 
+    def time_to_recover(self) -> float:
+        """Return how many seconds it takes until each validator has brought a transaction to commit."""
+        began_s = time.monotonic()
+        for name in self.validators:
+            self.commit_one(name)
+        return time.monotonic() - began_s
+
     def height(self, name: str) -> int:
         with self.client(name) as client:
             return client.network().height
@@ -143,16 +162,22 @@ class FaultyNetwork(Processes):
 
         `correct` names those that must hold them; default: all that run.
         """
+        names = self.check_running(*loads, correct=correct)
+        for name in tuple(self.running):
+            self.stop(name)
+        self.check_signatures()
+        self.check_stores(names, *loads)
+
+    def check_running(self, *loads: Load, correct: Sequence[str] | None = None) -> Sequence[str]:
+        """Check what can be checked without stopping anybody; return the names of those that must hold it."""
         names = sorted(self.running if correct is None else correct)
         for name in names:  # liveness: each of them brings a transaction to commit
             self.commit_one(name)
         self._await_one_height(names)
         self._check_proofs(names, loads)
         self._check_bounds(names)
-        for name in tuple(self.running):
-            self.stop(name)
         self.check_signatures()
-        self.check_stores(names, *loads)
+        return names
 
     def _await_one_height(self, names: Sequence[str]) -> None:
         def agree() -> bool:
@@ -254,11 +279,14 @@ def faulty_network(
     query_nodes: Sequence[str] = (),
     consensus: ConsensusConfig | None = None,
     started: bool = True,
+    relayed: bool = False,
 ) -> Iterator[FaultyNetwork]:
     """Lay out a network with four validators, and start it; end it whatever happens."""
     network = create_network(directory / "home", query_nodes=query_nodes, consensus=consensus)
     processes = FaultyNetwork(network)
     try:
+        if relayed:
+            processes.relays.put_between(network)
         if started:
             names = [place.name for place in network.nodes]
             processes.start(*names)
@@ -266,3 +294,4 @@ def faulty_network(
         yield processes
     finally:
         processes.close()
+        processes.relays.close()

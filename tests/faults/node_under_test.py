@@ -4,7 +4,7 @@ Whatever guard and checkpoint signer release is first appended to the file that 
 the key, the place (height, round and step; or a checkpoint's size) and the SHA-256 of what was signed. The file lies
 outside everything that faults are injected into: double signing shows however often the process was killed.
 
-CRASH_POINT=<name>:<n> kills the process (SIGKILL) at the n-th time that it comes to that point; see `crash_points`.
+CRASH_ORDER names the file in which a test orders the process to die at a point; see `crash_points`.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
     """Run the node of a home."""
     [home] = arguments
     witness_signatures(Witness(Path(os.environ["SIGNATURES"])))
-    if "CRASH_POINT" in os.environ:
-        crash_points.arm(os.environ["CRASH_POINT"])
+    if "CRASH_ORDER" in os.environ:
+        crash_points.arm(Path(os.environ["CRASH_ORDER"]))
     return run_node(Path(home))
 
 

@@ -19,7 +19,14 @@ from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from ledger.membership import EnrolledKey, Organisation
 from ledger.membership_operations import OPERATIONS as MEMBERSHIP_OPERATIONS
-from ledger.operations import Body, Context, Event, OperationType, operation_table
+from ledger.operations import (
+    Body,
+    Context,
+    Event,
+    OperationTable,
+    OperationType,
+    operation_table,
+)
 from ledger.policy import CheckpointCollector, policy_for
 from ledger.state import State, state_key
 from ledger.store import Store
@@ -185,13 +192,18 @@ class Chain:
     closed: bool = False
 
     @staticmethod
-    def open(directory: Path, count: int = 4, genesis: Genesis | None = None) -> Chain:
+    def open(
+        directory: Path,
+        count: int = 4,
+        genesis: Genesis | None = None,
+        table: OperationTable = TABLE,
+    ) -> Chain:
         founders = members(count)
         store = Store.open(directory)
         reported: list[BaseException] = []
         application = Application(
             genesis or make_genesis(founders),
-            TABLE,
+            table,
             store,
             lambda transaction_id, kind, error: reported.append(error),
         )
@@ -203,7 +215,7 @@ class Chain:
     def reopen(self) -> Chain:
         genesis = self.application.genesis
         self.close()
-        chain = Chain.open(self.directory, genesis=genesis)
+        chain = Chain.open(self.directory, genesis=genesis, table=self.application.operations)
         chain.nonces = self.nonces
         return chain
 

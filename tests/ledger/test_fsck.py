@@ -204,6 +204,16 @@ def test_a_store_that_opens_but_lacks_rows_after_recovery_is_set_aside(
     opened.store.close()
 
 
+def test_opening_a_store_removes_what_a_killed_check_has_left(
+    directory: Path, genesis: Genesis
+) -> None:
+    left_over = directory.parent / "fsck-killed"
+    Chain.open(left_over / "replayed", genesis=genesis).close()
+    open_store(directory, genesis, TABLE).store.close()
+    assert not left_over.exists()
+    assert check_directory(directory, genesis, TABLE).ok
+
+
 def test_a_store_that_another_process_has_open_is_left_alone(
     directory: Path, genesis: Genesis
 ) -> None:

@@ -260,6 +260,16 @@ def test_a_missing_table_is_damage(directory: Path) -> None:
         Store.open(directory)
 
 
+def test_an_empty_table_is_damage_when_it_is_read(directory: Path) -> None:
+    os.truncate(only(with_tables(directory), "*.ldb"), 0)
+    with pytest.raises(DamagedStoreError):
+        store = Store.open(directory)
+        try:
+            store.verify_checksums()
+        finally:
+            store.close()
+
+
 @pytest.mark.parametrize("pattern", ["MANIFEST-*", "CURRENT"])
 @pytest.mark.parametrize("way", ["missing", "empty", "cut", "garbage"])
 def test_a_broken_manifest_is_damage_and_is_recovered_from_the_tables(

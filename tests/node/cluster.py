@@ -14,6 +14,7 @@ from cli.network_setup import Network, create_network
 from ledger.codec import Value
 from ledger.keyfile import load_key
 from ledger.keys import SoftwareSigner
+from ledger.operations import OperationTable
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519
 from ledger.transactions import Operation, Transaction, sign_transaction
@@ -23,6 +24,7 @@ from node.config import ConsensusConfig
 from node.home import open_home
 from node.main import open_application
 from node.node import Node
+from node.operation_table import OPERATIONS
 
 T = TypeVar("T")
 
@@ -44,9 +46,11 @@ class Cluster:
         consensus: ConsensusConfig | None = None,
         *,
         without: tuple[str, ...] = (),
+        operations: OperationTable = OPERATIONS,
     ) -> None:
         self.network: Network = create_network(directory, consensus=consensus)
         self.names = [p.name for p in self.network.nodes if p.name not in without]
+        self.operations = operations
         self.nodes: dict[str, Node] = {}
         self._stores: dict[str, Store] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -69,13 +73,14 @@ class Cluster:
         self._thread.join(10)
         self._loop.close()
 
-    def start(self, name: str) -> None:
-        self.call(lambda: self._start(name))
+    def start(self, name: str, operations: OperationTable | None = None) -> None:
+        """Start a node, with other operations than the rest if told so."""
+        self.call(lambda: self._start(name, operations or self.operations))
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, operations: OperationTable) -> None:
         opened = open_home(self.network.node_home(self.network.node(name)))
         store = Store.open(opened.home.ledger)
-        node = Node(opened, store, open_application(opened, store))
+        node = Node(opened, store, open_application(opened, store, operations))
         self.nodes[name], self._stores[name] = node, store
         self._tasks[name] = self._loop.create_task(node.run(), name=name)
 
@@ -91,6 +96,17 @@ class Cluster:
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(20)
         self.nodes.pop(name)
         self._stores.pop(name).close()
+
+    def failure(self, name: str) -> BaseException:
+        """Wait until a node ends by itself, and return what ended it."""
+        task = self._tasks[name]
+        eventually(task.done)
+        error = task.exception()
+        assert error is not None
+        self._tasks.pop(name)
+        self.nodes.pop(name)
+        self._stores.pop(name).close()
+        return error
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function on the event loop and return its result."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from node.certificates import (
 )
 from node.config import PeerAddress, PeersConfig
 from node.errors import InvalidPeerMessage
+from node.link import Link
 from node.messages import PeerMessage
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
 NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)
@@ -123,3 +126,18 @@ async def until(handler: Recorder, condition: object, timeout_s: float = 10.0) -
         while not condition():  # type: ignore[operator]
             handler.changed.clear()
             await handler.changed.wait()
+
+
+@asynccontextmanager
+async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
+    """Run networks until the end of the block."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(network.run()) for network in networks]
+        try:
+            for network in networks:
+                async with asyncio.timeout(5):
+                    await network.listening.wait()
+            yield
+        finally:
+            for task in started:
+                task.cancel()

@@ -92,15 +92,18 @@ class Processes:
             signer = load_key(self.network.directory / "keys" / f"{profile}.key", "")
         return NodeClient(self.network.node(name).api, signer=signer)
 
-    def transactions(self, count: int) -> list[Transaction]:
-        """Sign transactions that publish an instrument each."""
+    def transactions(self, count: int, operations: int = 1) -> list[Transaction]:
+        """Sign transactions that publish so many instruments each: some 200 bytes for each of them."""
         signer = load_key(self.network.directory / "keys" / "tongzhou-editor.key", "")
         return [
             sign_transaction(
                 SHA256_ED25519,
                 signer,
                 self.network.chain_id,
-                [Operation("directory.instrument.publish", _instrument())],
+                [
+                    Operation("directory.instrument.publish", _instrument())
+                    for _ in range(operations)
+                ],
                 valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
                 nonce=os.urandom(16),
             )

@@ -12,6 +12,7 @@ import pytest
 
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import StorageError
+from ledger.limits import CLOCK_BOUND_MS
 from ledger.policy import policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.validators import ValidatorSet
@@ -20,11 +21,11 @@ from node.checkpointing import (
     Checkpointing,
     CheckpointSigner,
     CommittedCheckpoint,
-    SigningGuard,
 )
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, decode_message
+from node.signing_guard import SigningGuard, create_checkpoint_guard
 from tests.ledger.chain import members
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
@@ -41,7 +42,10 @@ def committed(height: int, size: int | None = None, root: bytes = bytes(32)) -> 
 def signer(directory: Path, name: str) -> CheckpointSigner:
     member = MEMBERS[name]
     keys = ValidatorSigners(member.consensus, member.log, member.witness)
-    return CheckpointSigner(SUITE, name, keys, SigningGuard.open(directory / f"guard-{name}"))
+    path = directory / f"guard-{name}"
+    if not path.exists():
+        create_checkpoint_guard(path)
+    return CheckpointSigner(SUITE, name, keys, SigningGuard.open(path, 0))
 
 
 class Gatherer:
@@ -155,11 +159,31 @@ def test_the_guard_signs_growing_logs_only_and_remembers_over_a_restart(tmp_path
     assert again.sign(committed(7)) is not None
 
 
-def test_a_damaged_guard_stops_the_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [None, b"", b"\x00", b"\x92\x05\xc4\x01a"])
+def test_a_lost_or_damaged_guard_signs_nothing_of_before_its_start(
+    tmp_path: Path, record: bytes | None
+) -> None:
     path = tmp_path / "guard"
-    path.write_bytes(b"\x00")
-    with pytest.raises(StorageError, match="guard"):
-        SigningGuard.open(path)
+    if record is not None:
+        path.write_bytes(record)
+    started_ms = 1_000_000
+    guard = SigningGuard.open(path, started_ms)
+    checkpoint = Checkpoint(CHAIN, 5, bytes(32))
+    for time_ms in (0, started_ms, started_ms + 2 * CLOCK_BOUND_MS):
+        assert not guard.admit(checkpoint, time_ms)
+        assert guard.is_silent
+    assert guard.admit(checkpoint, started_ms + 2 * CLOCK_BOUND_MS + 1)
+    assert not SigningGuard.open(path, started_ms).admit(Checkpoint(CHAIN, 4, bytes(32)), 2**40)
+
+
+def test_a_guard_is_created_once_and_an_unreadable_one_stops_the_node(tmp_path: Path) -> None:
+    create_checkpoint_guard(tmp_path / "guard")
+    with pytest.raises(StorageError, match="may have signed"):
+        create_checkpoint_guard(tmp_path / "guard")
+    with pytest.raises(StorageError, match="cannot write"):
+        create_checkpoint_guard(tmp_path / "missing" / "guard")
+    with pytest.raises(StorageError, match="cannot read"):
+        SigningGuard.open(tmp_path, 0)
 
 
 def test_who_is_no_validator_or_has_another_key_signs_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from node.config import format_config, load_config
-from node.home import Home, replace_file
+from node.files import replace_file
+from node.home import Home
+from node.signing_guard import create_checkpoint_guard
 from tests.node.cluster import Cluster, eventually
 
 TONGZHOU = "11110112MB1D52349B"
@@ -39,6 +41,7 @@ def make_validator(cluster: Cluster, name: str) -> tuple[SoftwareSigner, ...]:
     for path, key in zip((home.consensus_key, home.log_key, home.witness_key), keys, strict=True):
         save_key(path, key, "")
     create_last_sign(home.last_sign, cluster.network.chain_id)
+    create_checkpoint_guard(home.checkpoint_guard)
     return keys
 
 

@@ -16,6 +16,7 @@ from ledger.commits import Commit
 from ledger.keys import SoftwareSigner
 from ledger.votes import SignedVote, Vote, VoteType
 from node.home import Home, open_home
+from node.link import Link
 from node.messages import (
     Blocks,
     CheckpointSignatures,
@@ -26,7 +27,7 @@ from node.messages import (
     Status,
     Transactions,
 )
-from node.peers import Link, Membership, PeerNetwork
+from node.peers import Membership, PeerNetwork
 from tests.node.cluster import Cluster, eventually
 
 TONGZHOU = "11110112MB1D52349B"

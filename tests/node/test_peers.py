@@ -7,8 +7,8 @@ import datetime
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from node.messages import (
     GetCheckpoint,
     Hello,
     PeerMessage,
+    Ping,
+    Pong,
     Priority,
     ProvenCheckpoint,
     Status,
@@ -36,8 +38,8 @@ from node.messages import (
     decode_message,
     transaction_frames,
 )
-from node.peers import MAX_GREETING, PeerNetwork
-from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, until
+from node.peers import MAX_GREETING
+from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
 
 FLOOD = 2 * MAX_UNFINISHED
 """Sockets that say nothing, and as many that begin a handshake."""
@@ -45,20 +47,6 @@ FLOOD = 2 * MAX_UNFINISHED
 
 def utc_now() -> datetime.datetime:
     return datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
-
-
-@asynccontextmanager
-async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(network.run()) for network in networks]
-        try:
-            for network in networks:
-                async with asyncio.timeout(5):
-                    await network.listening.wait()
-            yield
-        finally:
-            for task in started:
-                task.cancel()
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -79,6 +67,8 @@ MESSAGES: st.SearchStrategy[PeerMessage] = st.one_of(
     st.builds(CheckpointSignatures, HEIGHTS, st.binary()),
     st.builds(ProvenCheckpoint, HEIGHTS, st.binary()),
     st.just(GetCheckpoint()),
+    st.builds(Ping, st.integers(1, 2**53)),
+    st.builds(Pong, st.integers(1, 2**53)),
     st.builds(Hello, st.text(max_size=20), st.text(max_size=20), st.text(max_size=9), HEIGHTS),
 )
 
@@ -112,6 +102,9 @@ def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
         ("blocks", 1, ((b"",),)),
         ("checkpoint", 1, b"x" * 16_385),
         ("consensus", "text"),
+        ("ping", 0),
+        ("pong", "1"),
+        ("pong", 2**60),
     ],
     ids=repr,
 )

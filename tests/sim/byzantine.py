@@ -32,11 +32,12 @@ from ledger.transactions import Operation, sign_transaction
 from ledger.votes import SignedVote, Vote, VoteType, sign_vote
 from node.messages import Blocks, ConsensusPayload, PeerMessage, Status
 from tests.ledger.chain import EDITOR, signer
-from tests.sim.process import read_consensus, read_frame
+from tests.sim.sharing import read_consensus, read_frame
 from tests.sim.virtual import START_MS
 
 if TYPE_CHECKING:
-    from tests.sim.world import Host, World
+    from tests.sim.host import Host
+    from tests.sim.world import World
 
 
 class CarelessGuard(LastSignGuard):
@@ -196,7 +197,7 @@ class Liar(Script):
         return [name for name in self.world.by_name if name != self.host.name]
 
     def send(self, name: str, message: Message) -> None:
-        self.world.transmit(self.host, name, pack(message))
+        self.world.wires.transmit(self.host, name, pack(message))
 
 
 def pack(message: Message) -> bytes:
@@ -282,13 +283,14 @@ class InvalidBlocks(Liar):
         if message.body is None or self.random.random() < 0.1:
             return (self.made.get(place, message),)
         if place not in self.made:
-            kind = self.random.choice(sorted(INVALID_BLOCKS))
-            self.made[place] = made = INVALID_BLOCKS[kind](
-                self, message, Block.decode(message.body)
-            )
+            kind = self.corruption()
+            self.made[place] = made = CORRUPTIONS[kind](self, message, Block.decode(message.body))
             if made != message:
-                self.note(f"invalid block: {kind}")
+                self.note(f"proposal: {kind}")
         return (self.made[place],)
+
+    def corruption(self) -> str:
+        return self.random.choice(sorted(INVALID_BLOCKS))
 
     def vote(self, name: str, signed: SignedVote) -> Iterable[SignedVote]:
         made = self.made.get((signed.vote.height, signed.vote.round))
@@ -457,6 +459,21 @@ INVALID_BLOCKS: dict[str, Corruption] = {
 }
 
 
+CORRUPTIONS: dict[str, Corruption] = {
+    **INVALID_BLOCKS,
+    "censored": lambda liar, message, block: liar.propose(
+        message, liar.rebuilt(block, transactions=())
+    ),
+}
+
+
+class Censorship(InvalidBlocks):
+    """Proposes blocks without transactions, whatever waits. They are valid: others must bring what waits."""
+
+    def corruption(self) -> str:
+        return "censored"
+
+
 class WithheldProposals(Liar):
     """Proposes to nobody."""
 
@@ -567,7 +584,7 @@ class LyingSyncPeer(Liar):
         self.note("height claimed that does not exist")
         claim = Status(self.height + self.random.randint(1, 1_000), 10**6).encode()
         for name in self.everybody():
-            self.world.transmit(self.host, name, claim)
+            self.world.wires.transmit(self.host, name, claim)
 
     def other(self, name: str, message: PeerMessage) -> Iterable[Any]:
         if not isinstance(message, Blocks):
@@ -629,7 +646,7 @@ class Garbage(Liar):
             case _:
                 victim = self.random.choice(self.everybody())
                 frame = pack(VotesMessage((self.signed(replace(vote.vote, validator=victim)),)))
-        self.world.transmit(self.host, self.random.choice(self.everybody()), frame)
+        self.world.wires.transmit(self.host, self.random.choice(self.everybody()), frame)
 
 
 class TransplantedVotes(Liar):
@@ -674,6 +691,7 @@ _SCRIPTS: dict[str, type[Script]] = {
     "double votes": DoubleVotes,
     "amnesia": Amnesia,
     "invalid blocks": InvalidBlocks,
+    "censorship": Censorship,
     "withheld proposals": WithheldProposals,
     "partial proposals": PartialProposals,
     "withheld votes": WithheldVotes,

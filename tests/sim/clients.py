@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ledger.keys import SoftwareSigner
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LIFETIME_MS = 600_000
+MAX_WAITING = 4
+"""Transactions not committed yet that clients wait for before they submit more, …"""
+
+PATIENCE_S = 2.0
+"""… and how long they wait, …"""
+
+BUSY_PAUSE_S = 0.2
+"""… looking this often."""
+
 BAD = (
     "bad signature",
     "expired",
@@ -36,6 +46,7 @@ class Clients:
         self._numbers = 0
         self._after_healing: list[Transaction] | None = None
         self._sent: list[Transaction] = []
+        self._waiting: deque[tuple[float, bytes]] = deque()
         self._stranger = signer("stranger")
         self._governors = [
             Member(member.name, member.division).governor
@@ -49,13 +60,30 @@ class Clients:
             changing = world.loop.create_task(self._change_validators())
         try:
             while True:
-                await asyncio.sleep(world.plan.pause_ms / 1000)
+                idle = self._waits_for_little()
+                await asyncio.sleep(world.plan.pause_ms / 1000 if idle else BUSY_PAUSE_S)
+                if not self._waits_for_little():
+                    continue
                 self._submit(self._note())
                 if world.plan.bad_transactions and world.random.random() < 0.2:
                     self._submit_bad()
         finally:
             if world.plan.validator_changes:
                 changing.cancel()
+
+    def _waits_for_little(self) -> bool:
+        """Tell whether few of the newest are uncommitted. What has waited long may be lost with a machine."""
+        judge, now_s = self._world.judge, self._world.loop.time()
+        while self._waiting and (
+            judge.is_committed(self._waiting[0][1]) or now_s - self._waiting[0][0] > PATIENCE_S
+        ):
+            self._waiting.popleft()
+        return len(self._waiting) < MAX_WAITING
+
+    @property
+    def heals(self) -> bool:
+        """Whether the faults are over for good."""
+        return self._after_healing is not None
 
     def note_healing(self) -> None:
         """From now on whatever is submitted must be committed."""
@@ -95,7 +123,9 @@ class Clients:
 
     def _processes(self) -> list[Process]:
         return [
-            host.process for host in self._world.correct if host.process is not None and host.ready
+            host.process
+            for host in self._world.correct
+            if host.process is not None and host.ready and not host.paused
         ]
 
     def _submit(self, transaction: Transaction) -> bool:
@@ -106,21 +136,23 @@ class Clients:
         self._world.judge.sent(transaction)
         self._world.injected["transaction submitted"] += 1
         self._sent.append(transaction)
+        self._waiting.append((self._world.loop.time(), transaction.id))
         del self._sent[:-100]
         if self._after_healing is not None:
             self._after_healing.append(transaction)
-        self._world.run_in(process, self._give(process, transaction.raw, False))
+        process.host.run(self._give(process, transaction.raw, False))
         return True
 
     def _submit_bad(self) -> None:
         processes = self._processes()
         if processes:
             world = self._world
-            raw = self._bad(world.random.choice(BAD))
+            kind = world.random.choice(BAD)
+            raw = self._bad(kind)
             if raw is not None:
-                world.injected["bad transaction submitted"] += 1
+                world.injected[f"bad transaction: {kind}"] += 1
                 process = world.random.choice(processes)
-                world.run_in(process, self._give(process, raw, True))
+                process.host.run(self._give(process, raw, True))
 
     async def _give(self, process: Process, raw: bytes, bad: bool) -> None:
         for result in await process.replica.intake.submit([raw]):

@@ -17,9 +17,10 @@ from ledger.codec import decode_array, encode
 from ledger.database import Batch, Head
 from ledger.errors import DecodeError, StorageError
 from ledger.keyspace import WAL, prefix_end
+from node.signing_guard import NEVER_SIGNED
 
-CrashPoint = Callable[[str], None]
-"""Called with the name of each point at which the process may die; does not return if it does."""
+Reach = Callable[[str], None]
+"""Called with the name of each point of a write at which the process may die, or the write fail; it raises then."""
 
 
 class Crash(BaseException):
@@ -129,7 +130,7 @@ class Disk:
         self._injected = injected
         self.contents = Contents()
         self.last_sign = File("guard", last_sign)
-        self.checkpoint_guard = File("checkpoint guard", None)
+        self.checkpoint_guard = File("checkpoint guard", NEVER_SIGNED)
         self.forgets_syncs = False
         """A disk that lies: what it calls synced is lost with the crash. For tests of the tests."""
         self._unsynced: tuple[Batch, Head | None] | None = None
@@ -189,11 +190,12 @@ class Disk:
 class SimulatedDatabase:
     """Implements `ledger.database.Database` for one life of a process."""
 
-    def __init__(self, disk: Disk, crash_point: CrashPoint) -> None:
+    def __init__(self, disk: Disk, reach: Reach) -> None:
         disk.open()
         self._disk = disk
         self._contents = disk.contents
-        self._crash_point = crash_point
+        self._failed = False
+        self._reach = reach
 
     def head(self) -> Head | None:
         return self._contents.heads[-1][1]
@@ -201,13 +203,19 @@ class SimulatedDatabase:
     def write(self, batch: Batch, head: Head | None = None) -> None:
         if self._disk.contents is not self._contents:
             raise StorageError("the disk is another process' now")
+        if self._failed:
+            raise StorageError("the store stopped after a failed write")
         is_log = any(key.startswith(WAL) for key in batch.changes)
         kind = "block write" if head is not None else "log write" if is_log else "checkpoint write"
-        self._crash_point(f"before {kind}")
-        self._disk.append(batch, head)
-        self._crash_point(f"during {kind}")
+        try:
+            self._reach(f"before {kind}")
+            self._disk.append(batch, head)
+            self._reach(f"during {kind}")
+        except StorageError:
+            self._failed = True
+            raise
         self._disk.sync()
-        self._crash_point(f"after {kind}")
+        self._reach(f"after {kind}")
 
     def get(self, key: bytes) -> bytes | None:
         return self._contents.get(key, self._contents.version)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from consensus.tendermint.messages import VotesMessage, encode_message
 from ledger.votes import SignedVote, VoteType
 from node.messages import ConsensusPayload
-from tests.sim.process import read_consensus, read_frame
+from tests.sim.sharing import read_consensus, read_frame
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -40,7 +40,7 @@ class Hiding:
     def begin(self) -> None:
         """Choose height and roles."""
         world = self._world
-        if world.stopped or world.healed:
+        if world.stopped or not world.stormy:
             self._rule = None
             return
         height = world.judge.height + 2
@@ -56,13 +56,13 @@ class Hiding:
     def isolates(self, one: str, other: str) -> bool:
         """Whether nothing passes between these two: the chosen has decided."""
         rule = self._rule
-        if rule is None or self._world.healed or rule.chosen not in (one, other):
+        if rule is None or not self._world.stormy or rule.chosen not in (one, other):
             return False
         return self._world.hosts[rule.chosen].height >= rule.height
 
     def passes(self, name: str, frame: bytes) -> bytes | None:
         """Return what of a frame may reach `name`."""
-        if self._rule is None or self._world.healed:
+        if self._rule is None or not self._world.stormy:
             return frame
         message = read_frame(frame)
         if not isinstance(message, ConsensusPayload):

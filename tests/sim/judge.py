@@ -7,6 +7,7 @@ the judge; all other correct nodes must reach the same hashes.
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.limits import MAX_FUTURE_ROUNDS, PAST_ROUNDS
@@ -17,7 +18,7 @@ from ledger.codec import decode_array, encode
 from ledger.commits import Commit
 from ledger.errors import InvalidBlock
 from ledger.finalization import FinalizedBlock
-from ledger.suite import PublicKey
+from ledger.suite import SHA256_ED25519, PublicKey
 from ledger.transactions import Transaction
 from ledger.validators import ValidatorSet
 from ledger.votes import SignedVote, VoteType
@@ -26,7 +27,9 @@ from tests.ledger.chain import TABLE
 from tests.sim.disk import Disk, SimulatedDatabase
 
 if TYPE_CHECKING:
-    from tests.sim.world import Host, World
+    from tests.sim.host import Host
+    from tests.sim.process import Process
+    from tests.sim.world import World
 
 MAX_QUEUED_OWN = 256
 """Timers and answers in a runner's queue besides peers' messages."""
@@ -51,6 +54,7 @@ class Judge:
         self._place: dict[bytes, int] = {}
         self._floor: dict[bytes, int] = {}
         self._proven: dict[str, int] = {}
+        self._verify = lru_cache(1_024)(SHA256_ED25519.verify)  # nothing that nodes have verified
         self.found: list[str] = []
 
     @property
@@ -137,7 +141,7 @@ class Judge:
             assert commit is not None
             vote = (genesis.chain_id, commit.height, commit.round, 2, commit.block_id, name)
             validator = validators.get(name)
-            good += validator is not None and genesis.suite.verify(
+            good += validator is not None and self._verify(
                 validator.consensus_key, b"mulu/vote/v1\0" + encode(vote), signature
             )
         self.require(3 * good > 2 * len(validators), f"validity: a commit of {good} good votes")
@@ -153,7 +157,7 @@ class Judge:
             body, signature = decode_array(raw, 2)
             assert isinstance(body, bytes) and isinstance(signature, bytes)
             chain_id, key, valid_until_ms, _, _ = decode_array(body, 5)
-            good = genesis.suite.verify(
+            good = self._verify(
                 PublicKey.parse(str(key)), b"mulu/transaction/v1\0" + body, signature
             )
             self.require(good, "validity: a transaction with a bad signature")
@@ -199,6 +203,9 @@ class Judge:
 
     def _signed_once(self, host: Host, place: tuple[str, int, int, int], content: bytes) -> None:
         if not host.faulty:
+            process = host.process
+            failed = process is not None and process.write_failed
+            self.require(not failed, f"{host.address}: signed after a write had failed: {place}")
             known = self._signed.setdefault(place, content)
             self.require(known == content, f"double signing: {place}")
 
@@ -220,6 +227,13 @@ class Judge:
             self._world.causes.append(error)
             self.violation(f"{host.address} failed: {type(error).__name__}: {error}")
 
+    def must_have_ended(self, host: Host, process: Process | None) -> None:
+        """A write of this process has failed a moment ago."""
+        self.require(
+            host.faulty or host.paused or host.process is not process,
+            f"{host.address} goes on after a failed write",
+        )
+
     def proven(self, host: Host, height: int) -> None:
         """A node has a quorum's checkpoint."""
         self._proven[host.address] = max(height, self._proven.get(host.address, 0))
@@ -233,7 +247,7 @@ class Judge:
         """Memory that peers could fill is within its bounds at every correct node."""
         for host in self._world.correct:
             process = host.process
-            if process is None:
+            if process is None or not process.ready:
                 continue
             runner = process.replica.runner
             queued = runner.status.queued

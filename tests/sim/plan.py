@@ -13,6 +13,7 @@ SCRIPTS = (
     "double votes",
     "amnesia",
     "invalid blocks",
+    "censorship",
     "withheld proposals",
     "partial proposals",
     "withheld votes",
@@ -25,6 +26,9 @@ SCRIPTS = (
     "twins",
 )
 
+
+CALM_DELAY_MS = (2, 10)
+"""What frames take between storms and after healing."""
 
 MANIFOLD = ("invalid blocks", "invalid blocks")
 """Drawn more often than others: there are some thirty kinds."""
@@ -40,22 +44,31 @@ class Plan:
     n: int = 4
     seconds: int = 12
     """Of the phase with faults."""
+    calm_s: float = 0.0
+    """Between storms; 0: one storm all the time."""
     scripts: tuple[str, ...] = ()
     """What the faulty validators do, one each."""
     loss: float = 0.0
     duplication: float = 0.0
-    delay_ms: tuple[int, int] = (2, 10)
+    delay_ms: tuple[int, int] = CALM_DELAY_MS
     late: float = 0.0
     """Frames that come up to two seconds late, behind later ones."""
+    bytes_per_s: int = 0
+    """Bandwidth of each link in each direction; 0: no limit."""
     partitions: tuple[str, ...] = ()
     crash: float = 0.0
     outage_ms: int = 4_000
     all_at_once: bool = False
     """Sometimes power fails for everybody, most often when the first of them have locked a block."""
+    write_error: float = 0.0
+    """Of writes: the disk is full, or the sync fails. The process must end."""
+    pause_s: float = 0.0
+    """Now and then a process stands still, at most so long."""
     lost_data: float = 0.0
     """Of crashes of those who may lose it: the data directory is gone, or an old copy is put back."""
     lost_guard: float = 0.0
     clock_error_ms: int = 0
+    clock_jumps: bool = False
     hidden_votes: bool = False
     validator_changes: bool = False
     checkpoints: bool = False
@@ -104,6 +117,7 @@ def plan_of(seed: int) -> Plan:
             "duplication": random.choice((0.0, 0.1)),
             "delay_ms": random.choice(((1, 5), (2, 40), (20, 250))),
             "late": random.choice((0.0, 0.05)),
+            "bytes_per_s": random.choice((0, 0, 20_000, 100_000)),
         }
     crashes: dict[str, Any] = {}
     if sometimes(0.6):
@@ -112,14 +126,19 @@ def plan_of(seed: int) -> Plan:
             "outage_ms": random.choice((50, 500, 4_000)),
             "all_at_once": sometimes(0.3),
             "lost_data": 0.3 if sometimes(0.4) else 0.0,
+            "write_error": random.choice((0.0, 0.0, 0.001, 0.005)),
+            "pause_s": random.choice((0.0, 0.0, 0.5, 4.0)),
             "lost_guard": 0.2 if sometimes(0.2) else 0.0,
         }
+    clock_error_ms = random.choice((0, 0, 500, 2_000))
     return Plan(
         n=n,
-        seconds=random.randint(4, 12),
+        seconds=random.randint(6, 14),
+        calm_s=random.choice((0.0, 1.0, 2.0, 3.0)),
         scripts=scripts,
         partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.4) else (),
-        clock_error_ms=random.choice((0, 0, 500, 2_000)),
+        clock_error_ms=clock_error_ms,
+        clock_jumps=clock_error_ms > 0 and sometimes(0.5),
         validator_changes=sometimes(0.25),
         checkpoints=sometimes(0.2),
         bad_transactions=sometimes(0.3),

@@ -9,41 +9,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextvars import copy_context
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.last_sign import LastSign, LastSignGuard
 from consensus.tendermint.messages import Proposal, SignedProposal
-from consensus.tendermint.messages import decode_message as decode_consensus_message
 from consensus.tendermint.rounds import RoundValue
 from ledger.application import Application
 from ledger.checkpoints import SignedCheckpoint
-from ledger.errors import DecodeError, InvalidProof
+from ledger.errors import DecodeError, InvalidProof, StorageError
 from ledger.finalization import FinalizedBlock
 from ledger.suite import Signer
 from ledger.votes import SignedVote, Vote
-from node.checkpointing import CheckpointSigner, SigningGuard, decode_signed
+from node.checkpointing import CheckpointSigner
 from node.config import ConsensusConfig, MempoolConfig
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
-from node.messages import Priority, decode_message
+from node.messages import Priority
 from node.replica import Replica
+from node.signing_guard import SigningGuard, decode_signed
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Crash, File, SimulatedDatabase
-from tests.sim.virtual import clock_error_ms
+from tests.sim.sharing import read_frame
+from tests.sim.virtual import machine
 
 if TYPE_CHECKING:
-    from tests.sim.world import Host, World
+    from tests.sim.host import Host
+    from tests.sim.world import World
 
 BAN_S = 0.5
 """Shorter than a real node's, so that a liar soon lies again."""
 
 CONSENSUS = ConsensusConfig(heartbeat_interval_ms=30_000)
 MEMPOOL = MempoolConfig(max_bytes=8 * 1024 * 1024, max_count=2_000)
-
-# Many get the same bytes; what they decode to is immutable.
-read_frame = lru_cache(8_192)(decode_message)
-read_consensus = lru_cache(8_192)(decode_consensus_message)
 
 
 class SimulatedLink:
@@ -75,8 +72,8 @@ class SimulatedLinks:
     def send(self, name: str, frame: bytes, priority: Priority) -> bool:
         if name not in self.links or self._host.process is not self._process:
             return False
-        self._process.crash_point("sending")
-        self._host.world.send(self._host, name, frame)
+        self._process.reach("sending")
+        self._host.world.wires.send(self._host, name, frame)
         return True
 
     def broadcast(
@@ -89,8 +86,8 @@ class SimulatedLinks:
         world = self._host.world
         world.judge.cut_off(self._host, name, reason)
         self.banned_until_s[name] = world.loop.time() + BAN_S
-        world.unlink(self._host, name)
-        world.loop.call_later(BAN_S, world.link_everybody)
+        world.wires.unlink(self._host, name)
+        world.loop.call_later(BAN_S, world.wires.link_everybody)
 
 
 class ObservedGuard(LastSignGuard):
@@ -127,17 +124,18 @@ class Process:
     """From start to crash."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host = self._host = host
         self.world: World = host.world
         self.context = copy_context()
         self._task: asyncio.Task[None] | None = None
         self.ready = False
+        self.write_failed = False
         self.context.run(self._start)
 
     def _start(self) -> None:
         host = self._host
-        clock_error_ms.set(host.clock_error_ms)
-        database = SimulatedDatabase(host.disk, self.crash_point)
+        machine.set(host)
+        database = SimulatedDatabase(host.disk, self.reach)
         self.application = ObservedApplication(
             self.world.genesis, TABLE, database, lambda transaction, kind, error: None
         )
@@ -187,16 +185,17 @@ class Process:
         guard = SigningGuard(
             None if file.content is None else decode_signed(file.content),
             lambda data: self._replace(file, data),
+            self.world.loop.wall_clock_ms(),
         )
         signers = ValidatorSigners(host.consensus, host.log, host.witness)
         return CheckpointSigner(self.world.genesis.suite, host.name, signers, guard)
 
     def _replace(self, file: File, data: bytes) -> None:
-        self.crash_point(f"before {file.name} write")
+        self.reach(f"before {file.name} write")
         file.write(data)
-        self.crash_point(f"during {file.name} write")
+        self.reach(f"during {file.name} write")
         file.sync()
-        self.crash_point(f"after {file.name} write")
+        self.reach(f"after {file.name} write")
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -204,13 +203,24 @@ class Process:
     def alive(self) -> bool:
         return self._host.process is self
 
-    def crash_point(self, name: str) -> None:
-        """Die here, perhaps; a dead process writes and sends nothing any more."""
+    def reach(self, point: str) -> None:
+        """Come to a point of the work: before, in or after a write, or before sending.
+
+        The process may die here; a dead one writes and sends nothing any more.
+
+        Raises:
+            StorageError: the write fails; the process must write and sign nothing from then on, and end.
+        """
         if not self.alive and self._task is not None:
             raise Crash
-        if self.world.dies_here(self._host, name):
+        if self._host.dies_at(point):
             self._host.crash()
             raise Crash
+        if self.write_failed and point != "sending":
+            self.world.judge.violation(f"{self._host.address}: {point} after a write had failed")
+        if self._host.fails_at(point):
+            self.write_failed = True
+            raise StorageError(f"injected {point}")
 
     def kill(self) -> None:
         if self._task is not None:
@@ -230,10 +240,11 @@ class Process:
             self.failed(error)
 
     def failed(self, error: BaseException) -> None:
-        """Something in this process raised; unless it was killed, the process ends and must not have."""
+        """Something in this process raised; the process ends. Only a kill or a failed write may be why."""
         if isinstance(error, Crash) or not self.alive:
             return
-        self.world.judge.process_failed(self._host, error)
+        if not self.write_failed:
+            self.world.judge.process_failed(self._host, error)
         self._host.crash()
 
     # --- what the replica tells ------------------------------------------------------------------

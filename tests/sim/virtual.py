@@ -12,33 +12,47 @@ import logging
 import sys
 import time
 import types
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
+from heapq import heappop, heappush
 from typing import Any
 
 import structlog
 
 START_MS = 1_760_000_000_000
 
-clock_error_ms: ContextVar[int] = ContextVar("clock_error_ms", default=0)
-"""How far the wall clock of the machine that the present code runs on is off."""
+
+class Machine:
+    """What code runs on: a wall clock that is off by so much, and a processor that may stand still."""
+
+    def __init__(self) -> None:
+        self.clock_error_ms = 0
+        self.paused = False
+
+
+machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
+"""The machine that the present code runs on; None outside all machines."""
 
 
 class Deadlock(Exception):
     """Nothing is ready and no timer is set: nothing would ever happen again."""
 
 
-class _Jump:
-    """Stands where a selector would wait: time passes at once."""
+class _Call:
+    """A handle of the loop without all that asyncio's has."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
+    __slots__ = ("_arguments", "_callback")
 
-    def select(self, timeout: float | None) -> tuple[()]:
-        if timeout is None:
-            raise Deadlock
-        self._loop.now_s += timeout
-        return ()
+    def __init__(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._callback = callback
+        self._arguments = arguments
+
+    def cancelled(self) -> bool:
+        return False
+
+    def _run(self) -> None:
+        self._callback(*self._arguments)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -47,7 +61,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._selector = _Jump(self)
+        self._ready: deque[asyncio.Handle | _Call] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle | _Call]] = []
+        self._timers_set = 0
+        self._held: dict[Machine, list[asyncio.Handle]] = {}
 
     def time(self) -> float:
         return self.now_s
@@ -58,7 +75,66 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def wall_clock_ms(self) -> int:
         """Return what the clock of the machine says that the present code runs on."""
-        return START_MS + self.now_ms + clock_error_ms.get()
+        here = machine.get()
+        return START_MS + self.now_ms + (0 if here is None else here.clock_error_ms)
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *arguments: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As of any loop. Timers of the same time keep the order in which they were set."""
+        timer = asyncio.TimerHandle(when, callback, arguments, self, context)
+        self._timers_set += 1
+        heappush(self._timers, (when, self._timers_set, timer))
+        return timer
+
+    def later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> None:
+        """As `call_later`, for what is never cancelled, raises nothing and reads no context: frames."""
+        self._timers_set += 1
+        call = _Call(callback, arguments)
+        heappush(self._timers, (self.now_s + delay_s, self._timers_set, call))
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A cancelled timer stays until its time, when it does nothing."""
+
+    def _run_once(self) -> None:
+        """Run what is ready; if nothing is, let time pass until the next timer."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heappop(timers)
+        if not ready:
+            if not timers:
+                raise Deadlock
+            self.now_s = max(self.now_s, timers[0][0])
+        while timers and timers[0][0] <= self.now_s:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled() and not (self._held and self._is_held(handle)):
+                handle._run()
+
+    def hold(self, stopped: Machine) -> None:
+        """Let nothing run on a machine until it is released."""
+        stopped.paused = True
+        self._held[stopped] = []
+
+    def release(self, stopped: Machine) -> None:
+        """Let everything run that has become ready on the machine meanwhile, in its order."""
+        stopped.paused = False
+        self._ready.extend(self._held.pop(stopped))
+
+    def _is_held(self, handle: asyncio.Handle | _Call) -> bool:
+        """Keep back what belongs to a machine that is held; tell whether it does."""
+        if isinstance(handle, _Call):
+            return False
+        here = handle._context.get(machine)  # type: ignore[attr-defined]
+        if here not in self._held:
+            return False
+        self._held[here].append(handle)
+        return True
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *arguments: Any

@@ -336,11 +336,11 @@ def admit(driven: Driven, **body: str) -> abci_pb2.ResponseFinalizeBlock:
     """Have all governors agree on a change; return the answer to the block that decides it."""
     chain = driven.chain
     propose = Operation("ledger.validator.propose", body)
-    proposal = chain.transaction(propose, by=chain.member("beijing").governor)
+    proposal = chain.transaction(propose, by=chain.member(body["name"]).governor)
     _, proposed = driven.commit(proposal)
     assert [one.code for one in proposed.results] == [""], proposed.results
     approval = Operation("ledger.validator.approve", {"proposal": f"{proposal.id.hex()}-0"})
-    for name in ("hebei", "tianjin"):
+    for name in ("national", "tianjin"):
         approved = chain.transaction(approval, by=chain.member(name).governor)
         answer, finalized = driven.commit(approved)
         assert [one.code for one in finalized.results] == [""], finalized.results

@@ -1,0 +1,173 @@
+"""Nodes that die where they are told to, and the scenes in which a node comes to each crash point.
+
+with crashing(directory) as crashes:               # four validators that obey orders
+    crashes.crash(VICTIM, "block/unmarked")        # fires, or the test fails
+    crashes.come_back()                            # recovers, and votes: without it there is no quorum
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.crash_points import Order, carried_out, number
+from tests.faults.network import RECOVERY_S, FaultyNetwork, faulty_network
+from tests.node.processes import eventually
+
+VICTIM, PAUSED, CLIENTS = "hebei", "national", ("beijing", "tianjin")
+
+DEATH_S = 60.0
+"""Within this a process comes to any point. Generous: the machine may be loaded."""
+
+RUNNING = {
+    "write-ahead log": ("wal/before", "wal/after"),
+    "last sign": (
+        "last-sign/before",
+        "last-sign/unsynced",
+        "last-sign/unrenamed",
+        "last-sign/directory",
+        "last-sign/after",
+        "last-sign/unsent",
+    ),
+    "block": ("block/before", "block/unmarked", "block/unsynced", "block/after", "block/untold"),
+    "checkpoint guard": (
+        "checkpoint-guard/before",
+        "checkpoint-guard/unsynced",
+        "checkpoint-guard/unrenamed",
+        "checkpoint-guard/directory",
+        "checkpoint-guard/after",
+        "checkpoint-guard/unsent",
+    ),
+    "index": ("index/before", "index/uncommitted", "index/after"),
+    "checkpoints": ("checkpoints/recorded", "checkpoints/before", "checkpoints/after"),
+}
+"""Points that a running validator comes to again and again."""
+
+FIRST_START = (
+    "store/before",
+    "store/directory",
+    "store/after",
+    "marker/before",
+    "marker/unsynced",
+    "marker/directory",
+    "marker/after",
+    "genesis/before",
+    "genesis/unmarked",
+    "genesis/unsynced",
+    "genesis/after",
+)
+"""Points of a start without a store."""
+
+LATER_START = {
+    "block/unmarked": ("behind/before", "behind/unsynced", "behind/after"),
+    "wal/after": ("replay/before", "replay/after"),
+    "kill -9": (
+        "process-id/before",
+        "process-id/unsynced",
+        "process-id/unrenamed",
+        "process-id/directory",
+        "process-id/after",
+    ),
+}
+"""Points of the start after a crash: at another point that leads there, or anywhere."""
+
+INDEX_START = (
+    "index-tables/before",
+    "index-tables/uncommitted",
+    "index-tables/after",
+    "index-build/before",
+    "index-build/uncommitted",
+    "index-build/after",
+)
+"""Points of a start without an index."""
+
+RECOVERY = (
+    ("recover/before", 1),
+    ("recover/copied", 1),
+    ("recover/after", 1),
+    ("verify/replaying", 1),
+    ("verify/replaying", 3),
+    ("verify/after", 1),
+)
+"""Points, with their passings, of a start whose database lacks its manifest."""
+
+SETTING_ASIDE = (
+    ("aside/before", 1),
+    ("aside/unrenamed", 1),
+    ("aside/unrenamed", 2),
+    ("aside/directory", 1),
+    ("aside/after", 1),
+)
+"""Points, with their passings, of a start whose head marker is cut short."""
+
+TOGETHER = (*RUNNING["write-ahead log"], *RUNNING["last sign"], *RUNNING["block"])
+"""Points at which all validators die at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """Lets nodes of a network die at points, and counts that."""
+
+    network: FaultyNetwork
+    injected: Counter[str]
+
+    def order(self, name: str) -> Path:
+        """Return where a node looks for its order."""
+        return self.network.network.directory / f"{name}.order"
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.network.start(name, environment={"CRASH_ORDER": str(self.order(name))})
+
+    def crash(self, name: str, point: str, passing: int = 1) -> None:
+        """Let a node die at a point: the running one at once, another one in its next start."""
+        order = Order(point, passing)
+        order.save(self.order(name))
+        if name not in self.network.running:
+            self.start(name)
+        status = self.network.running[name].wait(DEATH_S)
+        del self.network.running[name]
+        assert status == -signal.SIGKILL, f"{name} ended with {status}, ordered was {order}"
+        self._assert_fired(name, order)
+
+    def crash_together(self, point: str) -> None:
+        """Let all validators come to a point, and kill them there at once."""
+        names = self.network.validators
+        order = Order(point, held=True)
+        for name in names:
+            order.save(self.order(name))
+        eventually(lambda: all(carried_out(self.order(name)).exists() for name in names), DEATH_S)
+        self.network.kill(*names)
+        for name in names:
+            self._assert_fired(name, order)
+
+    def _assert_fired(self, name: str, order: Order) -> None:
+        assert Order.load(carried_out(self.order(name))) == order
+        self.injected[f"crash at {number(order.point)} {order.point}"] += 1
+
+    def come_back(self, name: str = VICTIM) -> None:
+        """Start a node; it recovers, and votes: without it there is no quorum."""
+        self.start(name)
+        self.network.await_ready(name)
+        self.network.pause(PAUSED)
+        try:
+            # What was under way may still be decided by the paused one's votes; what follows may not.
+            height = self.network.height(CLIENTS[0]) + 3
+            eventually(lambda: self.network.height(name) >= height, RECOVERY_S)
+        finally:
+            self.network.resume(PAUSED)
+
+
+@contextlib.contextmanager
+def crashing(directory: Path, injected: Counter[str], *absent: str) -> Iterator[Crashes]:
+    """Lay out four validators that obey orders, and start all but the absent ones."""
+    with faulty_network(directory, started=False) as network:
+        crashes = Crashes(network, injected)
+        present = [name for name in network.validators if name not in absent]
+        crashes.start(*present)
+        network.await_ready(*present)
+        yield crashes
