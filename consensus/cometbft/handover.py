@@ -34,7 +34,6 @@ from consensus.cometbft.abci_pb2 import (
 from consensus.cometbft.errors import InvalidHandover
 from ledger.application import Application
 from ledger.blocks import MAX_BLOCK_TRANSACTIONS
-from ledger.codec import encode
 from ledger.decisions import Decision
 from ledger.errors import InvalidBlock, InvalidTransaction
 from ledger.execution import TransactionResult
@@ -102,7 +101,7 @@ class Handover:
         found = self._application.query(key)
         answer = ResponseQuery(key=request.data, height=found.height, codespace=CODESPACE)
         if found.value is not None:
-            answer.value = encode(found.value)
+            answer.value = found.value
         if request.prove:
             proof = answer.proof_ops.ops.add()
             proof.type, proof.key, proof.data = "mulu:state", request.data, found.proof.encode()

@@ -65,8 +65,8 @@ class Commands:
     directory: Path
 
 
-def supervise(home: Path, wanted: SupervisedHome) -> int:
-    """Run the node of a home until a signal; return the exit status.
+def supervise(home: Path, wanted: SupervisedHome, module: str = "node") -> int:
+    """Run the node of a home until a signal; return the exit status. `module` is what Python runs as the application.
 
     0: ended by a signal. 1: given up. 2: CometBFT, the configuration, keys or genesis are not usable.
     """
@@ -78,13 +78,30 @@ def supervise(home: Path, wanted: SupervisedHome) -> int:
         _log.error("cannot start", reason=str(error))
         return NOT_USABLE
     directory = (home / "cometbft").resolve()
+    problem = _not_usable(directory)
+    if problem is not None:
+        _log.error("cannot start", reason=problem)
+        return NOT_USABLE
     return Supervisor(
         Commands(
-            (sys.executable, "-m", "node", SUPERVISED, str(home)),
+            (sys.executable, "-m", module, SUPERVISED, str(home)),
             (str(engine), "start", "--home", str(directory)),
             directory,
         )
     ).run()
+
+
+def _not_usable(directory: Path) -> str | None:
+    """Return why CometBFT cannot run in its home, or None. It would find that itself, again and again."""
+    if not (directory / "config" / "config.toml").is_file():
+        return f"{directory} is no home of CometBFT: it is laid out with the node's"
+    state = directory / "data" / "priv_validator_state.json"
+    if not state.is_file():
+        return (
+            f"{state} is missing: without it CometBFT might sign twice at a height. Never restore it from a "
+            "backup nor make it anew; docs/OPERATING.md says how the validator gets a new key"
+        )
+    return None
 
 
 def supervisor_id() -> int:

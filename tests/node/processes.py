@@ -19,6 +19,9 @@ from ledger.transactions import Operation, Transaction, sign_transaction
 from node.client import NodeClient
 
 ROOT = Path(__file__).resolve().parents[2]
+STOP_S = 60.0
+"""A node ends within some seconds; the machine may be loaded."""
+
 TONGZHOU = "11110112MB1D52349B"
 
 
@@ -62,7 +65,7 @@ class Processes:
         """End a process in order; return its exit status."""
         process = self.running.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(15)
+        return process.wait(STOP_S)
 
     def pause(self, *names: str) -> None:
         for name in names:
