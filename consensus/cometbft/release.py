@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 VERSION: Final = "v0.38.25"
-INSTALL_COMMAND: Final = f"go install github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
+PACKAGE: Final = f"github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
+INSTALL_COMMAND: Final = f"go install {PACKAGE}"
 
 ABCI_SOCKET: Final = "abci.sock"
 RPC_SOCKET: Final = "rpc.sock"

@@ -44,15 +44,24 @@ class Processes:
     ) -> None:
         """Start nodes; `under` is a command that runs another one, such as strace with its options."""
         for name in names:
-            home = self.home(name)
-            with (home / "node.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    [*under, sys.executable, "-m", self.module, str(home)],
-                    cwd=ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **(environment or {})},
-                )
+            self.start_home(name, self.home(name), under, environment)
+
+    def start_home(
+        self,
+        name: str,
+        home: Path,
+        under: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the node of any home, known here by this name."""
+        with (home / "node.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [*under, sys.executable, "-m", self.module, str(home)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+            )
 
     def kill(self, *names: str) -> None:
         """End processes at once, all before the first is waited for."""

@@ -18,7 +18,6 @@ from cli import node as node_commands
 from cli.network_setup import create_network
 from ledger.bundle import Bundle
 from ledger.fsck import check_directory
-from ledger.genesis import Genesis
 from ledger.history import History
 from ledger.light import TrustedView
 from ledger.limits import CLOCK_BOUND_MS
@@ -93,11 +92,11 @@ def test_the_first_transaction_gets_a_block_with_the_present_time_by_itself(
     processes: Processes,
 ) -> None:
     """CometBFT gives its first block the time of genesis: it stays empty, and the next takes what waits."""
+    before_ms = time.time_ns() // 1_000_000
     [transaction] = commit(processes, "beijing")
-    _, time_ms = times_ms(processes, "beijing", transaction)
-    assert abs(time.time_ns() / 1e6 - time_ms) < RECOVERY_S * 1000
-    genesis = Genesis.from_json((processes.network.directory / "genesis.json").read_bytes())
-    assert time_ms > genesis.time_ms
+    height, time_ms = times_ms(processes, "beijing", transaction)
+    assert height > 1
+    assert time_ms > before_ms - CLOCK_BOUND_MS
 
 
 def test_after_a_pause_a_transaction_gets_a_block_with_the_present_time_by_itself(
