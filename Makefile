@@ -5,10 +5,11 @@
 #   make faults                       real processes under faults, row by row
 #   make lint                         ruff, mypy, layers, generated documents
 #   make sim SEEDS=100 FIRST=0        whole nodes under simulated faults, from seeds
+#   make mutants                      bugs planted on purpose: a test must find each
 #   make bench ARGS="directory"       transactions per second on this machine
 
 .DEFAULT_GOAL := help
-.PHONY: help cometbft demo test faults lint format sim bench docs protocol wheel lock clean
+.PHONY: help cometbft demo test faults lint format sim mutants bench docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -23,7 +24,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 help: ## List the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 # The environment is the lock, exactly: hashes are required. Its stamp is newer than what it was made from.
 $(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
@@ -59,6 +60,9 @@ format: $(INSTALLED) ## Format the code.
 
 sim: $(INSTALLED) ## Run whole nodes under simulated faults, one network a seed: FIRST=0 SEEDS=100.
 	@$(BIN)/python -m tests.sim --first $(FIRST) --seeds $(SEEDS) $(ARGS)
+
+mutants: $(INSTALLED) ## Plant one bug after the other into a copy; a test must find each: ARGS="--only NAME".
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|authorisation|batch [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)

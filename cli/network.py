@@ -200,6 +200,7 @@ def _show_status(found: NetworkStatus) -> None:
             "checkpoint": f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)",
             "app hash": found.app_hash,
             "stalled": found.stalled,
+            "findings": _findings_text(found),
         },
     )
     show_table(
@@ -207,6 +208,15 @@ def _show_status(found: NetworkStatus) -> None:
         ("Name", "Online"),
         ((validator.name, validator.online) for validator in found.validators),
     )
+
+
+def _findings_text(found: NetworkStatus) -> str:
+    """Return the worst of what that node finds wrong, and how much more there is."""
+    if not found.findings:
+        return "none"
+    more = len(found.findings) - 1
+    rest = f" (and {more} more: mulu node status)" if more else ""
+    return f"{found.findings[0]['text']}{rest}"
 
 
 def _show_nodes(network: Network) -> None:

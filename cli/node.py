@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from cli.connection import connect, passphrase
+from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
+from cli.local_node import api_address, describe_silent, local_findings, local_home
 from cli.network_setup import free_ports
 from cli.options import EngineOption, JsonOption, KeyOption, NodeOption, ProfileOption
 from cli.output import (
@@ -28,14 +29,37 @@ from cli.output import (
 from cli.processes import log_tail, running_process, spawn_node
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
-from node.certificates import IssuedCertificate, issue_node_certificate
-from node.config import ApiConfig, ConsensusConfig, NodeConfig, PeerAddress, PeersConfig
-from node.home import ValidatorSigners, create_node_home, open_home
+from node.answers import Json
+from node.certificates import (
+    NODE_LIFETIME_DAYS,
+    IssuedCertificate,
+    expires_ms,
+    issue_node_certificate,
+)
+from node.client import NodeClient
+from node.config import (
+    ApiConfig,
+    ConsensusConfig,
+    NodeConfig,
+    PeerAddress,
+    PeersConfig,
+    load_config,
+)
+from node.errors import NodeUnreachable
+from node.files import replace_file
+from node.home import Home, ValidatorSigners, create_node_home, open_home
 
 app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)
 
 NodeHome = Annotated[
     Path, typer.Argument(metavar="HOME", help="The node's home directory.", file_okay=False)
+]
+AuthorityOption = Annotated[
+    Path,
+    typer.Option(
+        help="Key of the jurisdiction's CA (PEM); its certificate lies beside it as .crt.",
+        dir_okay=False,
+    ),
 ]
 
 
@@ -48,13 +72,7 @@ def init(
     name: Annotated[str, typer.Option(help="The node's name; its certificate carries it.")],
     genesis: Annotated[Path, typer.Option(help="The network's genesis.json.", dir_okay=False)],
     policy: Annotated[Path, typer.Option(help="The network's policy.txt.", dir_okay=False)],
-    authority: Annotated[
-        Path,
-        typer.Option(
-            help="Key of the jurisdiction's CA (PEM); its certificate lies beside it as .crt.",
-            dir_okay=False,
-        ),
-    ],
+    authority: AuthorityOption,
     peer: Annotated[
         list[str] | None, typer.Option("--peer", help="A peer: NAME=HOST:PORT; may be repeated.")
     ] = None,
@@ -95,14 +113,7 @@ def init(
         api=ApiConfig(listen_host="127.0.0.1", listen_port=api_port or second),
         consensus=ConsensusConfig(engine=engine),
     )
-    issuer = IssuedCertificate(_read(authority.with_suffix(".crt")), _read(authority))
-    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
-    try:
-        tls = issue_node_certificate(
-            issuer, name, hosts=tuple(dict.fromkeys((host, "127.0.0.1", "localhost"))), now=now
-        )
-    except ValueError as error:
-        raise CommandError(f"{authority} and its .crt are no CA: {error}") from None
+    tls = _issue(authority, name, host, NODE_LIFETIME_DAYS)
     signers = None
     if validator:
         signers = ValidatorSigners(*(SoftwareSigner.generate() for _ in range(3)))
@@ -181,19 +192,55 @@ def start(
     say(f"Node started, process {process.pid}; its log: {home / 'node.log'}")
 
 
-@app.command(epilog="Example: mulu node status --node http://127.0.0.1:8080")
+@app.command(
+    epilog="Example: mulu node status --node http://127.0.0.1:8080; mulu node status --home /var/lib/mulu"
+)
 def status(
     node: NodeOption = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", help="The node's home directory, if it is here.", exists=True, file_okay=False
+        ),
+    ] = None,
     key: KeyOption = None,
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether a node serves current answers, and how far it is. Exit code 3 where it does not."""
-    connection = connect(node, key, profile)
-    with connection.client as client:
-        ready, reason = client.ready()
-        network = client.network()
-    record = {
+    """Say whether a node serves current answers, how far it is, and what is wrong with it.
+
+    Exit code 3 where it does not serve. Of a node on this machine that does not run, the log's
+    last error is shown.
+    """
+    found = NodeClient(api_address(home)) if home else connect(node, key, profile).client
+    with found as client:
+        home = home or local_home(client.url, mulu_home())
+        try:
+            record, findings = _ask(client)
+        except NodeUnreachable as error:
+            if home is None:
+                raise
+            record, findings = describe_silent(client.url, home, str(error)), ()
+    if home is not None:
+        findings += local_findings(home)
+    if as_json:
+        show_json({**record, "findings": list(findings)})
+    else:
+        show_record("Node", record)
+        show_table(
+            "Findings",
+            ("Severity", "Code", "What is wrong, and what to do"),
+            ((one["severity"], one["code"], one["text"]) for one in findings),
+        )
+    if not record["ready"]:
+        raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+
+
+def _ask(client: NodeClient) -> tuple[Json, tuple[Json, ...]]:
+    """Return what a running node says of itself, and its findings."""
+    ready, reason = client.ready()
+    network = client.network()
+    record: Json = {
         "node": client.url,
         "ready": ready,
         "reason": reason,
@@ -209,12 +256,29 @@ def status(
         record["engine_address"] = network.engine.address
     if network.damage is not None:
         record["damage"] = network.damage
+    return record, network.findings
+
+
+@app.command(epilog="Example: mulu node renew ./network/nodes/hebei --authority hebei.pem")
+def renew(
+    home: NodeHome,
+    authority: AuthorityOption,
+    days: Annotated[
+        int, typer.Option(min=1, max=NODE_LIFETIME_DAYS, help="How long it is valid.")
+    ] = NODE_LIFETIME_DAYS,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a node's certificate anew, with a new key. The node uses it from its next start on."""
+    place = Home(home)
+    config = load_config(place.config)
+    tls = _issue(authority, config.name, config.peers.listen_host, days)
+    replace_file(place.tls_key, tls.key_pem)
+    replace_file(place.tls_certificate, tls.certificate_pem)
+    expires = time_text(expires_ms(tls.certificate_der))
     if as_json:
-        show_json(record)
+        show_json({"node": config.name, "expires": expires})
     else:
-        show_record("Node", record)
-    if not ready:
-        raise typer.Exit(ExitCode.NOT_ESTABLISHED)
+        say(f"Certificate of {config.name}: valid until {expires}. Restart the node to use it.")
 
 
 @app.command(epilog="Example: mulu node fsck ./network/nodes/xiongan")
@@ -254,6 +318,21 @@ def fsck(home: NodeHome, as_json: JsonOption = False) -> None:
         say("Move the data directory aside and start the node: it synchronises again.")
     if not report.ok:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _issue(authority: Path, name: str, host: str, days: int) -> IssuedCertificate:
+    """Issue the certificate of a node under the CA whose key is given.
+
+    Raises:
+        CommandError: it and the file beside it are no CA.
+    """
+    issuer = IssuedCertificate(_read(authority.with_suffix(".crt")), _read(authority))
+    hosts = tuple(dict.fromkeys((host, "127.0.0.1", "localhost")))
+    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+    try:
+        return issue_node_certificate(issuer, name, hosts=hosts, now=now, lifetime_days=days)
+    except ValueError as error:
+        raise CommandError(f"{authority} and its .crt are no CA: {error}") from None
 
 
 def _read(path: Path) -> bytes:

@@ -84,12 +84,14 @@ class Report:
 class OpenedStore:
     """An open store. `recovered` tells that damage was repaired; `set_aside`, where a lost store lies now.
 
-    Where a store was set aside, `store` is empty, and the node must synchronise before it votes.
+    Where a store was set aside, `store` is empty, and the node must synchronise before it votes. `damaged_height` is
+    the height that a damaged store had reached; None where the head marker does not say.
     """
 
     store: Store
     recovered: bool = False
     set_aside: Path | None = None
+    damaged_height: int | None = None
 
 
 def open_store(
@@ -115,13 +117,14 @@ def _open_or_save(
             return OpenedStore(Store.open(directory))
         except DamagedStoreError:
             pass
+    height = Store.marked_height(directory)
     if not unreadable and _recover(directory, genesis, operations):
         try:
-            return OpenedStore(Store.open(directory), recovered=True)
+            return OpenedStore(Store.open(directory), recovered=True, damaged_height=height)
         except DamagedStoreError:
             pass
     aside = Store.set_aside(directory)
-    return OpenedStore(Store.open(directory), set_aside=aside)
+    return OpenedStore(Store.open(directory), set_aside=aside, damaged_height=height)
 
 
 def _remove_scratch(directory: Path) -> None:

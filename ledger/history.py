@@ -13,16 +13,16 @@ from typing import Final, TypeVar
 
 from ledger import keyspace, tiles
 from ledger.blocks import Block, Header
-from ledger.checkpoints import SignedCheckpoint
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.codec import decode_array, encode
 from ledger.commits import Commit
 from ledger.database import Reader
 from ledger.decisions import Decision, StoredDecision, is_decision
 from ledger.decoding import hash_field, integer, items
 from ledger.entries import TransactionEntry, decode_entry
-from ledger.errors import DamagedStoreError, DecodeError
+from ledger.errors import DamagedStoreError, DecodeError, InvalidProof
 from ledger.evidence import DuplicateVoteEvidence
-from ledger.merkle import Frontier
+from ledger.merkle import Frontier, leaf_hash, verify_inclusion
 from ledger.suite import HASH_BYTES, Suite
 from ledger.validators import ValidatorSet
 
@@ -132,10 +132,11 @@ class BlockRecord:
 class History:
     """Committed blocks and the log, over one reader. Reading something that is not there gives None."""
 
-    __slots__ = ("_reader", "_tree")
+    __slots__ = ("_reader", "_suite", "_tree")
 
     def __init__(self, reader: Reader, suite: Suite) -> None:
         self._reader = reader
+        self._suite = suite
         self._tree = tiles.TileTree(suite, self.read_tile)
 
     def tip(self) -> Tip | None:
@@ -311,6 +312,24 @@ class History:
             ValueError: there is no such entry.
         """
         return self._tree.inclusion_proof(index, size)
+
+    def proven_entry(self, index: int, checkpoint: Checkpoint) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return an entry, and the proof that it is in the log under a checkpoint, verified.
+
+        Raises:
+            ValueError: the log under the checkpoint does not reach so far.
+            DamagedStoreError: the entry is missing, or entries and tiles are not those of the checkpoint.
+        """
+        proof = self.inclusion_proof(index, checkpoint.size)
+        entry = self.entry(index)
+        if entry is None:
+            raise DamagedStoreError(f"entry {index} is missing")
+        leaf = leaf_hash(self._suite, entry)
+        try:
+            verify_inclusion(self._suite, leaf, index, checkpoint.size, proof, checkpoint.root)
+        except InvalidProof as error:
+            raise DamagedStoreError(f"entry {index} is not the network's: {error}") from None
+        return entry, proof
 
     def consistency_proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the proof that the log of `new_size` extends that of `old_size`.

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from ledger.application import Application
 from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
-from ledger.errors import DamagedStoreError
 from ledger.proven import ProvenView
 
 
@@ -18,12 +17,10 @@ def entry_evidence(proven: ProvenView, index: int) -> EntryEvidence:
 
     Raises:
         ValueError: the log under the proven checkpoint does not reach so far (yet).
+        DamagedStoreError: entries and tiles are not those of the checkpoint.
     """
-    inclusion = proven.inclusion_proof(index)
-    entry = proven.history.entry(index)
-    if entry is None:
-        raise DamagedStoreError(f"entry {index} is missing")
-    return EntryEvidence(entry, index, inclusion, proven.checkpoint)
+    entry, proof = proven.proven_entry(index)
+    return EntryEvidence(entry, index, proof, proven.checkpoint)
 
 
 def state_evidence(proven: ProvenView, key: str) -> StateEvidence:
@@ -51,11 +48,9 @@ def validator_changes(
             continue
         if record.header.validators_hash == record.header.next_validators_hash:
             continue  # only a controller has changed, which no verifier sees
-        index, size = record.log_size - 1, record.log_size
-        entry = history.entry(index)
-        if entry is None:
-            raise DamagedStoreError(f"entry {index} is missing")
-        block = EntryEvidence(entry, index, history.inclusion_proof(index, size), signed)
+        index = record.log_size - 1
+        entry, proof = history.proven_entry(index, signed.checkpoint)
+        block = EntryEvidence(entry, index, proof, signed)
         changes.append(ValidatorChange.of(block, validators))
     return tuple(changes)
 

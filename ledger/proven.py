@@ -90,13 +90,14 @@ class ProvenView:
             raise DamagedStoreError(f"entry {self.view.binding_index} is missing")
         return encoded
 
-    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
-        """Return the proof that entry `index` is in the log under this checkpoint.
+    def proven_entry(self, index: int) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return entry `index` and the proof that it is in the log under this checkpoint, verified.
 
         Raises:
             ValueError: the log under this checkpoint does not reach so far.
+            DamagedStoreError: the store's rows are not those that the network has vouched for.
         """
-        return self.view.history.inclusion_proof(index, self.view.size)
+        return self.view.history.proven_entry(index, self.checkpoint.checkpoint)
 
 
 class ProvenViews:

@@ -179,6 +179,21 @@ class Store:
         return _open(directory, database)
 
     @staticmethod
+    def marked_height(directory: Path) -> int | None:
+        """Return the height that a closed store has reached as its head marker says; None where that says nothing."""
+        try:
+            marker = _HeadMarker.open(directory / _MARKER, create=False)
+        except (OSError, DamagedStoreError):
+            return None
+        try:
+            head = marker.read()
+        except (OSError, DamagedStoreError):
+            return None
+        finally:
+            marker.close()
+        return None if head is None else head.height
+
+    @staticmethod
     def set_aside(directory: Path) -> Path:
         """Move a closed store, its marker included, to `<directory>/damaged-<n>`; return that directory.
 

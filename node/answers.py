@@ -67,7 +67,8 @@ class EngineView:
 class NetworkStatus:
     """The network as one node sees it. `stalled` says why no block can be made, or is None.
 
-    `damage` says that the node found its store damaged since it was started, and what it did.
+    `damage` says that the node found its store damaged since it was started, and what it did. `findings` are what is
+    wrong: objects with `severity`, `code`, `text`, `names` and `numbers`, the worst first.
     """
 
     chain_id: str
@@ -83,6 +84,7 @@ class NetworkStatus:
     stalled: str | None
     damage: str | None
     engine: EngineView
+    findings: tuple[Json, ...]
     raw: Json
 
 
@@ -186,6 +188,7 @@ def parse_network(body: Json) -> NetworkStatus:
         body["stalled"],
         body.get("damage"),
         EngineView(**body["engine"]),
+        tuple(body.get("findings", ())),
         body,
     )
 

@@ -1,8 +1,9 @@
 """Block synchronisation: whoever is behind fetches decided blocks with their commits and applies them.
 
 Nodes tell their height when it changes. A node that sees a greater one asks for the blocks in between: a follower at
-once, a validator when consensus has not brought the height itself within a moment. One request is under way at a time;
-a peer that does not answer, or answers with nothing, is passed over for a while, one that lies is cut off.
+once, a validator when consensus has not brought the height itself within a moment. One request is under way at a time,
+for as many blocks as the links carry within a moment; a peer that does not answer, or answers with nothing, is passed
+over for a while, one that lies is cut off.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ from node.errors import InvalidPeerMessage
 from node.messages import BLOCKS_FRAME_BYTES, MAX_SYNC_BLOCKS, Blocks, GetBlocks, Priority
 from node.network import Network, PeerLink, reached_height
 
-ANSWER_TIMEOUT_S: Final = 10.0
-"""64 blocks of some hundred kilobytes pass a 10 Mbit/s link within this."""
+FIRST_COUNT: Final = 1
+"""Blocks in the first request; quick answers double it, slow ones halve it. One may be of megabytes."""
 
-PASSED_OVER_S: Final = 10.0
-"""How long a peer that did not help is not asked again."""
+QUICK_ANSWER_S: Final = 1.0
+SLOW_ANSWER_S: Final = 4.0
+
+ANSWER_TIMEOUT_S: Final = 20.0
+MAX_ANSWER_TIMEOUT_S: Final = 80.0
+"""Doubled from the one to the other where answers do not come in time: on 64 KiB/s, a block of ours (1 MiB) passes
+within the first, the largest one (4 MiB) within the last. What is cut short has been on the way for nothing, and what
+is asked for next waits behind it."""
+
+PASSED_OVER_S: Final = 20.0
+"""How long a peer that did not help is not asked again: as long as it may have cost."""
 
 PATIENCE_S: Final = 0.5
 """How long a validator waits for consensus to bring a height that others have decided."""
@@ -35,6 +45,27 @@ PATIENCE_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 ApplyBlocks = Callable[[str, tuple[tuple[Block, Commit], ...]], Awaitable[int]]
+
+
+class Demand:
+    """How many blocks to ask for at once, and how long to wait: as much as links carry within a moment."""
+
+    def __init__(self) -> None:
+        self.count = FIRST_COUNT
+        self.timeout_s = ANSWER_TIMEOUT_S
+
+    def answered(self, taken_s: float) -> None:
+        """Learn from an answer that took so long."""
+        if taken_s < QUICK_ANSWER_S:
+            self.count = min(2 * self.count, MAX_SYNC_BLOCKS)
+        elif taken_s > SLOW_ANSWER_S:
+            self.count = max(self.count // 2, 1)
+        self.timeout_s = min(max(ANSWER_TIMEOUT_S, 2 * taken_s), MAX_ANSWER_TIMEOUT_S)
+
+    def not_answered(self) -> None:
+        """Ask the next one for little, and wait longer."""
+        self.count = 1
+        self.timeout_s = min(2 * self.timeout_s, MAX_ANSWER_TIMEOUT_S)
 
 
 class BlockSync:
@@ -58,6 +89,7 @@ class BlockSync:
         self._asked = ""
         self._asked_height = 0
         self._passed_over: dict[str, float] = {}
+        self._demand = Demand()
         self.catching_up = False
 
     def peer_height(self, link: PeerLink, height: int) -> None:
@@ -143,12 +175,18 @@ class BlockSync:
     async def _ask(self, peer: str, from_height: int) -> Blocks:
         self._answer = asyncio.get_running_loop().create_future()
         self._asked, self._asked_height = peer, from_height
-        request = GetBlocks(from_height, MAX_SYNC_BLOCKS).encode()
+        request = GetBlocks(from_height, self._demand.count).encode()
+        began_s = asyncio.get_running_loop().time()
         try:
             if not self._network.send(peer, request, Priority.SYNC):
                 raise ConnectionError("not linked")
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await self._answer
+            async with asyncio.timeout(self._demand.timeout_s):
+                answer = await self._answer
+            self._demand.answered(asyncio.get_running_loop().time() - began_s)
+            return answer
+        except TimeoutError:
+            self._demand.not_answered()
+            raise
         finally:
             self._answer = None
             self._asked = ""

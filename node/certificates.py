@@ -31,9 +31,6 @@ AUTHORITY_LIFETIME_DAYS: Final = 3_650
 NODE_LIFETIME_DAYS: Final = 825
 """Longest lifetime that common TLS stacks accept for a leaf certificate."""
 
-EXPIRY_WARNING_DAYS: Final = 42
-"""A node warns this long before a certificate expires: time for a signed renewal by people."""
-
 _BACKDATED: Final = datetime.timedelta(hours=1)
 """A certificate is valid a little before its issue, so that a slow clock does not refuse it."""
 
@@ -119,20 +116,36 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
     TLS has verified chain and validity already; this binds the node's name to one authority.
 
     Raises:
-        InvalidCertificate: malformed, without exactly one name, or issued by none of `authorities`.
+        InvalidCertificate: malformed, without exactly one name, an authority's own, or issued by none of
+            `authorities`.
     """
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, x509.InvalidVersion):
+        authority_itself = _is_authority(parsed)
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension):
         raise InvalidCertificate("the certificate cannot be read") from None
+    if authority_itself:
+        raise InvalidCertificate("the certificate is an authority's, not a node's")
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise InvalidCertificate("the certificate does not name exactly one node")
     for authority in authorities:
         if _issued_by(parsed, authority):
-            expires_ms = int(parsed.not_valid_after_utc.timestamp() * 1000)
-            return NodeIdentity(names[0].value, authority.name, authority.controller, expires_ms)
+            return NodeIdentity(
+                names[0].value, authority.name, authority.controller, _expires_ms(parsed)
+            )
     raise InvalidCertificate("the certificate was issued by none of the known authorities")
+
+
+def _expires_ms(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp() * 1000)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bool:
@@ -179,16 +192,17 @@ def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:
     )
 
 
-def expires_at(certificate_pem: bytes) -> datetime.datetime:
-    """Return when a certificate stops being valid (aware UTC).
+def expires_ms(certificate: bytes) -> int:
+    """Return when a certificate (DER) stops being valid, in milliseconds since the epoch.
 
     Raises:
         InvalidCertificate: it cannot be read.
     """
     try:
-        return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
-    except ValueError:
+        parsed = x509.load_der_x509_certificate(certificate)
+    except (ValueError, x509.InvalidVersion):
         raise InvalidCertificate("the certificate cannot be read") from None
+    return _expires_ms(parsed)
 
 
 def certificate_der(certificate_pem: bytes) -> bytes:

@@ -55,6 +55,8 @@ class CheckpointSigner:
         self._name = name
         self._signers = signers
         self._guard = guard
+        self.refused_height: int | None = None
+        """Height of the newest checkpoint, where the guard forbade to sign it."""
 
     def sign(self, committed: CommittedCheckpoint) -> SignedCheckpoint | None:
         """Return the checkpoint with our two signatures; None if we must not sign it.
@@ -67,7 +69,9 @@ class CheckpointSigner:
             return None
         if not self._guard.admit(committed.checkpoint, committed.time_ms):
             self._report_refusal(committed.height)
+            self.refused_height = committed.height
             return None
+        self.refused_height = None
         checkpoint = committed.checkpoint
         time_s = committed.time_ms // 1000
         return SignedCheckpoint(
@@ -148,6 +152,11 @@ class Checkpointing:
             notes[message.height] = message.note
             while len(notes) > MAX_EARLY_NOTES:
                 notes.popitem(last=False)
+
+    @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbade to sign it."""
+        return None if self._signer is None else self._signer.refused_height
 
     def forget_peer(self, peer: str) -> None:
         """Drop what waits from a peer whose link has ended."""

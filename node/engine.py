@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from consensus.tendermint.messages import StatusMessage
 from node.intake import Admitted, Refused
 from node.messages import PeerMessage
 from node.network import PeerLink
 from node.runner import RunnerStatus
 from node.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class HeightProgress:
+    """What an engine knows of the height that is being decided, for the diagnosis.
+
+    `is_started` tells whether it has started here, `is_waiting` whether it should be decided soon. `votes` says whose
+    votes have been seen, `untimely` who proposed a block whose time did not fit, where the engine tells.
+    """
+
+    is_started: bool
+    is_waiting: bool
+    is_guard_silent: bool = False
+    votes: StatusMessage | None = None
+    untimely: str | None = None
 
 
 class Consensus(Protocol):
@@ -24,6 +41,11 @@ class Pending(Protocol):
 
     @property
     def size_bytes(self) -> int: ...
+
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1."""
+        ...
 
     @property
     def evicted(self) -> int: ...
@@ -70,6 +92,15 @@ class Engine(Protocol):
 
     @property
     def storage_worker(self) -> Worker: ...
+
+    @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbids to sign it."""
+        ...
+
+    def progress(self) -> HeightProgress:
+        """Return what is known of the height that is being decided."""
+        ...
 
     async def resume(self) -> None:
         """Take up where the last process stopped, before there are links."""

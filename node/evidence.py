@@ -22,11 +22,10 @@ def entry_evidence(proven: ProvenView, index: int) -> EntryEvidence:
 
     Raises:
         ValueError: the log under the checkpoint does not reach so far.
+        DamagedStoreError: entries and tiles are not those of the checkpoint.
     """
-    encoded = proven.history.entry(index) if index < proven.size else None
-    if encoded is None:
-        raise ValueError(f"no entry {index} under the checkpoint")
-    return EntryEvidence(encoded, index, proven.inclusion_proof(index), proven.checkpoint)
+    encoded, proof = proven.proven_entry(index)
+    return EntryEvidence(encoded, index, proof, proven.checkpoint)
 
 
 def state_evidence(proven: ProvenView, key: str) -> StateEvidence:
@@ -44,11 +43,8 @@ def validator_changes(proven: ProvenView, since_size: int = 0) -> tuple[Validato
         signed = history.checkpoint(height - 1)
         if record is None or signed is None or signed.checkpoint.size <= since_size:
             continue  # not decided yet, not vouched for yet, or known to whoever asks
-        index, size = record.log_size - 1, signed.checkpoint.size
-        encoded = history.entry(index)
-        if encoded is None:
-            raise DamagedStoreError(f"entry {index} is missing")
-        proof = history.inclusion_proof(index, size)
+        index = record.log_size - 1
+        encoded, proof = history.proven_entry(index, signed.checkpoint)
         changes.append(ValidatorChange.of(EntryEvidence(encoded, index, proof, signed), validators))
         if len(changes) == MAX_CHANGES_AT_ONCE:
             break
@@ -61,15 +57,26 @@ def state_bundle(proven: ProvenView, keys: Iterable[str], subject: str) -> Bundl
     return Bundle.of(subject, changes=validator_changes(proven), states=states)
 
 
-def transaction_bundle(proven: ProvenView, transaction_id: bytes) -> Bundle | None:
-    """Return a bundle about a transaction, or None if the log under the checkpoint does not hold it."""
+def transaction_bundle(suite: Suite, proven: ProvenView, transaction_id: bytes) -> Bundle | None:
+    """Return a bundle about a transaction, or None if the log under the checkpoint does not hold it.
+
+    Raises:
+        DamagedStoreError: the transaction index, entries or tiles are not those of the checkpoint.
+    """
     index = proven.history.transaction_index(transaction_id)
     if index is None:
         return None
+    evidence = entry_evidence(proven, index)
+    entry = decode_entry(evidence.entry)
+    if (
+        not isinstance(entry, TransactionEntry)
+        or decode_transaction(suite, entry.transaction).id != transaction_id
+    ):
+        raise DamagedStoreError(f"entry {index} is not transaction {transaction_id.hex()}")
     return Bundle.of(
         f"transaction:{transaction_id.hex()}",
         changes=validator_changes(proven),
-        entries=[entry_evidence(proven, index)],
+        entries=[evidence],
     )
 
 

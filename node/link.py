@@ -59,6 +59,7 @@ class Link:
         self.name: Final = identity.name
         self.role: Final = hello.role
         self.certificate: Final = certificate
+        self.certificate_expires_ms: Final = identity.expires_ms
         self.sync_only: Final = identity.controller == ""
         self.dialler: Final = dialler
         self.height = hello.height
@@ -78,9 +79,9 @@ class Link:
         return self._pulse.is_fresh(time.monotonic())
 
     @property
-    def latency_s(self) -> float:
-        """The round trip of the newest ping; 0 before the first answer."""
-        return self._pulse.latency_s
+    def round_trip_s(self) -> float | None:
+        """The round trip of the newest question; None before the first answer."""
+        return self._pulse.round_trip_s
 
     def send(self, frame: bytes, priority: Priority) -> bool:
         """Queue a frame; False if it was dropped because the peer is too slow."""

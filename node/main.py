@@ -21,6 +21,7 @@ from ledger.operations import OperationTable
 from ledger.store import Store
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
+from node.diagnosis import Damage
 from node.errors import InvalidConfiguration
 from node.files import replace_file
 from node.home import OpenedHome, open_home
@@ -90,11 +91,20 @@ def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
         return 1
     damage = None
     if found.set_aside is not None:
-        _log.error("the store was damaged: set aside, synchronising anew", at=str(found.set_aside))
-        damage = "the store was damaged: set aside, everything fetched anew from the others"
+        _log.error(
+            "the store was damaged: set aside, synchronising anew",
+            at=str(found.set_aside),
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: set aside, everything fetched anew from the others"
+        damage = Damage(text, found.damaged_height)
     elif found.recovered:
-        _log.warning("the store was damaged: recovered, and verified from genesis on")
-        damage = "the store was damaged: recovered, and verified from genesis on"
+        _log.warning(
+            "the store was damaged: recovered, and verified from genesis on",
+            height=found.damaged_height,
+        )
+        text = "the store was damaged: recovered, and verified from genesis on"
+        damage = Damage(text, found.damaged_height)
     store = found.store
     # Only who has the store open may say that it runs this home.
     replace_file(opened.home.process_id, str(process_id).encode("ascii"), mode=0o644)

@@ -58,6 +58,11 @@ class Mempool:
         """Bytes of all pending transactions."""
         return self._bytes
 
+    @property
+    def fill(self) -> float:
+        """How full the pool is, from 0 to 1: in number or in bytes, whichever is fuller."""
+        return max(len(self._by_id) / self._max_count, self._bytes / self._max_bytes)
+
     def known(self, raw: bytes) -> bytes | None:
         """Return the id under which these very bytes are pending, or None; cheap, for repeated gossip."""
         return self._ids.get(raw)

@@ -3,7 +3,7 @@
     ["hello", version, chain_id, node, role, height]
     ["consensus", payload]                                  a message of consensus.tendermint.messages
     ["transactions", [bytes, …]]
-    ["status", height, checkpoint_size]
+    ["status", height, checkpoint_size, clock_ms]           the sender's clock, or nil
     ["get_blocks", from_height, count]
     ["blocks", from_height, [[block, commit], …]]           may be fewer than asked for, or none
     ["checkpoint", height, note]                            one validator's two signatures of a checkpoint
@@ -47,6 +47,8 @@ BLOCKS_FRAME_BYTES: Final = MAX_FRAME_BYTES - 64 * 1024
 
 MAX_HEIGHT: Final = 2**53
 MAX_PING: Final = 2**53
+MAX_CLOCK_MS: Final = 2**53
+"""Far beyond any date, and still exact everywhere."""
 
 
 class Priority(IntEnum):
@@ -93,13 +95,17 @@ class Transactions:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far the sender is: its last committed height, and the size of its newest proven checkpoint."""
+    """How far the sender is: its last committed height, and the size of its newest proven checkpoint.
+
+    `clock_ms` is what time it was for the sender, None where it does not say: for diagnosis, never for consensus.
+    """
 
     height: int
     checkpoint_size: int
+    clock_ms: int | None = None
 
     def encode(self) -> bytes:
-        return encode(("status", self.height, self.checkpoint_size))
+        return encode(("status", self.height, self.checkpoint_size, self.clock_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +218,9 @@ def decode_message(frame: bytes) -> PeerMessage:
             return ConsensusPayload(payload)
         case ("transactions", tuple(raws)):
             return Transactions(_raws(raws))
-        case ("status", height, size):
-            return Status(_height(height), _height(size))
+        case ("status", height, size, clock_ms):
+            time_ms = None if clock_ms is None else _bounded(clock_ms, 0, MAX_CLOCK_MS)
+            return Status(_height(height), _height(size), time_ms)
         case ("get_blocks", height, count):
             return GetBlocks(_height(height), _bounded(count, 1, MAX_SYNC_BLOCKS))
         case ("blocks", height, tuple(rows)):

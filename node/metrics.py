@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ledger.finalization import FinalizedBlock
@@ -41,6 +43,15 @@ class Metrics:
         if name not in self._gauges:
             self._gauges[name] = Gauge(f"mulu_{name}", text, registry=self.registry)
         self._gauges[name].set(value)
+
+    def set_each(self, name: str, label: str, values: Mapping[str, float], text: str) -> None:
+        """Set a gauge with one label for each of its values, and for no others."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(f"mulu_{name}", text, [label], registry=self.registry)
+        gauge = self._gauges[name]
+        gauge.clear()
+        for value, number in values.items():
+            gauge.labels(value).set(number)
 
     def render(self) -> bytes:
         """Return all metrics as text."""

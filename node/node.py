@@ -10,7 +10,6 @@ If any part fails, all end: a node that cannot write, or finds its data damaged,
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Final
 
 import structlog
@@ -21,22 +20,17 @@ from ledger.finalization import FinalizedBlock
 from ledger.membership import certificate_authority, certificate_authority_names
 from ledger.store import Store
 from node.api.server import serve_api
-from node.certificates import (
-    EXPIRY_WARNING_DAYS,
-    TrustedAuthority,
-    certificate_der,
-    expires_at,
-    usable_authorities,
-)
+from node.certificates import TrustedAuthority, certificate_der, usable_authorities
 from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.replica import CometReplica
+from node.diagnosis import Damage
 from node.engine import Engine
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
 from node.link import Link
-from node.messages import PeerMessage
+from node.messages import PeerMessage, Status
 from node.metrics import Metrics
 from node.outcomes import Outcomes
 from node.peers import Membership, PeerNetwork
@@ -46,8 +40,7 @@ from node.services import Services
 from node.sessions import Sessions
 from node.signal import Signal
 from node.signing_guard import SigningGuard
-
-CERTIFICATE_CHECK_S: Final = 12 * 3600.0
+from node.watch import Watch
 
 _MEMBERSHIP_KEYS: Final = ("ledger/certificate_authorit", "ledger/validators/")
 
@@ -62,7 +55,7 @@ class Node:
         opened: OpenedHome,
         store: Store,
         application: Application,
-        damage: str | None = None,
+        damage: Damage | None = None,
     ) -> None:
         config, genesis = opened.config, opened.genesis
         self._opened = opened
@@ -82,6 +75,7 @@ class Node:
             self,
         )
         self._replica = self._make_engine()
+        self._watch = Watch(opened, application, self._replica, self._network, damage)
         self._index = Index(
             config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
         )
@@ -100,6 +94,7 @@ class Node:
             sessions=Sessions(config.sessions),
             proven_signal=self._proven_signal,
             metrics=Metrics(),
+            watch=self._watch,
             root=opened.home.root,
             damage=damage,
         )
@@ -174,9 +169,9 @@ class Node:
                 tasks.create_task(self._network.run(), name="peers")
                 tasks.create_task(self._replica.run(), name="replica")
                 tasks.create_task(self._index.run(), name="index")
-                tasks.create_task(self._watch_certificate(), name="certificate")
+                tasks.create_task(self._watch.run(), name="watch")
                 tasks.create_task(self._services.failure.wait(), name="failure")
-                tasks.create_task(scrub(self._store), name="scrub")
+                tasks.create_task(scrub(self._store, self._application), name="scrub")
                 tasks.create_task(serve_api(self._services), name="api")
         finally:
             await asyncio.shield(self._close())
@@ -185,15 +180,6 @@ class Node:
         await self._replica.close()
         await asyncio.to_thread(self._index.close)
         _log.info("stopped", height=self._application.tip.height)
-
-    async def _watch_certificate(self) -> None:
-        """Warn weeks before our certificate expires."""
-        while True:
-            expires = expires_at(self._opened.home.tls_certificate.read_bytes())
-            days = (expires.timestamp() - time.time()) / 86_400
-            if days < EXPIRY_WARNING_DAYS:
-                _log.warning("the certificate expires soon", days=round(days, 1))
-            await asyncio.sleep(CERTIFICATE_CHECK_S)
 
     # --- commits ---------------------------------------------------------------------------------
 
@@ -237,8 +223,11 @@ class Node:
 
     def link_down(self, link: Link) -> None:
         self._replica.link_down(link)
+        self._watch.link_down(link.name)
 
     async def message_received(self, link: Link, message: PeerMessage) -> None:
+        if isinstance(message, Status) and message.clock_ms is not None:
+            self._watch.clock_told(link.name, message.clock_ms)
         await self._replica.message_received(link, message)
 
 

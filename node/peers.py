@@ -146,6 +146,11 @@ class PeerNetwork:
         """The names of linked nodes that answer."""
         return frozenset(name for name, link in self._links.items() if link.is_fresh)
 
+    @property
+    def membership(self) -> Membership:
+        """Who may link."""
+        return self._membership
+
     def set_height(self, height: int) -> None:
         """Tell what height the next hello names."""
         self._height = height

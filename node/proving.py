@@ -17,6 +17,7 @@ from ledger.application import Application
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import InvalidProof, StorageError
 from node.checkpointing import Checkpointing, CheckpointSigner, CommittedCheckpoint
+from node.clock import clock_ms
 from node.messages import (
     CheckpointSignatures,
     GetCheckpoint,
@@ -29,6 +30,9 @@ from node.workers import Worker
 
 MAX_UNCHECKPOINTED: Final = 16
 """Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
+
+STATUS_EVERY: Final = 5
+"""Maintenances between two words on how far we are, and what time it is, where no commit brings them."""
 
 FAR_BEHIND: Final = 16
 """Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
@@ -103,9 +107,14 @@ class Proving:
         proven = self._application.proven()
         return 0 if proven is None else proven.size
 
+    @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbids to sign it."""
+        return self._checkpointing.unsigned_height
+
     def status(self) -> Status:
         """Return what peers are told of how far this node is."""
-        return Status(self._application.tip.height, self.proven_size)
+        return Status(self._application.tip.height, self.proven_size, clock_ms())
 
     def link_up(self, link: PeerLink) -> None:
         """Tell a new link how far we are, and the signatures that it may lack."""

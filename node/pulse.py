@@ -34,7 +34,7 @@ class Pulse:
         self._newest = 0
         self._in_vain = 0
         self._received_bytes = 0
-        self.latency_s = 0.0
+        self.round_trip_s: float | None = None
 
     def ask(self, now_s: float, received_bytes: int, *, listening: bool) -> int:
         """Return the number of a new question.
@@ -58,7 +58,7 @@ class Pulse:
             raise InvalidPeerMessage(f"an answer to question {number} of {self._newest}")
         while self._asked and self._asked[0][0] <= number:
             _, self._answered_s = self._asked.popleft()
-            self.latency_s = now_s - self._answered_s
+            self.round_trip_s = now_s - self._answered_s
 
     def is_fresh(self, now_s: float) -> bool:
         """Tell whether something that was asked a moment ago has been answered."""

@@ -12,6 +12,7 @@ tests/sim gives it links and disks that fail.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,7 @@ from ledger.suite import PublicKey
 from node.block_sync import BlockSync, collect_blocks
 from node.checkpointing import CheckpointSigner
 from node.config import ConsensusConfig, MempoolConfig
+from node.engine import HeightProgress
 from node.errors import InvalidPeerMessage
 from node.intake import Intake
 from node.mempool import Mempool
@@ -44,7 +46,7 @@ from node.messages import (
     Transactions,
 )
 from node.network import Network, PeerLink
-from node.proving import FAR_BEHIND, Proving
+from node.proving import FAR_BEHIND, STATUS_EVERY, Proving
 from node.runner import Runner
 from node.workers import Gate, Worker
 
@@ -140,9 +142,11 @@ class Replica:
         await self._proving.close()
 
     async def _maintain(self) -> None:
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(MAINTENANCE_S)
             self.intake.resend_overdue()
+            if count % STATUS_EVERY == 0:
+                self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
             if not self.runner.in_round:
                 await self._proving.catch_up()
 
@@ -163,6 +167,23 @@ class Replica:
         )
         # While far behind, older heights have their quorum already: only the newest are signed.
         self._proving.committed(sign=not fetched or self.sync.target - tip.height < FAR_BEHIND)
+
+    @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbids to sign it."""
+        return self._proving.unsigned_height
+
+    def progress(self) -> HeightProgress:
+        """Return what is known of the height that is being decided."""
+        runner = self.runner
+        driver = runner.driver
+        return HeightProgress(
+            is_started=runner.in_round,
+            is_waiting=runner.in_round or (runner.votes_now and runner.has_work),
+            is_guard_silent=runner.votes_now and not runner.status.voting,
+            votes=None if driver is None else driver.status(),
+            untimely=None if driver is None else driver.untimely_proposer,
+        )
 
     # --- links -----------------------------------------------------------------------------------
 

@@ -184,6 +184,16 @@ class Runner:
         )
 
     @property
+    def driver(self) -> HeightDriver | None:
+        """The driver of the current height, to be read only; None where this node follows."""
+        return self._driver
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something waits for a block."""
+        return self._executor.has_work()
+
+    @property
     def votes_now(self) -> bool:
         """Whether this node is a validator at the current height."""
         return self._driver is not None

@@ -11,6 +11,7 @@ from ledger.application import Application
 from ledger.genesis import Genesis
 from ledger.validators import ValidatorSet
 from node.config import NodeConfig
+from node.diagnosis import Damage
 from node.engine import Consensus, Pending, Progress, Submissions
 from node.index import Index
 from node.metrics import Metrics
@@ -18,6 +19,7 @@ from node.outcomes import Outcomes
 from node.peers import PeerNetwork
 from node.sessions import Sessions
 from node.signal import Signal
+from node.watch import Watch
 
 
 class Failure:
@@ -60,8 +62,9 @@ class Services:
     sessions: Sessions
     proven_signal: Signal
     metrics: Metrics
+    watch: Watch
     root: Path
-    damage: str | None = None
+    damage: Damage | None = None
     open_streams: Counter[str] = field(default_factory=Counter)
     failure: Failure = field(default_factory=Failure)
 

@@ -285,7 +285,7 @@ class HeightDriver:
         if kept is None:
             return
         valid = self._validity(kept.block_id, effects)
-        pol_round = kept.signed.proposal.pol_round
+        pol_round = kept.pol_round
         if pol_round is not None:
             if valid is not None and self._votes.has_polka(pol_round, kept.block_id):
                 yield RepeatedProposal(kept.block_id, pol_round, valid)
@@ -364,7 +364,7 @@ class HeightDriver:
 
     def _ask_for_polka(self, kept: KeptProposal | None) -> None:
         """Take in the prevotes that line 28 needs for this proposal, however old they are."""
-        pol_round = None if kept is None else kept.signed.proposal.pol_round
+        pol_round = None if kept is None else kept.pol_round
         if pol_round is not None:
             self._votes.ask_for(pol_round)
 
@@ -459,6 +459,15 @@ class HeightDriver:
         if status.height != self._height:
             return ()
         return missing_from(status, self._state, self._votes, self._proposals, self._index_of)
+
+    @property
+    def untimely_proposer(self) -> str | None:
+        """Whose block's time did not fit our clock, in this round or the last one; None where it did."""
+        for round in (self._state.round, self._state.round - 1):
+            kept = self._proposals.get(round)
+            if kept is not None and kept.timely is False and kept.pol_round is None:
+                return kept.signed.proposal.proposer
+        return None
 
     def body(self, block_id: bytes) -> bytes | None:
         """Return a body of this height, or None."""

@@ -26,6 +26,10 @@ class KeptProposal:
     def block_id(self) -> bytes:
         return self.signed.proposal.block_id
 
+    @property
+    def pol_round(self) -> int | None:
+        return self.signed.proposal.pol_round
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

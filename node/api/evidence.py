@@ -53,7 +53,9 @@ async def state_bundle(services: Node, _: Member, key: StateKey) -> Response:
 @router.get("/evidence/transactions/{transaction_id}", summary="Bundle about a transaction")
 async def transaction_bundle(services: Node, _: Member, transaction_id: TransactionId) -> Response:
     proven, wanted = require_proven(services), bytes.fromhex(transaction_id)
-    found = await asyncio.to_thread(evidence.transaction_bundle, proven, wanted)
+    found = await asyncio.to_thread(
+        evidence.transaction_bundle, services.genesis.suite, proven, wanted
+    )
     if found is None:
         raise problem(404, "transaction_unknown", "not in the log under the newest checkpoint")
     return _bundle(services, found)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from typing import Any
 
 from fastapi import APIRouter, Response
 
 from node.api.access import Node
 from node.api.problems import problem_response
 from node.clock import clock_ms
+from node.diagnosis import OPERATORS_ONLY, Code, clock_offset_ms, diagnose
 from node.services import Services
 
 router = APIRouter(tags=["operation"])
@@ -20,24 +23,13 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="The node serves current answers", response_model=None)
-async def readyz(services: Node) -> Response | dict[str, str]:
-    reason = not_ready(services)
-    if reason is not None:
-        return problem_response(503, "not_ready", reason)
-    return {"status": "ready"}
-
-
-def not_ready(services: Services) -> str | None:
-    """Return why this node does not serve current answers, or None."""
-    stalled = services.stalled()
-    if stalled is not None:
-        return stalled
-    if services.application.proven() is None:
-        return "no checkpoint with a quorum of signatures yet"
-    behind = services.sync.target - services.application.tip.height
-    if behind > 2:
-        return f"catching up: {behind} blocks behind"
-    return None
+async def readyz(services: Node) -> Response | dict[str, Any]:
+    findings = [one for one in services.watch.findings() if one.is_public]
+    shown = [one.to_json() for one in findings]
+    reason = next((one for one in findings if one.ends_readiness), None)
+    if reason is None:
+        return {"status": "ready", "findings": shown}
+    return problem_response(503, "not_ready", reason.text, reason=reason.code, findings=shown)
 
 
 @router.get("/metrics", summary="Metrics in Prometheus' format")
@@ -72,9 +64,26 @@ def _observe(services: Services) -> None:
     links = services.network.links.values()
     out.set("peer_bytes_received", sum(link.bytes_received for link in links), "Of live links")
     out.set("peer_bytes_sent", sum(link.bytes_sent for link in links), "Of live links")
+    _observe_diagnosis(services)
     times = os.times()
     out.set("cpu_seconds", times.user + times.system, "Processor time of the process")
     out.set("resident_bytes", _resident_bytes(), "Memory of the process")
+
+
+def _observe_diagnosis(services: Services) -> None:
+    seen = services.watch.observe()
+    found = Counter(one.code.value for one in diagnose(seen) if one.is_public)
+    codes = (code.value for code in Code if code not in OPERATORS_ONLY)
+    out = services.metrics
+    out.set_each("findings", "code", {code: found[code] for code in codes}, "Findings by code")
+    median_ms = clock_offset_ms(seen)
+    if median_ms is not None:
+        text = "Our clock less the validators' median"
+        out.set("clock_offset_seconds", -median_ms / 1000, text)
+    offsets = {name: ms / 1000 for name, ms in seen.clock_offsets_ms.items()}
+    out.set_each("peer_clock_offset_seconds", "peer", offsets, "Validators' clocks less ours")
+    days = {one.name: (one.expires_ms - seen.now_ms) / 86_400_000 for one in seen.certificates}
+    out.set_each("certificate_days", "name", days, "Days until certificates expire")
 
 
 def _resident_bytes() -> int:

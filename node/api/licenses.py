@@ -9,13 +9,15 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Header, Path, Query
 
 from ledger.proven import ProvenView
-from licenses.handles import holder_commitment
+from ledger.suite import HASH_BYTES
+from licenses.handles import SALT_BYTES, holder_commitment
 from licenses.models import License, find_license
 from node.api.access import Member, Node, bearer_token
 from node.api.jsonable import jsonable
 from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
+from node.auth import Token
 from node.index import UseRow
 from node.services import Services
 
@@ -42,22 +44,31 @@ def holder_of(services: Services, authorization: str | None) -> Holder:
         ApiProblem: 401 or 403.
     """
     token = bearer_token(services, authorization)
-    handle, salt = token.claims.get("handle"), token.claims.get("salt")
-    try:
-        handle_bytes, salt_bytes = bytes.fromhex(str(handle)), bytes.fromhex(str(salt))
-    except ValueError:
-        raise problem(
-            401, "token_invalid", "a holder's token names handle and salt in hex"
-        ) from None
-    record = find_license(require_proven(services).state, handle_bytes)
+    handle, salt = _claim(token, "handle", HASH_BYTES), _claim(token, "salt", SALT_BYTES)
+    record = find_license(require_proven(services).state, handle)
     suite = services.genesis.suite
     if (
         record is None
         or record.holder is None
-        or holder_commitment(suite, salt_bytes, token.key) != record.holder
+        or holder_commitment(suite, salt, token.key) != record.holder
     ):
         raise problem(403, "not_the_holder", "the key is not the one that the license is bound to")
-    return Holder(handle_bytes.hex())
+    return Holder(handle.hex())
+
+
+def _claim(token: Token, name: str, length: int) -> bytes:
+    """Return a claim that a holder's token makes in hex.
+
+    Raises:
+        ApiProblem: 401, it is missing, not hex, or of another length.
+    """
+    try:
+        value = bytes.fromhex(str(token.claims.get(name)))
+    except ValueError:
+        value = b""
+    if len(value) != length:
+        raise problem(401, "token_invalid", f"a holder's token names {name}: {length} bytes in hex")
+    return value
 
 
 @router.get("/licenses", summary="Licenses whose handle begins with a prefix")

@@ -61,7 +61,8 @@ def describe_network(services: Services) -> dict[str, Any]:
         "mempool": len(services.mempool),
         "peers": sorted(links),
         "stalled": services.stalled(),
-        "damage": services.damage,
+        "damage": None if services.damage is None else services.damage.text,
+        "findings": [one.to_json() for one in services.watch.findings() if one.is_public],
     }
 
 

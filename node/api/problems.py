@@ -43,14 +43,15 @@ def problem(status: int, code: str, detail: str) -> ApiProblem:
     return ApiProblem(status, code, _TITLES.get(status, "Error"), detail)
 
 
-def problem_response(status: int, code: str, detail: str) -> JSONResponse:
-    """Return a problem response."""
+def problem_response(status: int, code: str, detail: str, **members: Any) -> JSONResponse:
+    """Return a problem response; `members` are what this problem tells besides."""
     body: dict[str, Any] = {
         "type": f"urn:mulu:problem:{code}",
         "title": _TITLES.get(status, "Error"),
         "status": status,
         "code": code,
         "detail": detail,
+        **members,
     }
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse(body, status, headers, MEDIA_TYPE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import nullcontext
@@ -167,6 +168,11 @@ class _Server(uvicorn.Server):
             connection.shutdown()
 
 
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Leave out requests that end with the node: their tracebacks would bury the line that says why it ends."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
 async def serve_api(services: Services) -> None:
     """Serve until cancelled; then no connection is accepted any more, and those that wait are closed.
 
@@ -194,6 +200,7 @@ async def serve_api(services: Services) -> None:
             ssl_keyfile=key,
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_tells_something)
     _log.info(
         "serving the API",
         host=config.listen_host,

@@ -250,9 +250,11 @@ def describe_transaction(
     """Describe a committed transaction with its proof under the newest checkpoint."""
     entry = transaction_entry(proven.history, index)
     decoded = decode_transaction(services.genesis.suite, entry.transaction)
+    if decoded.id != wanted:
+        raise DamagedStoreError(f"entry {index} is another transaction than {wanted.hex()}")
     header = proven.history.header(entry.height)
-    encoded = entry.encode()
-    proof = TlogProof(index, proven.inclusion_proof(index), proven.checkpoint)
+    encoded, hashes = proven.proven_entry(index)
+    proof = TlogProof(index, hashes, proven.checkpoint)
     return {
         "id": wanted.hex(),
         "status": "failed" if entry.code else "committed",

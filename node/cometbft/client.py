@@ -43,7 +43,10 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """How far CometBFT is. `height` is that of the block being decided, `address` what its peers dial."""
+    """How far CometBFT is. `height` is that of the block being decided, `address` what its peers dial.
+
+    `waiting` counts the transactions in its mempool.
+    """
 
     height: int
     round: int
@@ -51,6 +54,12 @@ class EngineStatus:
     catching_up: bool
     peers: int
     address: str
+    waiting: int
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether the height has started: a proposal is awaited, or votes are."""
+        return self.round > 0 or self.step not in (_STEPS[1], _STEPS[2])
 
 
 class EngineClient:
@@ -88,7 +97,7 @@ class EngineClient:
         Raises:
             EngineUnavailableError: it does not answer.
         """
-        names = ("status", "consensus_state", "net_info")
+        names = ("status", "consensus_state", "net_info", "num_unconfirmed_txs")
         answers = await self._post([_call(i, name) for i, name in enumerate(names)])
         results: dict[Any, Any] = {one.get("id"): one.get("result") for one in answers}
         try:
@@ -101,6 +110,7 @@ class EngineClient:
                 bool(results[0]["sync_info"]["catching_up"]),
                 int(results[2]["n_peers"]),
                 _address(results[0]["node_info"]),
+                int(results[3]["total"]),
             )
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError):
             raise EngineSilentError("CometBFT's answer is not of version 0.38") from None

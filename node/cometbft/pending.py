@@ -21,6 +21,7 @@ class PendingTransactions:
 
     def __init__(self) -> None:
         self._by_id: dict[bytes, Transaction] = {}
+        self._ids: dict[bytes, bytes] = {}
         self.size_bytes = 0
         self.evicted = 0
 
@@ -30,10 +31,16 @@ class PendingTransactions:
     def __contains__(self, transaction_id: bytes) -> bool:
         return transaction_id in self._by_id
 
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1: by count or by bytes, whichever is more."""
+        return max(len(self._by_id) / MAX_PENDING, self.size_bytes / MAX_PENDING_BYTES)
+
     def add(self, transaction: Transaction) -> None:
         if transaction.id in self._by_id:
             return
         self._by_id[transaction.id] = transaction
+        self._ids[transaction.raw] = transaction.id
         self.size_bytes += len(transaction.raw)
         while len(self._by_id) > MAX_PENDING or self.size_bytes > MAX_PENDING_BYTES:
             self.remove((next(iter(self._by_id)),))
@@ -45,6 +52,13 @@ class PendingTransactions:
             known = self._by_id.pop(transaction_id, None)
             if known is not None:
                 self.size_bytes -= len(known.raw)
+                del self._ids[known.raw]
+
+    def refused(self, raw: bytes) -> None:
+        """Forget what CometBFT drops, since it was refused when it was checked again after a block."""
+        transaction_id = self._ids.get(raw)
+        if transaction_id is not None:
+            self.remove((transaction_id,))
 
     def expire(self, now_ms: int) -> None:
         """Forget what no block will take any more."""

@@ -10,6 +10,7 @@ the embedded engine; nothing else does.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,7 @@ from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.client import Broadcast, EngineClient, EngineStatus
 from node.cometbft.pending import PendingTransactions
+from node.engine import HeightProgress
 from node.errors import EngineSilentError, EngineUnavailableError, InvalidPeerMessage
 from node.intake import Admitted, Refused, check_all, chunks
 from node.messages import (
@@ -49,7 +51,7 @@ from node.messages import (
     Status,
 )
 from node.network import Network, PeerLink, reached_height
-from node.proving import FAR_BEHIND, Proving
+from node.proving import FAR_BEHIND, STATUS_EVERY, Proving
 from node.runner import RunnerStatus
 from node.workers import Gate, Worker
 
@@ -131,6 +133,18 @@ class CometReplica:
         )
 
     @property
+    def unsigned_height(self) -> int | None:
+        """Height of the newest checkpoint, where our guard forbids to sign it."""
+        return self._proving.unsigned_height
+
+    def progress(self) -> HeightProgress:
+        """Return what is known of the height that is being decided: CometBFT tells step and round, not whose votes."""
+        engine, voting = self._engine, self.status.voting
+        if engine is None or not voting:
+            return HeightProgress(is_started=False, is_waiting=False)
+        return HeightProgress(engine.is_deciding, engine.is_deciding or engine.waiting > 0)
+
+    @property
     def target(self) -> int:
         """The height that others have reached at least."""
         return reached_height(self._network, self.application.tip.validators)
@@ -165,8 +179,10 @@ class CometReplica:
         await self._proving.close()
 
     async def _maintain(self) -> None:
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(STARTING_S if self._engine is None else MAINTENANCE_S)
+            if count % STATUS_EVERY == 0:
+                self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
             self.mempool.expire(clock_ms())
             await self._ask_engine()
             await self._proving.catch_up()
@@ -186,7 +202,11 @@ class CometReplica:
         handover, use = self._handover, self._gate.run
         match request.WhichOneof("value"):
             case "check_tx":
-                return Response(check_tx=await use(handover.check_tx, request.check_tx, clock_ms()))
+                check = request.check_tx
+                checked = await use(handover.check_tx, check, clock_ms())
+                if checked.code:
+                    self.mempool.refused(check.tx)
+                return Response(check_tx=checked)
             case "prepare_proposal":
                 prepare = request.prepare_proposal
                 answer = await use(

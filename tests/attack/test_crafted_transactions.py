@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 KINDS = sorted(OPERATIONS)
 
 FEW = settings(
-    max_examples=settings().max_examples if os.environ.get("HYPOTHESIS_PROFILE") else 40,
+    max_examples=settings().max_examples if os.environ.get("HYPOTHESIS_PROFILE") else 20,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

@@ -13,20 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.codec import Value, encode
+from ledger.codec import encode
 from ledger.errors import StorageError
 from ledger.operations import OperationTable, OperationType, operation_table
 from ledger.state import state_key
 from ledger.suite import signed_bytes
 from ledger.transactions import KIND as TRANSACTION
-from node.answers import SubmissionResult
 from node.operation_table import OPERATIONS
 from tests.attack.bodies import EXTREMES, ODD_TEXTS
 from tests.attack.planted import KIND, PLANTED, Harmless, Planted, harmless, planted
 from tests.attack.sloppy import oddities, pack
 from tests.node.cluster import Cluster, eventually
 
-TONGZHOU = "11110112MB1D52349B"
 LOCAL = "test.local.fail"
 """An operation that only one node cannot carry out: its memory is full, its disk fails."""
 
@@ -39,7 +37,7 @@ FAILING: OperationTable = operation_table(
     EVERYWHERE, (OperationType(LOCAL, "Fail as told.", Planted, planted, frozenset(), ()),)
 )
 FEW = settings(
-    max_examples=max(60, settings().max_examples if "HYPOTHESIS_PROFILE" in os.environ else 0),
+    max_examples=max(30, settings().max_examples if "HYPOTHESIS_PROFILE" in os.environ else 0),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
@@ -51,22 +49,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-def publish(cluster: Cluster) -> SubmissionResult:
-    body: dict[str, Value] = {
-        "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
-        "kind": "rule",
-        "name": "Rules",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1",),
-        "digest": bytes(32),
-    }
-    operation = ("directory.instrument.publish", body)
-    return cluster.submit("beijing", "tongzhou-editor", operation)
-
-
 def all_are_well(cluster: Cluster) -> None:
-    assert publish(cluster).status == "committed"
+    assert cluster.publish().status == "committed"
     assert not any(task.done() for task in cluster._tasks.values())
     tips = [node._application for node in cluster.nodes.values()]
     eventually(lambda: len({one.tip.app_hash for one in tips}) == 1)
@@ -105,7 +89,7 @@ def test_a_node_that_cannot_execute_a_block_stops_alone_and_catches_up_when_it_c
     ended = cluster.failure(LOST)
     assert isinstance(ended, BaseExceptionGroup)
     assert ended.subgroup(error) is not None
-    assert publish(cluster).status == "committed"
+    assert cluster.publish().status == "committed"
     cluster.start(LOST)
     with cluster.client(LOST) as client:
         eventually(lambda: client.ready()[0])

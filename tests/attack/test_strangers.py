@@ -104,7 +104,7 @@ def test_a_stranger_who_changes_any_field_changes_no_record_of_others(
     for stranger in strangers(world, kind):
         for name, field in good.body.__class__.model_fields.items():
             fitting = _fitting(pool, field)
-            for value in (*fitting[:12], *fitting[-12:], *EXTREMES[:8]):
+            for value in (*fitting[:6], *fitting[-6:], *EXTREMES[:4]):
                 raw = craft(world, ((kind, {**body, name: value}),), stranger)
                 _, changed = changes(world, raw)
                 assert not changed & owned, f"{name} = {value!r}"

@@ -147,6 +147,24 @@ def test_a_body_is_served_from_its_receipt_to_the_decision() -> None:
     assert driver.decided and driver.body(A) == b"A"
 
 
+def test_whose_block_was_untimely_is_known_in_its_round_and_the_next_and_not_for_a_repeated_one() -> (
+    None
+):
+    driver = driver_of(None)
+    assert driver.untimely_proposer is None
+    late = replace(proposal("A"), timely=False)
+    proposer = late.proposal.proposal.proposer
+    run(driver, StartHeight(1), late)
+    assert driver.untimely_proposer == proposer
+    run(driver, *(prevote(name, None, 1) for name in "bc"))
+    assert driver.round == 1
+    assert driver.untimely_proposer == proposer
+    run(driver, *(prevote(name, None, 2) for name in "bc"))
+    assert driver.untimely_proposer is None
+    run(driver, replace(proposal("A", 2, pol_round=0), timely=False))
+    assert driver.untimely_proposer is None
+
+
 def test_the_body_is_saved_before_the_prevote_is_signed() -> None:
     driver = driver_of()
     effects = run(driver, StartHeight(1), proposal("A"), BlockValidated(1, A, True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,24 @@ def test_a_signature_is_not_released_when_the_record_may_not_be_on_disk(tmp_path
         guard.sign_vote(prevote(), None)
     # The step is not taken as signed in memory either: the process stops, and the file decides.
     assert guard.lock_for(5) is None
+
+
+def test_file_and_directory_are_synced_before_a_signature_is_released(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bytes | None]] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((target, target.read_bytes() if target.is_file() else path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    guard_at(path).sign_vote(prevote(), None)
+    record = path.read_bytes()
+    # The new file whole, under its own name; then the directory, with the new file in the place of the old one.
+    assert synced == [(path.with_name("last-sign.new"), record), (path.parent, record)]
 
 
 def test_a_directory_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:

@@ -51,13 +51,12 @@ def relayed_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty
     """Four validators that the tests of a module share; their stores are checked after the last."""
     with faulty_network(tmp_path_factory.mktemp("relayed"), relayed=True) as started:
         yield started
+        started.restore()
         started.check(*started.loads)
 
 
 @pytest.fixture
 def relayed(relayed_network: FaultyNetwork) -> FaultyNetwork:
     """The shared network as a test finds it: every byte flows, everybody runs and is ready."""
-    relayed_network.relays.heal()
-    relayed_network.start(*set(relayed_network.validators).difference(relayed_network.running))
-    relayed_network.await_ready(*relayed_network.validators)
+    relayed_network.restore()
     return relayed_network

@@ -43,8 +43,8 @@ from typing import Any, Final
 
 import sqlalchemy
 
-import node.checkpointing
 import node.main
+import node.signing_guard
 from consensus.tendermint import last_sign
 from consensus.tendermint.driver import HeightDriver
 from ledger import fsck, keyspace
@@ -53,7 +53,7 @@ from ledger.application import Application
 from ledger.database import Batch, Head
 from node.checkpointing import CheckpointSigner
 from node.index import Index
-from node.node import Node
+from node.replica import Replica
 from node.runner import Runner
 
 _REPLACED_FILE: Final = ("before", "unsynced", "unrenamed", "directory", "after")
@@ -61,6 +61,7 @@ _REPLACED_FILE: Final = ("before", "unsynced", "unrenamed", "directory", "after"
 _STEPS: Final = {
     # the ledger's store, in the order of a first start
     "store": ("before", "directory", "after"),
+    "database": ("directory", "after"),
     "marker": ("before", "unsynced", "directory", "after"),
     "genesis": ("before", "unmarked", "unsynced", "after"),
     # a height
@@ -81,8 +82,12 @@ _STEPS: Final = {
     "verify": ("replaying", "after"),
     "aside": ("before", "unrenamed", "directory", "after"),
 }
-"""What is written, and the points of each. `behind`: the head marker is brought forward to the database. `recover`,
-`verify`, `aside`: `ledger.fsck.open_store`; `aside/unrenamed` comes twice: for the marker, then for the database."""
+"""What is written, and the points of each.
+
+`store` is the ledger's directory and its entry above, so that `store/directory` comes twice; `database`, what LevelDB
+has opened; `behind`, the head marker brought forward to the database. `recover`, `verify` and `aside` are in
+`ledger.fsck.open_store`; `aside/unrenamed` comes twice as well, for the marker and then for the database.
+"""
 
 POINTS: Final = tuple(f"{what}/{step}" for what, steps in _STEPS.items() for step in steps)
 """All points; a point's number is its place here, from 1."""
@@ -276,7 +281,12 @@ def _wrap_store(points: _Points) -> None:
     _around(points, ledger_store.Store, "write", batch_of)
     _around(points, marker, "write", marked_by)
     _around(points, marker, "open", new_marker)
-    _around(points, ledger_store, "_create", lambda _: None if points.is_verifying else "store")
+
+    def unless_verifying(what: str) -> What:
+        return lambda *_, **__: None if points.is_verifying else what
+
+    _around(points, ledger_store, "_create", unless_verifying("store"))
+    _around(points, ledger_store, "_open_database", unless_verifying("database"), first=None)
 
 
 def _wrap_recovery(points: _Points) -> None:
@@ -288,7 +298,7 @@ def _wrap_recovery(points: _Points) -> None:
 
 def _wrap_guards(points: _Points) -> None:
     _around(points, last_sign, "_replace", "last-sign")
-    _around(points, node.checkpointing, "replace_file", "checkpoint-guard")
+    _around(points, node.signing_guard, "replace_file", "checkpoint-guard")
     _around(points, node.main, "replace_file", "process-id")
 
 
@@ -320,7 +330,7 @@ def _wrap_node(points: _Points) -> None:
 
     runner._sign, signer.sign = sign_and_release, sign_checkpoint_and_release
     _around(points, HeightDriver, "replay", replayed)
-    _around(points, Node, "_committed", "block", first="untold", last=None)
+    _around(points, Replica, "_committed", "block", first="untold", last=None)
     _around(points, Application, "record_checkpoint", "checkpoints", first=None, last="recorded")
     _around(points, Index, "_open", "index-tables")
     _around(points, Index, "_build", "index-build")

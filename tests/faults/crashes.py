@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.crash_points import Order, carried_out, number
-from tests.faults.network import RECOVERY_S, FaultyNetwork, faulty_network
+from tests.faults.network import RECOVERY_S, FaultyNetwork, Load, faulty_network
 from tests.node.processes import eventually
 
 VICTIM, PAUSED, CLIENTS = "hebei", "national", ("beijing", "tianjin")
@@ -48,24 +48,29 @@ RUNNING = {
 """Points that a running validator comes to again and again."""
 
 FIRST_START = (
-    "store/before",
-    "store/directory",
-    "store/after",
-    "marker/before",
-    "marker/unsynced",
-    "marker/directory",
-    "marker/after",
-    "genesis/before",
-    "genesis/unmarked",
-    "genesis/unsynced",
-    "genesis/after",
+    ("store/before", 1),
+    ("store/directory", 1),
+    ("store/directory", 2),
+    ("store/after", 1),
+    ("database/directory", 1),
+    ("database/after", 1),
+    ("marker/before", 1),
+    ("marker/unsynced", 1),
+    ("marker/directory", 1),
+    ("marker/after", 1),
+    ("genesis/before", 1),
+    ("genesis/unmarked", 1),
+    ("genesis/unsynced", 1),
+    ("genesis/after", 1),
 )
-"""Points of a start without a store."""
+"""Points, with their passings, of a start without a store."""
 
 LATER_START = {
     "block/unmarked": ("behind/before", "behind/unsynced", "behind/after"),
     "wal/after": ("replay/before", "replay/after"),
     "kill -9": (
+        "database/directory",
+        "database/after",
         "process-id/before",
         "process-id/unsynced",
         "process-id/unrenamed",
@@ -134,16 +139,41 @@ class Crashes:
         assert status == -signal.SIGKILL, f"{name} ended with {status}, ordered was {order}"
         self._assert_fired(name, order)
 
-    def crash_together(self, point: str) -> None:
-        """Let all validators come to a point, and kill them there at once."""
+    @contextlib.contextmanager
+    def crash_together(self, point: str) -> Iterator[Load]:
+        """Let all validators come to a point, and kill them there at once; the load then goes on.
+
+        They get their orders between two heights. In the middle of one, who has signed all that it can sign there would
+        wait, rightly, for the votes of those who are held before they have signed.
+        """
         names = self.network.validators
         order = Order(point, held=True)
+        eventually(self._is_idle, RECOVERY_S)
         for name in names:
             order.save(self.order(name))
-        eventually(lambda: all(carried_out(self.order(name)).exists() for name in names), DEATH_S)
+        with self.network.load() as load:
+            eventually(
+                lambda: all(carried_out(self.order(name)).exists() for name in names), DEATH_S
+            )
+            self._kill_together(order)
+            yield load
+
+    def _kill_together(self, order: Order) -> None:
+        names = self.network.validators
         self.network.kill(*names)
         for name in names:
             self._assert_fired(name, order)
+
+    def _is_idle(self) -> bool:
+        """Tell whether all validators are at one height that has not begun, and nothing waits for it."""
+        heights = set()
+        for name in self.network.validators:
+            with self.network.client(name) as client:
+                status = client.network()
+            if status.raw["mempool"] or status.raw["step"] != "unstarted":
+                return False
+            heights.add(status.height)
+        return len(heights) == 1
 
     def _assert_fired(self, name: str, order: Order) -> None:
         assert Order.load(carried_out(self.order(name))) == order

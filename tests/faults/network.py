@@ -94,6 +94,13 @@ class FaultyNetwork(Processes):
             witnessed = {"SIGNATURES": str(self.signatures(name)), **(environment or {})}
             super().start(name, under=under, environment=witnessed)
 
+    def restore(self) -> None:
+        """Heal links, let everybody run, and wait until all are ready."""
+        self.relays.heal()
+        self.resume(*self.running)
+        self.start(*(one.name for one in self.network.nodes if one.name not in self.running))
+        self.await_ready(*self.running)
+
     # --- clients ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -156,6 +163,12 @@ class FaultyNetwork(Processes):
         with self.client(name) as client:
             return client.network().height
 
+    def resident_bytes(self, name: str) -> int:
+        """Return the memory that a node's process holds; the largest of its processes where it has several."""
+        family = process_family(self.running[name].pid)
+        statms = [Path(f"/proc/{one}/statm").read_text("ascii").split() for one in family]
+        return max(int(pages) for _, pages, *_ in statms) * os.sysconf("SC_PAGE_SIZE")
+
     # --- invariants ------------------------------------------------------------------------------
 
     def check(self, *loads: Load, correct: Sequence[str] | None = None) -> None:
@@ -205,10 +218,9 @@ class FaultyNetwork(Processes):
 
     def _check_bounds(self, names: Sequence[str]) -> None:
         for name in names:
+            resident = self.resident_bytes(name)
+            assert resident < MAX_RESIDENT_BYTES, f"{name} holds {resident} bytes"
             for process_id in process_family(self.running[name].pid):
-                pages = int(Path(f"/proc/{process_id}/statm").read_text("ascii").split()[1])
-                resident = pages * os.sysconf("SC_PAGE_SIZE")
-                assert resident < MAX_RESIDENT_BYTES, f"{name} holds {resident} bytes"
                 descriptors = len(os.listdir(f"/proc/{process_id}/fd"))
                 assert descriptors < MAX_DESCRIPTORS, f"{name} holds {descriptors} descriptors"
 

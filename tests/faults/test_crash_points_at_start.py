@@ -41,8 +41,8 @@ def test_a_node_that_dies_at_each_point_of_its_first_start_begins_once_more(
         network = crashes.network
         ledger = network.home(VICTIM) / "data" / "ledger"
         with network.load(*CLIENTS) as load:
-            for point in FIRST_START:
-                crashes.crash(VICTIM, point)
+            for point, passing in FIRST_START:
+                crashes.crash(VICTIM, point, passing)
                 crashes.start(VICTIM)
                 network.await_ready(VICTIM)
                 network.kill(VICTIM)

@@ -280,7 +280,7 @@ def damage_marker(home: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        cut_log,
+        pytest.param(cut_log, marks=pytest.mark.faults),
         pytest.param(flip_log, marks=pytest.mark.faults),
         pytest.param(remove_current, marks=pytest.mark.faults),
         pytest.param(empty_database, marks=pytest.mark.faults),
@@ -330,7 +330,7 @@ def leave_unfinished_records(home: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        tear_log,
+        pytest.param(tear_log, marks=pytest.mark.faults),
         pytest.param(tear_marker, marks=pytest.mark.faults),
         pytest.param(remove_lock, marks=pytest.mark.faults),
         pytest.param(damage_index, marks=pytest.mark.faults),

@@ -149,9 +149,7 @@ def test_a_quarter_of_a_second_each_way_slows_blocks_and_stops_none(
 def test_large_blocks_pass_a_node_with_little_bandwidth_by_and_reach_it_in_the_end(
     relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
 ) -> None:
-    for way in (lambda pair: pair[0] == "hebei", lambda pair: pair[1] == "hebei"):
-        slow = filter(way, relayed.relays.around("hebei"))
-        relayed.relays.set(Condition(bandwidth=Bandwidth(64 * 1024)), *slow)
+    _narrow(relayed, "hebei")
     injected["limit of 64 KiB/s"] += 2
     began_s = time.monotonic()
     with relayed.client("beijing") as beijing:
@@ -163,3 +161,32 @@ def test_large_blocks_pass_a_node_with_little_bandwidth_by_and_reach_it_in_the_e
     relayed.commit_one("hebei", 120.0)
     measured["the slow one commits after"] = time.monotonic() - began_s
     relayed.check_running(load)
+
+
+@pytest.mark.row(ROW)
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_node_that_was_away_catches_up_over_little_bandwidth(
+    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+) -> None:
+    relayed.kill("hebei")
+    with relayed.client("beijing") as beijing:
+        for _ in range(2):
+            results = beijing.submit([one.raw for one in relayed.transactions(10, 240)])
+            assert {one.status for one in results} == {"committed"}
+    _narrow(relayed, "hebei")
+    injected["limit of 64 KiB/s"] += 2
+    began_s = time.monotonic()
+    relayed.start("hebei")
+    with relayed.load("beijing", "national", "tianjin") as load:
+        relayed.commit_one("hebei", 150.0)
+    measured["the slow one has fetched 1 MB and commits after"] = time.monotonic() - began_s
+    relayed.check_running(load)
+
+
+def _narrow(network: FaultyNetwork, name: str) -> None:
+    """Limit all that a node hears together, and all that it says."""
+    around = network.relays.around(name)
+    for end in (0, 1):
+        ways = [direction for direction in around if direction[end] == name]
+        network.relays.set(Condition(bandwidth=Bandwidth(64 * 1024)), *ways)

@@ -108,6 +108,7 @@ def sync_directory(path: Path) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.faults
 def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
     tmp_path: Path, injected: Counter[str]
 ) -> None:
@@ -141,6 +142,7 @@ def test_all_nodes_that_lose_power_at_once_again_and_again_resume_by_themselves(
         network.check(load)
 
 
+@pytest.mark.faults
 def test_power_loss_is_found_out_when_nothing_is_synced(
     tmp_path: Path, injected: Counter[str]
 ) -> None:

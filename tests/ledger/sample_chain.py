@@ -101,9 +101,13 @@ class SampleChain:
         changes: Mapping[str, Value] | None = None,
         *,
         transactions: Sequence[bytes] = (),
+        failed: str = "",
         next_members: Sequence[Member] | None = None,
     ) -> int:
-        """Commit a block and return its height; `next_members` decide the next one."""
+        """Commit a block and return its height; `next_members` decide the next one.
+
+        `failed` is the code with which the first operation of each transaction has failed.
+        """
         self.members = self.next_members
         self.next_members = tuple(next_members or self.members)
         self.height += 1
@@ -124,7 +128,7 @@ class SampleChain:
             else:
                 self._pages[path] = page
         entries = [
-            TransactionEntry(self.height, number, "", None, raw).encode()
+            TransactionEntry(self.height, number, failed, 0 if failed else None, raw).encode()
             for number, raw in enumerate(transactions)
         ]
         block = BlockEntry(

@@ -288,7 +288,7 @@ def test_the_proven_view_stays_at_what_a_quorum_has_cosigned(chain: Chain) -> No
         merkle.leaf_hash(SUITE, proven.binding_entry()),
         proven.binding_index,
         proven.size,
-        proven.inclusion_proof(proven.binding_index),
+        proven.proven_entry(proven.binding_index)[1],
         signed.checkpoint.root,
     )
     assert application.record_checkpoint(chain.checkpoint()) is not None

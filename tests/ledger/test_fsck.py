@@ -160,7 +160,7 @@ def test_a_store_of_another_chain_is_not_this_chains(directory: Path) -> None:
 
 def test_opening_a_whole_store_recovers_nothing(directory: Path, genesis: Genesis) -> None:
     opened = open_store(directory, genesis, TABLE)
-    assert (opened.recovered, opened.set_aside) == (False, None)
+    assert (opened.recovered, opened.set_aside, opened.damaged_height) == (False, None, None)
     opened.store.close()
 
 
@@ -171,6 +171,7 @@ def test_a_store_without_its_manifest_is_recovered_and_verified(
         path.unlink()
     opened = open_store(directory, genesis, TABLE)
     assert opened.recovered
+    assert opened.damaged_height == 3
     opened.store.close()
     chain = Chain.open(directory, genesis=genesis)
     chain.commit(chain.note("d"))
@@ -186,10 +187,25 @@ def test_a_store_that_lost_its_tail_is_set_aside_for_a_new_one(
     log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
     opened = open_store(directory, genesis, TABLE)
     assert opened.store.head() is None
+    assert opened.damaged_height == 3
     assert opened.set_aside is not None
     assert (opened.set_aside / "db").is_dir()
     opened.store.close()
     Chain.open(directory, genesis=genesis).close()  # a fresh chain begins in it
+
+
+@pytest.mark.parametrize("marker", [None, b"", b"\xff" * 8192], ids=["missing", "cut", "garbage"])
+def test_a_store_whose_marker_is_lost_is_set_aside_and_its_height_is_not_known(
+    directory: Path, genesis: Genesis, marker: bytes | None
+) -> None:
+    (directory / "head").unlink()
+    if marker is not None:
+        (directory / "head").write_bytes(marker)
+    assert Store.marked_height(directory) is None
+    opened = open_store(directory, genesis, TABLE)
+    assert opened.set_aside is not None
+    assert opened.damaged_height is None
+    opened.store.close()
 
 
 def test_a_store_that_opens_but_lacks_rows_after_recovery_is_set_aside(

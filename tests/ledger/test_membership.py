@@ -380,6 +380,20 @@ def test_a_key_revokes_itself_and_a_colleagues_only_as_registrar() -> None:
     assert refused(state, "ledger.key.revoke", late, by=BEIJING) == "ledger.key.future"
 
 
+def test_enrolment_and_revocation_bear_the_time_of_their_block() -> None:
+    """Not that of the machine that executes it: every node must write the same record."""
+    state, key = network(), str(Key(5))
+    act(state, "ledger.key.enrol", enrolment(Key(5), BEIJING, "editor"), by=BEIJING)
+    assert enrolled_key(state, key) == EnrolledKey(
+        BEIJING, ("editor",), "active", NOW_MS, None, None
+    )
+    body = {"key": key, "compromised_since_ms": NOW_MS - 1}
+    act(state, "ledger.key.revoke", body, by=BEIJING)
+    assert enrolled_key(state, key) == EnrolledKey(
+        BEIJING, ("editor",), "revoked", NOW_MS, NOW_MS, NOW_MS - 1
+    )
+
+
 def admission(name: str = "guangdong", seed: int = 2000) -> dict[str, Any]:
     return {
         "action": "admit",

@@ -213,11 +213,13 @@ def test_a_node_cannot_pass_as_an_entry() -> None:
     leaves = _leaves(4)
     node = merkle.node_hash(SUITE, leaves[0], leaves[1])
     root = merkle.root(SUITE, leaves)
-    entry = leaves[0] + leaves[1]  # 64 bytes that hash to the node under another prefix only
     right = merkle.node_hash(SUITE, leaves[2], leaves[3])
-    assert merkle.leaf_hash(SUITE, entry) != node
-    with pytest.raises(InvalidProof):
-        merkle.verify_inclusion(SUITE, merkle.leaf_hash(SUITE, entry), 0, 2, (right,), root)
+    below = leaves[0] + leaves[1]
+    # The node's children, as an entry, and all that was hashed to make the node, its prefix included.
+    for entry in (below, b"\x01" + below):
+        assert merkle.leaf_hash(SUITE, entry) != node
+        with pytest.raises(InvalidProof):
+            merkle.verify_inclusion(SUITE, merkle.leaf_hash(SUITE, entry), 0, 2, (right,), root)
 
 
 @pytest.mark.parametrize(

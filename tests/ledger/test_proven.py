@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ledger import keyspace
 from ledger import proven as proven_module
 from ledger.checkpoints import SignedCheckpoint
 from ledger.commits import Commit
-from ledger.errors import InvalidProof
+from ledger.database import Batch
+from ledger.errors import DamagedStoreError, InvalidProof
 from ledger.suite import SHA256_ED25519 as SUITE
 from tests.ledger.chain import Chain
 from tests.ledger.test_application import change_validator, replacement
@@ -39,9 +41,9 @@ def proven_height(chain: Chain) -> int | None:
 
 def test_an_older_quorum_never_takes_the_view_back(chain: Chain) -> None:
     signed = heights(chain, 3)
-    for number in (1, 0, 2, 1):
+    for number, height in ((1, 2), (0, 2), (2, 3), (1, 3), (0, 3)):
         chain.application.record_checkpoint(signed[number])
-        assert proven_height(chain) == (2 if number < 2 and proven_height(chain) == 2 else 3)
+        assert proven_height(chain) == height
 
 
 def test_late_quorums_still_move_the_view_on(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +103,26 @@ def test_nothing_is_recorded_without_the_quorum_of_the_right_set(chain: Chain) -
     with pytest.raises(InvalidProof):
         chain.application.record_checkpoint(chain.checkpoint("beijing", "hebei"))
     assert proven_height(chain) is None
+
+
+@pytest.mark.parametrize("row", ["entry", "tile"])
+def test_an_entry_that_the_network_has_not_vouched_for_is_damage_however_well_it_is_stored(
+    chain: Chain, row: str
+) -> None:
+    heights(chain, 3)
+    edited = Batch()
+    if row == "entry":
+        edited.put(keyspace.entry(1), chain.application.history.entry(3) or b"")
+    else:
+        tile = chain.application.history.read_tile(0, 0)
+        edited.put(keyspace.tile(0, 0), tile[:32] + bytes(32) + tile[64:])
+    chain.store.write(edited)
+    again = chain.reopen()
+    proven = again.application.record_checkpoint(again.checkpoint())
+    assert proven is not None
+    with pytest.raises(DamagedStoreError, match="not the network's"):
+        for index in (0, 1):
+            proven.proven_entry(index)
+    with pytest.raises(ValueError):
+        proven.proven_entry(proven.size)
+    again.close()

@@ -260,6 +260,27 @@ def test_the_leaf_of_a_key_on_another_path_shows_nothing() -> None:
             StateProof((beside, b"v" * 32), siblings).verify_hashes(SUITE, tree.root, target, None)
 
 
+@given(st.dictionaries(key_hashes, values, min_size=1, max_size=20))
+def test_a_keys_own_leaf_never_shows_that_it_is_absent(leaves: dict[bytes, bytes]) -> None:
+    tree = Tree()
+    tree.apply(leaves)
+    for key_hash, value_hash in leaves.items():
+        present = tree.prove(key_hash)
+        present.verify_hashes(SUITE, tree.root, key_hash, value_hash)
+        absent = StateProof((key_hash, value_hash), present.siblings)
+        with pytest.raises(InvalidProof, match="its own"):
+            absent.verify_hashes(SUITE, tree.root, key_hash, None)
+
+
+def test_a_leaf_out_of_its_place_shows_nothing_even_under_a_root_that_holds_it() -> None:
+    """Whoever makes roots could else hide a key behind any leaf that lies on the key's path and not on its own."""
+    target, stray, other = (bytes((first,)).ljust(32, b"\x00") for first in (0x00, 0x80, 0xC0))
+    beside = leaf_hash(SUITE, other, b"v" * 32)
+    root = inner_hash(SUITE, leaf_hash(SUITE, stray, b"v" * 32), beside)
+    with pytest.raises(InvalidProof, match="another path"):
+        StateProof((stray, b"v" * 32), (beside,)).verify_hashes(SUITE, root, target, None)
+
+
 def test_an_inner_node_cannot_be_passed_off_as_a_leaf() -> None:
     tree = Tree()
     tree.apply({bytes(32): b"a" * 32, b"\xff" * 32: b"b" * 32})

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import plyvel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -472,6 +474,32 @@ def test_a_failed_sync_of_the_marker_stops_the_store_too(
     with pytest.raises(StorageError, match="stopped after a failed write"):
         store.write(batch(a=b"2"), Head(1, HASH))
     assert store.head() is None
+
+
+def test_every_batch_is_written_whole_and_synced(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill cannot show it, since the kernel keeps what it was given; so this listens to what LevelDB is asked."""
+    asked: list[dict[str, bool]] = []
+    real = plyvel.DB
+
+    class Listening:
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self._database = real(*arguments, **options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._database, name)
+
+        def write_batch(self, **options: bool) -> Any:
+            asked.append(options)
+            return self._database.write_batch(**options)
+
+    monkeypatch.setattr(plyvel, "DB", Listening)
+    store = Store.open(directory)
+    store.write(batch(a=b"1"), Head(1, HASH))  # a block
+    store.write(batch(b=b"2"))  # a part of the write-ahead log
+    store.close()
+    assert asked == [{"transaction": True, "sync": True}] * 2
 
 
 def test_what_was_acknowledged_before_a_kill_is_there_afterwards(directory: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import nacl.bindings
 import pytest
 from hypothesis import given
@@ -79,6 +81,21 @@ def test_a_signature_with_s_beyond_the_order_is_refused() -> None:
     s = int.from_bytes(signature[32:], "little") + _ORDER
     malleated = signature[:32] + s.to_bytes(32, "little")
     assert not SHA256_ED25519.verify(key, b"message", malleated)
+
+
+@pytest.mark.parametrize("r", [_SMALL_ORDER[0], _SMALL_ORDER[9]], ids=["canonical", "p + 1"])
+def test_a_signature_whose_r_is_of_low_order_or_not_canonical_is_refused(r: str) -> None:
+    """R is the neutral point, S = h·a: the equation of RFC 8032 holds, and anybody could claim either encoding."""
+    seed, message = b"\x07" * 32, b"message"
+    public, _ = nacl.bindings.crypto_sign_seed_keypair(seed)
+    digest = bytearray(hashlib.sha512(seed).digest()[:32])
+    digest[0] &= 248
+    digest[31] = digest[31] & 63 | 64
+    point = bytes.fromhex(r)
+    h = int.from_bytes(hashlib.sha512(point + public + message).digest(), "little")
+    s = h * int.from_bytes(digest, "little") % _ORDER
+    signature = point + s.to_bytes(32, "little")
+    assert not SHA256_ED25519.verify(PublicKey("ed25519", public), message, signature)
 
 
 @given(st.binary(max_size=80), st.binary(max_size=80))

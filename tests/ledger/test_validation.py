@@ -190,6 +190,19 @@ def test_a_key_enrolled_by_this_block_may_sign_from_the_next_one_on(chain: Chain
     assert chain.commit(eager).results[0].code == ""
 
 
+def test_a_key_revoked_by_an_earlier_block_signs_nothing_that_a_block_may_hold(
+    chain: Chain,
+) -> None:
+    from ledger.transactions import Operation
+
+    late = chain.note("a")
+    revocation = chain.transaction(Operation("ledger.key.revoke", {"key": str(EDITOR.public_key)}))
+    assert chain.commit(revocation).results[0].code == ""
+    block = chain.propose(late)
+    assert block.transactions == ()
+    refused(chain, rebuilt(block, transactions=(late.raw,)), "key_revoked")
+
+
 def test_a_proposer_fills_a_block_up_to_its_limit_in_order(tmp_path: Path) -> None:
     from ledger.genesis import Parameters
 
@@ -332,3 +345,15 @@ def test_evidence_against_a_replaced_key_does_not_touch_the_new_one(tmp_path: Pa
 def test_members_of_the_sample_are_in_order() -> None:
     assert [member.name for member in members()] == ["beijing", "hebei", "national", "tianjin"]
     assert EDITOR.public_key.algorithm == "ed25519"
+
+
+def test_a_byte_moved_between_two_transactions_makes_another_block(chain: Chain) -> None:
+    """A root over a bare concatenation would be the same for both."""
+    first, second = chain.note("a").raw, chain.note("b").raw
+    moved = (first + second[:1], second[1:])
+    assert transactions_root(SUITE, moved) != transactions_root(SUITE, (first, second))
+    assert transactions_root(SUITE, (first + second,)) != transactions_root(SUITE, (first, second))
+    good = chain.propose(decode_transaction(SUITE, first), decode_transaction(SUITE, second))
+    assert good.transactions == (first, second)
+    with pytest.raises(InvalidBlock, match="transactions_root"):
+        chain.application.process_proposal(replace(good, transactions=moved))

@@ -175,6 +175,7 @@ def test_sets_survive_their_encoding_and_refuse_disorder() -> None:
         ("abc", False),
         ("abcd", True),
         ("aabcd", False),
+        ("aabcde", False),
         ("aabcdef", True),
         ("aabbccd", True),
         ("aaabcdef", False),

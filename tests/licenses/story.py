@@ -22,7 +22,7 @@ from ledger.membership_operations import OPERATIONS as MEMBERSHIP_OPERATIONS
 from ledger.operations import Body, Context, body_value, operation_table
 from ledger.state import Overlay
 from ledger.suite import SHA256_ED25519 as SUITE
-from ledger.transactions import Operation, sign_transaction
+from ledger.transactions import Operation, Transaction, sign_transaction
 from licenses.identifiers import LicenseIdentifier
 from licenses.issuance import HolderOffer, IssuedLicense, license_randomness, prepare_license
 from licenses.models import License, RecordUse, find_license
@@ -173,14 +173,7 @@ class Story:
         Raises:
             InvalidOperation: an operation is refused; then nothing has changed.
         """
-        transaction = sign_transaction(
-            SUITE,
-            by,
-            CHAIN_ID,
-            [Operation(kind, body_value(body)) for kind, body in operations],
-            valid_until_ms=self.time_ms + 60_000,
-            nonce=self.number().to_bytes(16, "big"),
-        )
+        transaction = self._signed(by, *operations)
         overlay = Overlay(self)
         enrolled = membership.enrolled_key(self, str(by.public_key))
         assert enrolled is not None and enrolled.active, (
@@ -207,6 +200,20 @@ class Story:
                 raise
         self._commit(overlay, (transaction.raw,))
         return transaction.id
+
+    def fail(self, by: SoftwareSigner, code: str, *operations: tuple[str, Body]) -> None:
+        """Commit a transaction that stands in the log with this code, because its first operation failed."""
+        self.chain.commit(transactions=(self._signed(by, *operations).raw,), failed=code)
+
+    def _signed(self, by: SoftwareSigner, *operations: tuple[str, Body]) -> Transaction:
+        return sign_transaction(
+            SUITE,
+            by,
+            CHAIN_ID,
+            [Operation(kind, body_value(body)) for kind, body in operations],
+            valid_until_ms=self.time_ms + 60_000,
+            nonce=self.number().to_bytes(16, "big"),
+        )
 
     def _commit(self, overlay: Overlay, transactions: Sequence[bytes]) -> None:
         changes = dict(overlay.changes)

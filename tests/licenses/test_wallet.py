@@ -18,7 +18,7 @@ from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.disclosure import committed_use, open_disclosure, seal_disclosure
 from licenses.holding import WalletError, check_use_list
 from licenses.issuance import HolderOffer, make_offer
-from licenses.models import License
+from licenses.models import License, RecordUse
 from licenses.use import Item, RequestEnvelope, SignedRequest
 from licenses.wallet import VAULT_FILE, Wallet
 from tests.ledger.sample_chain import CHAIN_ID, signer
@@ -118,6 +118,21 @@ def test_nothing_is_disclosed_before_the_use_is_recorded(
     _, bundle = last_use(story)
     with refused("not_committed"):
         wallet.disclose(bundle, consents[1].consent.use_id(SUITE), now_ms=story.time_ms)
+
+
+def test_nothing_is_disclosed_for_a_use_that_failed(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    envelope = story.request()
+    consent = wallet.consent(envelope, now_ms=story.time_ms)
+    body = RecordUse(request=envelope.signed.encode(), consent=consent.encode())
+    recorder = key_of(CENTRE, "recorder")
+    story.fail(recorder, "licenses.use.license_not_valid", ("licenses.use.record", body))
+    use_id = consent.consent.use_id(SUITE)
+    with refused("not_committed"):
+        wallet.disclose(story.use_bundle(use_id), use_id, now_ms=story.time_ms)
+    story.record(envelope, consent=consent)  # the request has not been used up
+    assert wallet.disclose(story.use_bundle(use_id), use_id, now_ms=story.time_ms)
 
 
 def test_nothing_is_disclosed_on_a_checkpoint_without_quorum(

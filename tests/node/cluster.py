@@ -6,10 +6,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cli import sample
 from cli.network_setup import Network, create_network
 from ledger.codec import Value
 from ledger.keyfile import load_key
@@ -28,6 +29,8 @@ from node.operation_table import OPERATIONS
 
 T = TypeVar("T")
 
+TONGZHOU = "11110112MB1D52349B"
+
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait until a condition holds; the deadline is generous, the test ends as soon as it can."""
@@ -45,10 +48,16 @@ class Cluster:
         directory: Path,
         consensus: ConsensusConfig | None = None,
         *,
+        validators: Sequence[str] = sample.VALIDATORS,
         without: tuple[str, ...] = (),
         operations: OperationTable = OPERATIONS,
     ) -> None:
-        self.network: Network = create_network(directory, consensus=consensus)
+        self.network: Network = create_network(
+            directory,
+            validators=validators,
+            query_nodes=[name for name in sample.QUERY_NODES if name not in validators],
+            consensus=consensus,
+        )
         self.names = [p.name for p in self.network.nodes if p.name not in without]
         self.operations = operations
         self.nodes: dict[str, Node] = {}
@@ -143,3 +152,16 @@ class Cluster:
         with self.client(node) as client:
             [result] = client.submit([self.transaction(profile, *operations).raw], wait="proven")
         return result
+
+    def publish(self, node: str = "beijing") -> SubmissionResult:
+        """Submit an entry that nobody has submitted before, and wait for what becomes of it."""
+        body: dict[str, Value] = {
+            "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
+            "kind": "rule",
+            "name": "Rules",
+            "issuer": "Tongzhou",
+            "in_force_from_ms": 1_600_000_000_000,
+            "articles": ("1",),
+            "digest": bytes(32),
+        }
+        return self.submit(node, "tongzhou-editor", ("directory.instrument.publish", body))

@@ -100,6 +100,7 @@ def make_network(
     now: datetime.datetime,
     chain_id: str = CHAIN,
     lifetime_days: int = 30,
+    max_links: int = 64,
 ) -> PeerNetwork:
     issued = issue_node_certificate(issuer, name, now=now, lifetime_days=lifetime_days)
     certificate, key = directory / f"{name}.crt", directory / f"{name}.pem"
@@ -112,7 +113,7 @@ def make_network(
         name,
         "validator",
         chain_id,
-        PeersConfig(addresses=addresses),
+        PeersConfig(addresses=addresses, max_links=max_links),
         certificate,
         key,
         membership,

@@ -104,7 +104,9 @@ class Processes:
             signer = load_key(self.network.directory / "keys" / f"{profile}.key", "")
         return NodeClient(self.network.node(name).api, signer=signer)
 
-    def transactions(self, count: int, operations: int = 1) -> list[Transaction]:
+    def transactions(
+        self, count: int, operations: int = 1, lifetime_s: float = 600
+    ) -> list[Transaction]:
         """Sign transactions that publish so many instruments each: some 200 bytes for each of them."""
         signer = load_key(self.network.directory / "keys" / "tongzhou-editor.key", "")
         return [
@@ -116,7 +118,7 @@ class Processes:
                     Operation("directory.instrument.publish", _instrument())
                     for _ in range(operations)
                 ],
-                valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
+                valid_until_ms=time.time_ns() // 1_000_000 + round(lifetime_s * 1000),
                 nonce=os.urandom(16),
             )
             for _ in range(count)

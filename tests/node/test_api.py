@@ -12,12 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.demo.content import ISSUER, LICENSE_TYPE
 from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.keys import SealingKey, SoftwareSigner, seal
 from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
+from licenses.handles import SALT_BYTES, holder_commitment
 from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
@@ -352,6 +354,79 @@ def test_a_wallet_must_prove_to_be_the_holder(cluster: Cluster, stranger: NodeCl
     with pytest.raises(ApiProblem) as problem:
         stranger.wallet("ab", token)
     assert problem.value.code == "not_the_holder"
+
+
+@pytest.mark.parametrize("value", [None, "", "xyz", "ab" * 31, "ab" * 33, "ab" * 200, 7, ["ab"]])
+@pytest.mark.parametrize("name", ["handle", "salt"])
+def test_a_holders_token_with_a_malformed_claim_is_refused(
+    cluster: Cluster, stranger: NodeClient, name: str, value: object
+) -> None:
+    claims = {"handle": "ab" * 32, "salt": "cd" * 32, name: value}
+    token = make_token(
+        SoftwareSigner.generate(), cluster.network.chain_id, int(time.time()), claims=claims
+    )
+    with pytest.raises(ApiProblem) as problem:
+        stranger.wallet("ab", token)
+    assert (problem.value.status, problem.value.code) == (401, "token_invalid")
+
+
+def record_license(cluster: Cluster, handle: bytes, holder: bytes) -> None:
+    """Record a license bound to a holder's key, by commitment; once for a cluster."""
+    issuer = cluster.key("beijing-issuer")
+    now_ms = time.time_ns() // 1_000_000
+    definition: dict[str, Value] = {
+        "type": LICENSE_TYPE,
+        "name": "Permit",
+        "holder_kind": "person",
+        "fields": ({"name": "holder_name", "title": "Name"},),
+    }
+    accreditation: dict[str, Value] = {
+        "type": LICENSE_TYPE,
+        "issuer": ISSUER.uscc,
+        "valid_from_ms": now_ms - 1_000_000,
+    }
+    license: dict[str, Value] = {
+        "license": handle,
+        "type": LICENSE_TYPE,
+        "credential": bytes(32),
+        "credential_key": str(issuer.public_key),
+        "holder": holder,
+        "valid_from_ms": now_ms,
+    }
+    for profile, kind, body in (
+        ("residence-ministry", "licenses.type.define", definition),
+        ("residence-ministry", "licenses.issuer.accredit", accreditation),
+        ("beijing-issuer", "licenses.license.issue", license),
+    ):
+        result = cluster.submit("xiongan", profile, (kind, body))
+        assert result.status == "committed", result
+
+
+def test_what_a_wallet_fetches_is_for_the_holder_of_that_license(
+    cluster: Cluster, stranger: NodeClient
+) -> None:
+    handle, salt, holder = os.urandom(32), os.urandom(SALT_BYTES), SoftwareSigner.generate()
+    record_license(cluster, handle, holder_commitment(SUITE, salt, holder.public_key))
+
+    def token(signer: SoftwareSigner, salt: bytes) -> str:
+        claims = {"handle": handle.hex(), "salt": salt.hex()}
+        return make_token(signer, cluster.network.chain_id, int(time.time()), claims=claims)
+
+    found = stranger.wallet(handle.hex()[:8], token(holder, salt))
+    assert [one["handle"] for one in found["licenses"]] == [handle.hex()]
+    for other in (
+        token(SoftwareSigner.generate(), salt),
+        token(cluster.key("national-auditor"), salt),
+        token(holder, os.urandom(SALT_BYTES)),
+    ):
+        with pytest.raises(ApiProblem) as problem:
+            stranger.wallet(handle.hex()[:8], other)
+        assert problem.value.code == "not_the_holder"
+    with pytest.raises(ApiProblem, check=lambda error: error.code == "token_invalid"):
+        stranger.wallet(handle.hex()[:8], token(holder, salt[:-1]))
+    elsewhere = bytes([handle[0] ^ 1]).hex()
+    with pytest.raises(ApiProblem, check=lambda error: error.code == "not_the_holder"):
+        stranger.wallet(elsewhere, token(holder, salt))
 
 
 # --- events -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from node.certificates import (
     TrustedAuthority,
     certificate_der,
     create_certificate_authority,
-    expires_at,
+    expires_ms,
     identify,
     issue_node_certificate,
     pem_bundle,
@@ -97,4 +97,7 @@ def test_who_registers_anothers_authority_or_subject_cuts_nobody_off() -> None:
 
 def test_the_expiry_is_told() -> None:
     issued = issue_node_certificate(HEBEI, "hebei", now=NOW, lifetime_days=10)
-    assert expires_at(issued.certificate_pem) == NOW + datetime.timedelta(days=10)
+    expected = NOW + datetime.timedelta(days=10)
+    assert expires_ms(issued.certificate_der) == expected.timestamp() * 1000
+    with pytest.raises(InvalidCertificate):
+        expires_ms(b"no certificate")

@@ -154,9 +154,13 @@ def test_the_guard_signs_growing_logs_only_and_remembers_over_a_restart(tmp_path
     assert first.sign(committed(6, size=5)) is not None, "the same log, later"
     again = signer(tmp_path, "beijing")
     assert again.sign(committed(5)) is not None
+    assert again.refused_height is None
     assert again.sign(committed(5, root=b"\x01" * 32)) is None, "another root of the same size"
+    assert again.refused_height == 5
     assert again.sign(committed(4)) is None, "a smaller log"
+    assert again.refused_height == 4
     assert again.sign(committed(7)) is not None
+    assert again.refused_height is None
 
 
 @pytest.mark.parametrize("record", [None, b"", b"\x00", b"\x92\x05\xc4\x01a"])

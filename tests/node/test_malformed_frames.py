@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import gc
-import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -25,86 +19,17 @@ from node.messages import (
     ConsensusPayload,
     GetBlocks,
     Hello,
-    Priority,
     ProvenCheckpoint,
     Status,
     Transactions,
 )
-from node.peers import PeerNetwork
 from tests.attack.sloppy import ODDITIES, pack
-from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
-from tests.node.raw_peer import RawPeer, client_context, frame, raw_peer
+from tests.node.links import CHAIN, until
+from tests.node.raw_peer import frame, raw_peer
+from tests.node.scene import HELLO, Scene, on_a_scene
 
 ROW = "oversize claims, random bytes, cut frames, deep nesting, slow-loris, unfinished handshakes"
-HELLO = Hello(CHAIN, "hebei", "validator", 1)
 MIB = 1024 * 1024
-
-
-@dataclass
-class Scene:
-    """Tianjin, linked with Beijing; Hebei attacks with a good certificate."""
-
-    tianjin: PeerNetwork
-    beijing: PeerNetwork
-    heard: Recorder
-    context: ssl.SSLContext
-    numbers: int = 0
-
-    @asynccontextmanager
-    async def attacker(self, *, greet: bool = True) -> AsyncIterator[RawPeer]:
-        """Link as Hebei, once what it did before is noticed and forgiven."""
-        await until(self.heard, lambda: "hebei" not in self.tianjin.links)
-        self.tianjin._banned_until.clear()
-        async with raw_peer(self.tianjin.port, self.context) as peer:
-            if greet:
-                await peer.say_hello(HELLO)
-                await until(self.heard, lambda: "hebei" in self.tianjin.links)
-            yield peer
-
-    async def cut_off(self, peer: RawPeer) -> bool:
-        """Say goodbye; tell whether Hebei, whose link is gone now, is refused for a while."""
-        await peer.write(frame(b"\x03\xe8", Opcode.CLOSE))
-        await until(self.heard, lambda: "hebei" not in self.tianjin.links)
-        return "hebei" in self.tianjin._banned_until
-
-    async def others_are_well(self) -> None:
-        """Beijing's link is what it was, and carries messages."""
-        self.numbers += 1
-        said = ("beijing", Status(self.numbers, 0))
-        assert self.beijing.send("tianjin", said[1].encode(), Priority.CONSENSUS)
-        await until(self.heard, lambda: said in self.heard.messages)
-        assert self.heard.down.count("beijing") == 0
-
-
-def on_a_scene(directory: Path, test: Callable[[Scene], Awaitable[None]]) -> None:
-    async def scenario() -> None:
-        now = datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
-        all_ = Jurisdictions(now)
-        membership, heard = all_.membership(), Recorder()
-        make_network(directory, "hebei", all_.authority("hebei"), membership, Recorder(), now=now)
-        tianjin = make_network(
-            directory, "tianjin", all_.authority("tianjin"), membership, heard, now=now
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                directory,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                Recorder(),
-                peers={"tianjin": tianjin.port},
-                now=now,
-            )
-            async with running(beijing):
-                await until(heard, lambda: "beijing" in tianjin.links)
-                context = client_context(directory / "hebei.crt", directory / "hebei.pem")
-                scene = Scene(tianjin, beijing, heard, context)
-                await test(scene)
-                await scene.others_are_well()
-
-    asyncio.run(scenario())
-
-
 STATUS = Status(5, 5).encode()
 
 BROKEN: dict[str, bytes] = {
@@ -132,14 +57,16 @@ BROKEN: dict[str, bytes] = {
     "an unknown kind": frame(encode(("surprise", 1))),
     "a kind that is no string": frame(encode((7, 1))),
     "a second hello": frame(HELLO.encode()),
-    "a field too many": frame(encode(("status", 5, 5, 5))),
-    "a negative height": frame(encode(("status", -1, 0))),
-    "a height beyond all bounds": frame(encode(("status", 2**63 - 1, 0))),
+    "a field too many": frame(encode(("status", 5, 5, None, 5))),
+    "a negative height": frame(encode(("status", -1, 0, None))),
+    "a height beyond all bounds": frame(encode(("status", 2**63 - 1, 0, None))),
     "a count of none": frame(encode(("get_blocks", 1, 0))),
     "a count of 2^31": frame(encode(("get_blocks", 1, 2**31))),
     "millions of empty maps": frame(b"\x92\xa9consensus\xdd\x00\x40\x00\x00" + b"\x80" * 2**22),
 }
-BROKEN |= {f"{odd!r} in a message": frame(pack(("status", odd, 0))) for odd in ODDITIES if odd.data}
+BROKEN |= {
+    f"{odd!r} in a message": frame(pack(("status", odd, 0, None))) for odd in ODDITIES if odd.data
+}
 
 
 @pytest.mark.row(ROW)

@@ -58,6 +58,16 @@ def test_a_full_pool_refuses_whoever_holds_most_of_it() -> None:
     assert refused.value.code == "mempool_full"
 
 
+def test_a_pool_is_full_in_bytes_however_few_transactions_it_holds() -> None:
+    pool = Mempool(1_000, 100)
+    for number in range(2):
+        pool.add(transaction(number, 400), "flooder", 0)
+    with pytest.raises(InvalidTransaction, match="too many transactions wait"):
+        pool.add(transaction(3, 400), "flooder", 0)
+    assert pool.add(transaction(4, 200), "quiet", 0)
+    assert pool.size_bytes == 1_000
+
+
 def test_a_full_pool_makes_room_for_others_at_the_cost_of_the_largest() -> None:
     pool = Mempool(1_000_000, 10)
     for number in range(10):
@@ -67,6 +77,14 @@ def test_a_full_pool_makes_room_for_others_at_the_cost_of_the_largest() -> None:
     assert pool.evicted == 1
     assert transaction(9).id not in pool
     assert transaction(0).id in pool
+
+
+def test_how_full_a_pool_is_counts_bytes_or_transactions_whichever_is_nearer_its_bound() -> None:
+    many, large = Mempool(1_000_000, 4), Mempool(2 * len(transaction(1).raw), 1_000)
+    assert many.fill == large.fill == 0.0
+    many.add(transaction(1), "a", 0)
+    large.add(transaction(1), "a", 0)
+    assert (many.fill, large.fill) == (0.25, 0.5)
 
 
 def test_an_evicted_transaction_may_come_again() -> None:
@@ -112,7 +130,7 @@ def test_what_was_handed_in_here_is_sent_again_after_ever_longer_pauses() -> Non
 def test_bounds_hold_and_counts_agree_after_any_sequence(
     steps: list[tuple[str, int, str, int]],
 ) -> None:
-    pool = Mempool(2_000, 12)
+    pool = Mempool(1_000, 5)  # small enough that most sequences reach a bound
     held: dict[bytes, Transaction] = {}
     for action, number, organisation, size in steps:
         one = transaction(number, size)
@@ -126,7 +144,7 @@ def test_bounds_hold_and_counts_agree_after_any_sequence(
             pool.remove([one.id])
             held.pop(one.id, None)
         held = {key: value for key, value in held.items() if key in pool}
-        assert len(pool) == len(held) <= 12
-        assert pool.size_bytes == sum(len(value.raw) for value in held.values()) <= 2_000
+        assert len(pool) == len(held) <= 5
+        assert pool.size_bytes == sum(len(value.raw) for value in held.values()) <= 1_000
         assert sorted(pool.candidates(10**9, 10**9)) == sorted(v.raw for v in held.values())
         assert pool.available.is_set() == bool(held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -29,8 +28,6 @@ from node.messages import (
 )
 from node.peers import Membership, PeerNetwork
 from tests.node.cluster import Cluster, eventually
-
-TONGZHOU = "11110112MB1D52349B"
 
 
 class Liar:
@@ -83,20 +80,6 @@ def cluster(network: Cluster) -> Cluster:
     return network
 
 
-def publish(cluster: Cluster) -> str:
-    body = {
-        "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
-        "kind": "rule",
-        "name": "Rules",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1",),
-        "digest": bytes(32),
-    }
-    operation = ("directory.instrument.publish", body)
-    return cluster.submit("beijing", "tongzhou-editor", operation).status  # type: ignore[arg-type]
-
-
 def stranger_vote(cluster: Cluster) -> SignedVote:
     height = cluster.nodes["beijing"]._application.tip.height + 1
     vote = Vote(cluster.network.chain_id, height, 0, VoteType.PREVOTE, None, "beijing")
@@ -143,7 +126,7 @@ def test_a_liar_is_cut_off_and_the_others_go_on(
     running = cluster.spawn(liar.network.run())
     try:
         eventually(lambda: liar.cut >= {"beijing", "hebei", "national", "tianjin"})
-        assert publish(cluster) == "committed"
+        assert cluster.publish().status == "committed"
         for node in cluster.nodes.values():
             assert "xiongan" not in node._network.links
     finally:
@@ -167,17 +150,24 @@ def _forged(cluster: Cluster, from_height: int) -> Blocks:
     return Blocks(from_height, ((block.encode(), forged.encode()),))
 
 
-@pytest.mark.parametrize("answer", [_garbage, _forged], ids=["garbage", "forged commit"])
+def _gap(cluster: Cluster, from_height: int) -> Blocks:
+    """A block of a later height than was asked for."""
+    return Blocks(from_height, _forged(cluster, from_height + 5).blocks)
+
+
+@pytest.mark.parametrize(
+    "answer", [_garbage, _forged, _gap], ids=["garbage", "forged commit", "a gap"]
+)
 def test_a_lying_synchronisation_peer_is_dropped(
     cluster: Cluster, answer: Callable[[Cluster, int], Blocks]
 ) -> None:
-    assert publish(cluster) == "committed"
+    assert cluster.publish().status == "committed"
     liar = Liar(cluster, lambda link: [Status(1_000, 0).encode()])
     liar.blocks = lambda from_height: answer(cluster, from_height)
     running = cluster.spawn(liar.network.run())
     try:
         eventually(lambda: len(liar.cut) == 4)
-        assert publish(cluster) == "committed"
+        assert cluster.publish().status == "committed"
     finally:
         cluster.call(running.cancel)
 
@@ -188,7 +178,7 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
     running = cluster.spawn(liar.network.run())
     try:
         eventually(lambda: "xiongan" in cluster.nodes["beijing"]._replica.sync._passed_over)
-        assert publish(cluster) == "committed"
+        assert cluster.publish().status == "committed"
         with cluster.client("beijing") as client:
             assert client.ready()[0], "one claim does not make a node call itself behind"
             status = client.network()
@@ -200,6 +190,29 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
         cluster.call(running.cancel)
 
 
+def test_a_peer_that_tells_a_height_and_then_less_holds_nobody_up(cluster: Cluster) -> None:
+    asked: list[int] = []
+
+    def nothing(from_height: int) -> Blocks:
+        asked.append(from_height)
+        return Blocks(from_height, ())
+
+    liar = Liar(cluster, lambda link: [Status(height, 0).encode() for height in (1_000, 1, 900, 0)])
+    liar.blocks = nothing
+    running = cluster.spawn(liar.network.run())
+    try:
+        eventually(lambda: len(liar.network.links) == 4)
+        assert cluster.publish().status == "committed"
+        for node in cluster.nodes.values():
+            eventually(lambda node=node: node._network.links["xiongan"].height == 0)  # type: ignore[misc]
+            assert not node._services.sync.catching_up
+        assert cluster.publish().status == "committed"
+        with cluster.client("national") as client:
+            assert client.ready()[0]
+    finally:
+        cluster.call(running.cancel)
+
+
 def test_nothing_of_this_needed_a_restart(cluster: Cluster) -> None:
-    assert publish(cluster) == "committed"
+    assert cluster.publish().status == "committed"
     assert not any(task.done() for task in cluster._tasks.values())

@@ -7,21 +7,25 @@ import datetime
 import os
 import ssl
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from ledger.codec import encode
 from node.certificates import create_certificate_authority
+from node.config import PeerAddress
 from node.errors import InvalidPeerMessage
 from node.listener import MAX_UNFINISHED
 from node.messages import (
+    MAX_FRAME_BYTES,
     Blocks,
     CheckpointSignatures,
     ConsensusPayload,
@@ -38,7 +42,7 @@ from node.messages import (
     decode_message,
     transaction_frames,
 )
-from node.peers import MAX_GREETING
+from node.peers import MAX_GREETING, PeerNetwork
 from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
 
 FLOOD = 2 * MAX_UNFINISHED
@@ -53,13 +57,31 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
+def unverified_context() -> ssl.SSLContext:
+    """Return the TLS context of a client that believes any server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def context_of(name: str, all_: Jurisdictions, directory: Path) -> ssl.SSLContext:
+    """Return the TLS context of a client with a node's certificate and no node behind it."""
+    make_network(
+        directory, name, all_.authority(name), all_.membership(), Recorder(), now=utc_now()
+    )
+    context = unverified_context()
+    context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.pem")
+    return context
+
+
 # --- messages ---------------------------------------------------------------------------------------
 
 HEIGHTS = st.integers(0, 2**53)
 MESSAGES: st.SearchStrategy[PeerMessage] = st.one_of(
     st.builds(ConsensusPayload, st.binary(max_size=100)),
     st.builds(Transactions, st.lists(st.binary(min_size=1, max_size=50), min_size=1).map(tuple)),
-    st.builds(Status, HEIGHTS, HEIGHTS),
+    st.builds(Status, HEIGHTS, HEIGHTS, st.none() | HEIGHTS),
     st.builds(GetBlocks, HEIGHTS, st.integers(1, 64)),
     st.builds(
         Blocks, HEIGHTS, st.lists(st.tuples(st.binary(), st.binary()), max_size=5).map(tuple)
@@ -89,9 +111,13 @@ def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
     [
         (),
         ("unknown",),
-        ("status", -1, 0),
-        ("status", 2**60, 0),
-        ("status", True, 0),
+        ("status", -1, 0, None),
+        ("status", 2**60, 0, None),
+        ("status", True, 0, None),
+        ("status", 1, 0),
+        ("status", 1, 0, -1),
+        ("status", 1, 0, 2**53 + 1),
+        ("status", 1, 0, True),
         ("get_blocks", 1, 0),
         ("get_blocks", 1, 65),
         ("transactions", ()),
@@ -106,7 +132,7 @@ def test_random_bytes_are_refused_with_the_one_error(data: bytes) -> None:
         ("pong", "1"),
         ("pong", 2**60),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:40],
 )
 def test_a_message_beyond_its_bounds_is_refused(value: Any) -> None:
     with pytest.raises(InvalidPeerMessage):
@@ -121,6 +147,21 @@ def test_transactions_are_split_into_frames_in_order(raws: list[bytes]) -> None:
 
 
 # --- links ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def greeted(directory: Path, handler: Recorder) -> AsyncIterator[ClientConnection]:
+    """Connect with beijing's certificate to a running node, which has said hello; ours is for the test to say."""
+    all_ = Jurisdictions(utc_now())
+    tianjin = make_network(
+        directory, "tianjin", all_.authority("tianjin"), all_.membership(), handler, now=utc_now()
+    )
+    context = context_of("beijing", all_, directory)
+    async with running(tianjin):
+        url = f"wss://127.0.0.1:{tianjin.port}/"
+        async with connect(url, ssl=context, proxy=None, compression=None) as connection:
+            await connection.recv()
+            yield connection
 
 
 def test_two_nodes_that_dial_each_other_keep_one_link_and_talk_both_ways(tmp_path: Path) -> None:
@@ -225,6 +266,102 @@ def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
     run(scenario)
 
 
+def test_who_answers_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        left, right = Recorder(), Recorder()
+        tianjin = make_network(
+            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
+        )
+        beijing = make_network(
+            tmp_path, "beijing", all_.authority("beijing"), membership, left, now=utc_now()
+        )
+        async with running(tianjin):
+            address = PeerAddress(name="hebei", host="127.0.0.1", port=tianjin.port)
+            async with asyncio.timeout(5):
+                await beijing._dial(address)  # ends when the link does, or was refused
+            assert left.up == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        Hello(CHAIN, "hebei", "validator", 0),
+        Hello(CHAIN, "beijing", "king", 0),
+        Hello(CHAIN, "beijing", "validator", 0, version=2),
+        Hello("another-chain", "beijing", "validator", 0),
+        Status(7, 3),
+    ],
+    ids=["another's name", "an unknown role", "another version", "another chain", "no hello"],
+)
+def test_a_hello_that_does_not_fit_ends_the_connection(
+    tmp_path: Path, hello: Hello | Status
+) -> None:
+    async def scenario() -> None:
+        right = Recorder()
+        async with greeted(tmp_path, right) as connection:
+            await connection.send(hello.encode())
+            async with asyncio.timeout(5):
+                await connection.wait_closed()
+        assert right.up == []
+
+    run(scenario)
+
+
+def test_a_frame_beyond_the_bound_ends_its_link(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        right = Recorder()
+        async with greeted(tmp_path, right) as connection:
+            await connection.send(Hello(CHAIN, "beijing", "validator", 0).encode())
+            await until(right, lambda: right.up == ["beijing"])
+            with suppress(ConnectionClosed):
+                await connection.send(bytes(MAX_FRAME_BYTES + 1))
+            await until(right, lambda: right.down == ["beijing"])
+            await connection.wait_closed()
+            assert connection.close_code == CloseCode.MESSAGE_TOO_BIG
+
+    run(scenario)
+
+
+def test_other_nodes_never_take_the_validators_slots(tmp_path: Path) -> None:
+    """Of five slots four are the validators': one other node is linked, a second is not, a validator is."""
+
+    async def scenario() -> None:
+        all_ = Jurisdictions(utc_now())
+        membership = all_.membership()
+        right = Recorder()
+        tianjin = make_network(
+            tmp_path,
+            "tianjin",
+            all_.authority("tianjin"),
+            membership,
+            right,
+            now=utc_now(),
+            max_links=5,
+        )
+
+        def other(name: str) -> PeerNetwork:
+            return make_network(
+                tmp_path, name, all_.authority("beijing"), membership, Recorder(), now=utc_now()
+            )
+
+        async with running(tianjin), asyncio.TaskGroup() as tasks:
+            address = PeerAddress(name="tianjin", host="127.0.0.1", port=tianjin.port)
+            first = tasks.create_task(other("first")._dial(address))
+            await until(right, lambda: right.up == ["first"])
+            async with asyncio.timeout(5):
+                await other("second")._dial(address)  # ends when it is refused
+            validator = tasks.create_task(other("beijing")._dial(address))
+            await until(right, lambda: right.up == ["first", "beijing"])
+            first.cancel()
+            validator.cancel()
+
+    run(scenario)
+
+
 def test_without_a_certificate_there_is_no_link(tmp_path: Path) -> None:
     async def scenario() -> None:
         all_ = Jurisdictions(utc_now())
@@ -232,9 +369,7 @@ def test_without_a_certificate_there_is_no_link(tmp_path: Path) -> None:
         tianjin = make_network(
             tmp_path, "tianjin", all_.authority("tianjin"), all_.membership(), right, now=utc_now()
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = unverified_context()
         async with running(tianjin):
             with pytest.raises(Exception, match=r"certificate required|did not receive|closed|EOF"):
                 async with connect(
@@ -378,14 +513,7 @@ def test_a_member_that_never_says_hello_keeps_only_itself_out(tmp_path: Path) ->
         tianjin = make_network(
             tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
         )
-        # Only its certificate and key are used: hebei opens connections and stays silent.
-        make_network(
-            tmp_path, "hebei", all_.authority("hebei"), membership, Recorder(), now=utc_now()
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(tmp_path / "hebei.crt", tmp_path / "hebei.pem")
+        context = context_of("hebei", all_, tmp_path)  # hebei opens connections and stays silent
         async with running(tianjin):
             silent = [
                 await asyncio.open_connection("127.0.0.1", tianjin.port, ssl=context)

@@ -18,7 +18,7 @@ def test_what_counts_is_when_the_question_was_asked_not_when_its_answer_came() -
     pulse = Pulse(100.0)
     number = pulse.ask(101.0, 0, listening=True)
     pulse.answered(number, 131.0)  # it has waited in a buffer while we were stopped
-    assert pulse.latency_s == 30.0
+    assert pulse.round_trip_s == 30.0
     assert not pulse.is_fresh(131.0)
     pulse.answered(pulse.ask(132.0, 20, listening=True), 132.1)
     assert pulse.is_fresh(132.1)
@@ -29,7 +29,7 @@ def test_a_later_answer_answers_the_earlier_questions_too() -> None:
     first, second = (pulse.ask(at_s, 0, listening=True) for at_s in (101.0, 102.0))
     pulse.answered(second, 102.5)
     pulse.answered(first, 103.0)
-    assert pulse.latency_s == 0.5
+    assert pulse.round_trip_s == 0.5
     assert pulse.is_fresh(102.0 + SILENT_S)
     assert not pulse.is_fresh(102.1 + SILENT_S)
 

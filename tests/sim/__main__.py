@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=main.__doc__)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=20, help="how many")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time")
     parser.add_argument("--quiet", action="store_true", help="print failures and the sum only")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
@@ -39,7 +39,8 @@ def main() -> int:
     print(f"\n{'injected':>44}")
     for what, count in sorted(injected.items()):
         print(f"{what:>44}  {count}")
-    print(f"{heights} heights in {cpu_s:.0f} s of one core, {heights / cpu_s:.0f} a second")
+    pace = heights / cpu_s if cpu_s else 0.0
+    print(f"{heights} heights in {cpu_s:.0f} s of processor time, {pace:.0f} a second on one core")
     print(f"{options.seeds} seeds, {violations} violations")
     return 1 if violations else 0
 

@@ -22,10 +22,16 @@ MAX_WAITING = 4
 """Transactions not committed yet that clients wait for before they submit more, …"""
 
 PATIENCE_S = 2.0
-"""… and how long they wait, …"""
+"""… and how long they wait."""
+
+PROMPT_S = 5
+"""Within this a transaction is committed once everything works …"""
+
+SLOW_S = 60
+"""… and in a network that is slow for good, where a height takes some fifteen seconds."""
 
 BUSY_PAUSE_S = 0.2
-"""… looking this often."""
+"""How often clients look whether less is waiting."""
 
 BAD = (
     "bad signature",
@@ -90,12 +96,13 @@ class Clients:
         self._after_healing = []
 
     def missing(self) -> list[Transaction]:
-        """Return what was submitted more than a few seconds after healing and is not committed."""
+        """Return what was submitted after healing, and not in the last moments, and is not committed."""
         judge = self._world.judge
         self._after_healing = [
             one for one in self._after_healing or () if not judge.is_committed(one.id)
         ]
-        limit_ms = START_MS + self._world.loop.now_ms + LIFETIME_MS - 5_000
+        patience_s = SLOW_S if self._world.plan.delay_stays else PROMPT_S
+        limit_ms = START_MS + self._world.loop.now_ms + LIFETIME_MS - patience_s * 1_000
         return [one for one in self._after_healing if one.valid_until_ms < limit_ms]
 
     def _sign(

@@ -2,13 +2,13 @@
 
 For one height, enough precommits of round 0 for its block reach a single node only, the *chosen*: mostly it decides,
 alone. So many prevotes stay hidden from the next round's proposer that it knows of no polka and proposes another
-block. As soon as the chosen has committed, it is cut off for a while. Only the locks of the rest now stand between its
-block and another.
+block. As soon as the chosen has committed, it is cut off for a while, and the rest may crash. Only their locks now
+stand between its block and another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consensus.tendermint.messages import VotesMessage, encode_message
@@ -19,8 +19,11 @@ from tests.sim.sharing import read_consensus, read_frame
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-HIDDEN_MS = 12_000
+HIDDEN_S = 7.0
 """Long enough for several rounds."""
+
+LOOK_S = 0.25
+"""How often it is seen whether a height is over."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class _Rule:
     height: int
     chosen: str
     blind: str
+    until_s: float
+    has_struck: bool = False
 
 
 class Hiding:
@@ -50,8 +55,31 @@ class Hiding:
         if blind not in names:
             blind = world.random.choice(names)
         chosen = world.random.choice([name for name in names if name != blind])
-        self._rule = _Rule(height, chosen, blind)
-        world.loop.call_later(HIDDEN_MS / 1000, self.begin)
+        self._rule = _Rule(height, chosen, blind, world.loop.now_s + HIDDEN_S)
+        world.loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Go on to another height when everybody has decided this one, or nobody will for long."""
+        world, rule = self._world, self._rule
+        assert rule is not None
+        if world.loop.now_s >= rule.until_s or all(
+            host.height >= rule.height for host in world.correct if host is not world.standby
+        ):
+            self.begin()
+            return
+        if not rule.has_struck and world.hosts[rule.chosen].height >= rule.height:
+            self._rule = replace(rule, has_struck=True)
+            self._strike(rule)
+        world.loop.call_later(LOOK_S, self._look)
+
+    def _strike(self, rule: _Rule) -> None:
+        """Let those crash whose locks are all that stands against another block: a lock outlives its process."""
+        world = self._world
+        if world.plan.crash and world.random.random() < 0.5:
+            for host in world.correct:
+                if host.name != rule.chosen and host.process is not None:
+                    world.injected["crash after a lonely decision"] += 1
+                    host.crash()
 
     def isolates(self, one: str, other: str) -> bool:
         """Whether nothing passes between these two: the chosen has decided."""

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from consensus.tendermint.driver import HeightDriver
 from consensus.tendermint.limits import MAX_FUTURE_ROUNDS, PAST_ROUNDS
 from consensus.tendermint.messages import SignedProposal
 from ledger.application import Application
@@ -192,8 +193,8 @@ class Judge:
         vote = signed.vote
         place = (host.name, vote.height, vote.round, int(vote.type))
         self._signed_once(host, place, vote.block_id or b"nil")
-        if vote.type is VoteType.PRECOMMIT and vote.block_id is not None and not host.faulty:
-            self._world.locked()
+        if vote.type is VoteType.PRECOMMIT and not host.faulty:
+            self._world.precommitted(vote)
 
     def proposal_signed(self, host: Host, signed: SignedProposal) -> None:
         proposal = signed.proposal
@@ -241,6 +242,15 @@ class Judge:
     def proven_height(self, host: Host) -> int:
         return self._proven.get(host.address, 0)
 
+    def _check_round(self, host: Host, driver: HeightDriver) -> None:
+        """Whoever holds votes of f + 1 validators in a later round is in that round (line 55)."""
+        for round_ in driver._votes.rounds if driver.started and not driver.decided else ():
+            voters = {signed.vote.validator for signed in driver._votes.votes_of_round(round_)}
+            self.require(
+                round_ <= driver.round or len(voters) <= driver._validators.faults_tolerated,
+                f"{host.address} is in round {driver.round}, {len(voters)} others in {round_}",
+            )
+
     # --- bounds ----------------------------------------------------------------------------------
 
     def check_bounds(self) -> None:
@@ -259,6 +269,8 @@ class Judge:
             for driver in (runner._driver, runner._next):
                 if driver is None:
                     continue
+                if not host.paused and not queued:
+                    self._check_round(host, driver)
                 n = len(driver._validators)
                 rounds = len(driver._votes.rounds)
                 self.require(

@@ -51,6 +51,8 @@ class Plan:
     loss: float = 0.0
     duplication: float = 0.0
     delay_ms: tuple[int, int] = CALM_DELAY_MS
+    delay_stays: bool = False
+    """Frames take as long after healing: only timeouts that grow bring such a network on."""
     late: float = 0.0
     """Frames that come up to two seconds late, behind later ones."""
     bytes_per_s: int = 0
@@ -90,8 +92,15 @@ class Plan:
         return " ".join(parts)
 
 
-BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=200_000, pause_ms=1_000)
-"""Power fails for all after a polka and stays away for minutes: bodies must be on disk, old blocks must still do."""
+BLACKOUT = Plan(seconds=150, all_at_once=True, outage_ms=40_000, pause_ms=1_000)
+"""Power fails for all after a polka and stays away for long: bodies must be on disk, old blocks must still do."""
+
+
+LOST_LOGS = Plan(seconds=8, crash=0.004, outage_ms=50, lost_data=1.0, loss=0.15)
+"""One validator loses its log or more at every crash: only the record of its newest signature binds it."""
+
+SLOW = Plan(seconds=40, delay_ms=(1_200, 2_500), delay_stays=True, pause_ms=1_000)
+"""Slower than the first rounds' timeouts, for good."""
 
 
 def plan_of(seed: int) -> Plan:
@@ -101,15 +110,19 @@ def plan_of(seed: int) -> Plan:
     def sometimes(chance: float) -> bool:
         return random.random() < chance
 
-    n = 7 if sometimes(0.2) else 4
+    n = 7 if sometimes(0.1) else 4
     f = (n - 1) // 3
     scripts = tuple(random.choice((*SCRIPTS, *MANIFOLD)) for _ in range(random.choice((0, f, f))))
     if sometimes(0.15):
         liars = tuple(random.choice(VOTING) for _ in range(f))
         crash = random.choice((0.0, 0.004))
-        return Plan(n=n, seconds=25, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
+        return Plan(n=n, seconds=20, scripts=liars, hidden_votes=True, crash=crash, outage_ms=200)
     if sometimes(0.05):
-        return BLACKOUT if n == 4 else replace(BLACKOUT, n=n)
+        return replace(BLACKOUT, n=n, loss=random.choice((0.0, 0.25, 0.25)))
+    if sometimes(0.05):
+        return replace(LOST_LOGS, n=n, lost_guard=random.choice((0.0, 0.2)))
+    if sometimes(0.04):
+        return replace(SLOW, n=n, crash=random.choice((0.0, 0.002)))
     losses: dict[str, Any] = {}
     if sometimes(0.6):
         losses = {
@@ -133,7 +146,7 @@ def plan_of(seed: int) -> Plan:
     clock_error_ms = random.choice((0, 0, 500, 2_000))
     return Plan(
         n=n,
-        seconds=random.randint(6, 14),
+        seconds=random.randint(5, 10),
         calm_s=random.choice((0.0, 1.0, 2.0, 3.0)),
         scripts=scripts,
         partitions=tuple(random.sample(PARTITIONS, 3)) if sometimes(0.4) else (),

@@ -18,18 +18,21 @@ import ledger.execution
 from consensus.tendermint import driver
 from consensus.tendermint.effects import SaveWal
 from consensus.tendermint.last_sign import LastSignGuard
+from consensus.tendermint.timeouts import Timeouts
+from consensus.tendermint.vote_keeper import VoteKeeper
+from ledger.errors import StorageError
 from ledger.validators import ValidatorSet
 from node.runner import Runner
 from tests.consensus.planted import forgetful, unlocking
 from tests.sim.judge import Violation
-from tests.sim.plan import Plan, plan_of
+from tests.sim.plan import LOST_LOGS, SLOW, Plan, plan_of
+from tests.sim.workers import Result, run_seed, run_seeds
 from tests.sim.world import World, simulate
 
 ROOT = Path(__file__).parents[2]
 
 HIDDEN = Plan(seconds=25, scripts=("double votes",), hidden_votes=True)
 CRASHES = Plan(seconds=8, crash=0.006, outage_ms=200, all_at_once=True)
-LOST_LOGS = Plan(seconds=8, crash=0.004, outage_ms=50, lost_data=1.0, loss=0.15)
 POWER_FAILURES = replace(CRASHES, crash=0.0005)
 
 
@@ -53,6 +56,10 @@ def test_no_seed_shows_a_violation(seed: int) -> None:
         Plan(seconds=6, crash=0.003, outage_ms=300, lost_data=0.5, lost_guard=0.3),
         Plan(seconds=4, validator_changes=True, checkpoints=True, crash=0.0005),
         Plan(seconds=6, scripts=("invalid blocks",), bad_transactions=True),
+        POWER_FAILURES,
+        Plan(seconds=6, calm_s=1, write_error=0.01, outage_ms=300, checkpoints=True),
+        Plan(seconds=6, pause_s=2, clock_error_ms=2_000, clock_jumps=True, bytes_per_s=20_000),
+        replace(SLOW, seconds=5),
     ],
     ids=[
         "hidden votes",
@@ -61,6 +68,10 @@ def test_no_seed_shows_a_violation(seed: int) -> None:
         "lost data",
         "validator changes",
         "invalid blocks",
+        "power failures",
+        "write errors",
+        "pauses, clock jumps and slow links",
+        "a network slower than timeouts",
     ],
 )
 def test_the_rarer_faults_show_no_violation(plan: Plan) -> None:
@@ -92,6 +103,33 @@ def test_a_seed_gives_the_same_run_in_another_process() -> None:
         for hash_seed in ("1", "2")
     }
     assert len(outputs) == 1
+
+
+# ---- Seeds on several cores.
+
+
+def dying(seed: int) -> Result:
+    if seed == 2:
+        os._exit(3)
+    return Result(seed, heights=seed)
+
+
+def test_results_come_in_the_order_of_the_seeds_and_a_worker_that_dies_counts_against_its_seed() -> (
+    None
+):
+    results = list(run_seeds(range(5), 2, dying))
+    assert [(one.seed, one.heights) for one in results if one.seed != 2] == [
+        (seed, seed) for seed in (0, 1, 3, 4)
+    ]
+    assert results[2].violation == "its process died, exit code 3"
+
+
+def test_whatever_is_raised_counts_as_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(seed: int, plan: Plan) -> World:
+        raise ZeroDivisionError("as told")
+
+    monkeypatch.setattr("tests.sim.workers.simulate", broken)
+    assert "ZeroDivisionError: as told" in (run_seed(0).violation or "")
 
 
 # ---- The judge finds bugs that are planted on purpose.
@@ -137,6 +175,33 @@ def test_it_finds_a_log_that_is_not_written(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Runner, "_perform", careless)
     assert "liveness" in found(CRASHES, range(20))
+
+
+def test_it_finds_a_missing_round_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VoteKeeper, "round_to_skip_to", lambda self: None)
+    plan = Plan(seconds=6, scripts=("withheld proposals",), loss=0.1, partitions=("one alone",))
+    assert "others in" in found(plan, range(6))
+
+
+def test_it_finds_timeouts_that_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Timeouts, "_grown_ms", lambda self, first_ms, round: first_ms)
+    assert "liveness" in found(replace(SLOW, seconds=5), range(2))
+
+
+def test_it_finds_a_process_that_goes_on_after_a_failed_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    perform = Runner._perform
+
+    async def careless(self: Runner, of: object, effect: object) -> object:
+        try:
+            return await perform(self, of, effect)  # type: ignore[arg-type]
+        except StorageError:
+            return None
+
+    monkeypatch.setattr(Runner, "_perform", careless)
+    plan = Plan(seconds=4, write_error=0.01)
+    assert "after a write had failed" in found(plan, range(4))
 
 
 def test_it_finds_a_disk_whose_sync_does_nothing() -> None:

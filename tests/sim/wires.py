@@ -52,7 +52,7 @@ class Wires:
         world = self._world
         plan, random, injected = world.plan, world.random, world.injected
         stormy = world.stormy
-        low, high = plan.delay_ms if stormy else CALM_DELAY_MS
+        low, high = plan.delay_ms if stormy or plan.delay_stays else CALM_DELAY_MS
         for target in world.by_name[name]:
             if self._cut is not None and self._cut(sender.address, target.address):
                 injected["frame cut by a partition"] += 1

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from tests.sim.judge import Violation
 from tests.sim.plan import plan_of
@@ -53,44 +54,56 @@ def run_seed(seed: int) -> Result:
 def _work(connection: Connection, run: Callable[[int], Result]) -> None:
     warnings.simplefilter("ignore", RuntimeWarning)  # a process that dies leaves coroutines behind
     while True:
-        seed = connection.recv()
-        if seed is None:
-            return
-        connection.send(run(seed))
+        connection.send(run(connection.recv()))
 
 
 class _Worker:
-    """A process with the seed that it is running."""
+    """A place for a process that runs one seed after the other; a new one is started where the last has died."""
 
     def __init__(self, run: Callable[[int], Result]) -> None:
-        self.connection, other = _processes.Pipe()
-        self._process = _processes.Process(target=_work, args=(other, run), daemon=True)
-        self._process.start()
-        other.close()
-        self.seed = -1
+        self._run = run
+        self._process: BaseProcess | None = None
+        self.connection: Connection
+        self._seed = -1
         self._began_s = 0.0
 
     def give(self, seed: int) -> None:
-        self.seed, self._began_s = seed, time.monotonic()
+        """Have a seed run."""
+        if self._process is None:
+            self.connection, other = _processes.Pipe()
+            self._process = _processes.Process(target=_work, args=(other, self._run), daemon=True)
+            self._process.start()
+            other.close()
+        self._seed, self._began_s = seed, time.monotonic()
         self.connection.send(seed)
 
     @property
     def left_s(self) -> float:
+        """How long the seed may still take."""
         return max(0.0, self._began_s + MAX_SEED_S - time.monotonic())
 
-    def result(self) -> Result:
-        """Take the result, or say that there will be none."""
+    def take(self) -> Result:
+        """Return the result that is there, or say why there is none."""
+        assert self._process is not None
+        if not self.connection.poll():
+            self.end()
+            return Result(self._seed, f"not done in {MAX_SEED_S:.0f} s")
         try:
             result: Result = self.connection.recv()
         except EOFError:
             self._process.join()
-            return Result(self.seed, f"its process died, exit code {self._process.exitcode}")
+            reason = f"its process died, exit code {self._process.exitcode}"
+            self.end()
+            return Result(self._seed, reason)
         return result
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.connection.close()
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.join()
+            self.connection.close()
 
 
 def run_seeds(
@@ -99,34 +112,27 @@ def run_seeds(
     """Run the seeds, so many at a time; yield their results in order."""
     waiting = list(reversed(seeds))
     done: dict[int, Result] = {}
-    workers: list[_Worker] = []
+    workers = [_Worker(run) for _ in range(min(jobs, len(seeds)))]
+    busy = list(workers)
     try:
-        for _ in range(min(jobs, len(seeds))):
-            workers.append(_Worker(run))
-            workers[-1].give(waiting.pop())
+        for worker in workers:
+            worker.give(waiting.pop())
         for seed in seeds:
             while seed not in done:
-                for worker, result in _finished(workers):
+                for worker in _ready(busy):
+                    result = worker.take()
                     done[result.seed] = result
-                    workers.remove(worker)
-                    lives = result.cpu_s > 0
-                    if not lives:
-                        worker.end()
                     if waiting:
-                        next_worker = worker if lives else _Worker(run)
-                        next_worker.give(waiting.pop())
-                        workers.append(next_worker)
-                    elif lives:
-                        worker.end()
+                        worker.give(waiting.pop())
+                    else:
+                        busy.remove(worker)
             yield done.pop(seed)
     finally:
         for worker in workers:
             worker.end()
 
 
-def _finished(workers: list[_Worker]) -> list[tuple[_Worker, Result]]:
-    """Wait for at least one worker."""
-    ready = wait([one.connection for one in workers], min(one.left_s for one in workers))
-    finished = [(one, one.result()) for one in workers if one.connection in ready]
-    late = [one for one in workers if one.left_s == 0 and one.connection not in ready]
-    return finished + [(one, Result(one.seed, f"not done in {MAX_SEED_S:.0f} s")) for one in late]
+def _ready(busy: list[_Worker]) -> list[_Worker]:
+    """Wait for workers that have a result, have died, or have taken too long."""
+    ready = wait([one.connection for one in busy], min(one.left_s for one in busy))
+    return [one for one in busy if one.connection in ready or one.left_s == 0]

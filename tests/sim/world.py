@@ -15,6 +15,7 @@ from random import Random
 
 from ledger.genesis import Genesis, Parameters
 from ledger.suite import Suite
+from ledger.votes import Vote
 from tests.ledger.chain import Member, make_genesis, members
 from tests.sim.byzantine import script_of
 from tests.sim.clients import Clients
@@ -40,6 +41,7 @@ class World:
         self.injected: Counter[str] = Counter()
         self.stopped = False
         self.stormy = True
+        self._precommits: dict[tuple[int, int], list[bool]] = {}
         self.causes: list[BaseException] = []
         founders = members(plan.n)
         self.genesis: Genesis = make_genesis(
@@ -89,10 +91,21 @@ class World:
 
     # --- faults of all machines ------------------------------------------------------------------
 
-    def locked(self) -> None:
-        """A correct node has precommitted a block: the worst moment for power to fail."""
-        if self.plan.all_at_once and self.stormy and self.random.random() < 0.03:
+    def precommitted(self, vote: Vote) -> None:
+        """A correct node has precommitted. Power may fail at the worst moments.
+
+        Those are: the first have locked a block; or more than f have locked one and more than f have given up the
+        round, so that only a proposal of that block in a later round goes on.
+        """
+        if not self.plan.all_at_once or not self.stormy:
+            return
+        locked = self._precommits.setdefault((vote.height, vote.round), [])
+        locked.append(vote.block_id is not None)
+        if vote.block_id is not None and self.random.random() < 0.03:
             self.loop.call_later(self.random.random() * 0.008, self._power_failure)
+        if min(locked.count(True), locked.count(False)) > self.plan.faults_tolerated:
+            self.injected["power failure after a split round"] += 1
+            self.loop.call_later(self.random.random() * 0.5, self._power_failure)
 
     def _power_failure(self) -> None:
         if self.stormy:

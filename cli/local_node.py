@@ -1,0 +1,68 @@
+"""A node whose home is on this machine: where it answers, and what can be said of it when it does not."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from cli.network_setup import load_network
+from cli.output import CommandError
+from cli.processes import log_tail, running_process
+from node.answers import Json
+from node.config import load_config
+from node.diagnosis import OPERATORS_ONLY, Observation, diagnose
+from node.home import Home
+
+
+def api_address(home: Path) -> str:
+    """Return the address of the HTTP API of the node of `home`.
+
+    Raises:
+        CommandError: it is no node's home, or the node takes any free port.
+    """
+    if not Home(home).config.is_file():
+        raise CommandError(f"{home} is no node's home", hint="Make one: mulu node init --help")
+    api = load_config(Home(home).config).api
+    if api.listen_port == 0:
+        raise CommandError(f"the node of {home} takes any free port", hint="Give --node URL.")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
+        api.listen_host, f"[{api.listen_host}]" if ":" in api.listen_host else api.listen_host
+    )
+    scheme = "http" if api.tls_certificate is None else "https"
+    return f"{scheme}://{host}:{api.listen_port}"
+
+
+def local_home(address: str, network_home: Path) -> Path | None:
+    """Return the home of the node that answers at `address`, if it belongs to the network of this machine."""
+    try:
+        network = load_network(network_home)
+    except CommandError:
+        return None
+    for place in network.nodes:
+        if place.api == address.rstrip("/"):
+            return network.node_home(place)
+    return None
+
+
+def describe_silent(address: str, home: Path, error: str) -> Json:
+    """Return what is known of a node that does not answer."""
+    process_id = running_process(home)
+    reason = "not running" if process_id is None else f"its process {process_id} runs, but {error}"
+    return {
+        "node": address,
+        "ready": False,
+        "reason": reason,
+        "home": str(home),
+        "log": log_tail(home, lines=1),
+    }
+
+
+def local_findings(home: Path) -> tuple[Json, ...]:
+    """Return what a node tells nobody over HTTP, but the machine's own operators may see."""
+    observation = Observation(
+        name=home.name,
+        now_ms=time.time_ns() // 1_000_000,
+        disk_free_bytes=shutil.disk_usage(home).free,
+    )
+    return tuple(one.to_json() for one in diagnose(observation) if one.code in OPERATORS_ONLY)

@@ -1,0 +1,415 @@
+"""Bugs of directory and licenses: what counts, who may use what, what the record keeps, what is disclosed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_RECORDING: Final = "licenses/recording.py"
+_ISSUING: Final = "licenses/issuing.py"
+_LOOKUP: Final = "directory/lookup.py"
+_DECISIONS: Final = "directory/decisions.py"
+_SUBMISSIONS: Final = "directory/submissions.py"
+_HOLDING: Final = "licenses/holding.py"
+_SESSION: Final = "licenses/session.py"
+
+_DIRECTORY_TRANSCRIPTS: Final = (
+    "tests/directory/test_transcripts.py::test_the_transcript_prints_what_it_says"
+)
+
+_DIRECTORY: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "expired-entrustment-accepted",
+        "An entrustment counts after its period.",
+        _LOOKUP,
+        "if not entrustment.valid_from_ms <= time_ms < entrustment.valid_to_ms:",
+        "if not entrustment.valid_from_ms <= time_ms:",
+        ("tests/licenses/test_recording.py::test_an_entrustment_counts_in_its_period_only",),
+    ),
+    Mutant(
+        "entrustment-of-another-matter-accepted",
+        "An entrustment counts for matters that it does not name.",
+        _LOOKUP,
+        "if entrustment is None or matter_code not in entrustment.matters:",
+        "if entrustment is None:",
+        ("tests/directory/test_operations.py::test_an_entrustment_holds_within_its_period_only",),
+    ),
+    Mutant(
+        "catch-all-clause-as-a-basis",
+        "A matter may rest on a clause about other tasks that somebody assigns.",
+        _LOOKUP,
+        '        if responsibility.catch_all:\n            return "responsibility_catch_all"\n',
+        "",
+        ("tests/directory/test_operations.py::test_what_lacks_its_basis_is_not_approved",),
+    ),
+    Mutant(
+        "unmarked-catch-all-clause-accepted",
+        "A catch-all clause that is not marked as one is published as a responsibility.",
+        _SUBMISSIONS,
+        "if isinstance(body, Responsibility) and not body.catch_all and is_catch_all(body.text):",
+        "if isinstance(body, Responsibility) and body.catch_all and not body.text:",
+        (
+            "tests/directory/test_operations.py::test_an_unmarked_catch_all_clause_is_refused_from_the_start",
+        ),
+    ),
+    Mutant(
+        "repealed-article-as-a-basis",
+        "A matter may rest on an article that is not in force.",
+        _LOOKUP,
+        'return "article_not_in_force"',
+        "continue",
+        ("tests/directory/test_operations.py::test_what_lacks_its_basis_is_not_approved",),
+    ),
+    Mutant(
+        "submission-counts-unapproved",
+        "An entry counts from its submission on, before anybody has approved it.",
+        _SUBMISSIONS,
+        "        effective=record.effective,\n        pending=pending,",
+        "        effective=record.effective or body,\n        pending=pending,",
+        ("tests/directory/test_operations.py::test_a_submission_waits_without_counting",),
+    ),
+    Mutant(
+        "stranger-amends-an-entry",
+        "Whoever is an editor somewhere changes the entries of all organisations.",
+        _SUBMISSIONS,
+        "if context.organisation != owner:",
+        "if not context.organisation:",
+        (
+            "tests/directory/test_operations.py::test_nobody_but_the_owners_editors_changes_any_field",
+        ),
+    ),
+    Mutant(
+        "submitter-approves",
+        "The key that submitted an entry approves it.",
+        _DECISIONS,
+        "if pending.submitter == str(context.signer):",
+        "if not pending.submitter:",
+        (_DIRECTORY_TRANSCRIPTS,),
+    ),
+    Mutant(
+        "stranger-approves",
+        "Any authority approves the entries of any division.",
+        _DECISIONS,
+        "if authority is None or not authority.active or authority.uscc != context.organisation:",
+        "if authority is None or not authority.active:",
+        (_DIRECTORY_TRANSCRIPTS,),
+    ),
+    Mutant(
+        "another-version-approved",
+        "An approval counts for whatever version waits when it comes.",
+        _SUBMISSIONS,
+        "if record.pending.version != version:",
+        "if len(record.pending.version) != len(version):",
+        (_DIRECTORY_TRANSCRIPTS,),
+    ),
+    Mutant(
+        "submission-by-a-stolen-key-approved",
+        "What was submitted with a key after it had been stolen is approved.",
+        _DECISIONS,
+        "if since_ms is not None and since_ms <= pending.submitted_ms:",
+        "if since_ms is not None and since_ms < 0:",
+        (_DIRECTORY_TRANSCRIPTS,),
+    ),
+    Mutant(
+        "history-of-an-entry-rewritten",
+        "A version that takes effect replaces the history of those before it.",
+        _DECISIONS,
+        "history=(*record.history, change)[-MAX_CHANGES:],",
+        "history=(change,),",
+        (
+            "tests/directory/test_operations.py::test_a_record_keeps_the_last_changes_and_counts_all",
+        ),
+    ),
+)
+
+_USES: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "consent-used-twice",
+        "A request that has been used on a license is used again.",
+        _RECORDING,
+        "if any(used == request_hash for used, _ in record.pending):",
+        "if any(used == granted.handle for used, _ in record.pending):",
+        ("tests/licenses/test_recording.py::test_a_consent_is_used_once",),
+    ),
+    Mutant(
+        "field-not-listed-accepted",
+        "A request may ask for fields that the matter does not list.",
+        _RECORDING,
+        "        if unlisted:\n",
+        "        if len(unlisted) > len(item.fields):\n",
+        (
+            "tests/licenses/test_recording.py::test_a_field_that_the_matter_does_not_list_is_refused",
+        ),
+    ),
+    Mutant(
+        "type-not-listed-accepted",
+        "A request may ask for license types that the matter does not list.",
+        _RECORDING,
+        "        if demand is None:\n            raise InvalidOperation(\n"
+        '                "licenses.use.type_not_listed", f"the matter lists no {item.license_type}"\n'
+        "            )\n",
+        "        if demand is None:\n            continue\n",
+        ("tests/licenses/test_recording.py::test_a_type_that_the_matter_does_not_list_is_refused",),
+    ),
+    Mutant(
+        "field-granted-that-was-not-asked",
+        "A consent may grant fields that the request does not ask for.",
+        _RECORDING,
+        "        if beyond:\n",
+        "        if len(beyond) > len(each.fields):\n",
+        ("tests/licenses/test_recording.py::test_a_consent_grants_nothing_that_was_not_asked",),
+    ),
+    Mutant(
+        "use-by-one-who-is-not-entrusted",
+        "Any organisation uses licenses for any department's matter.",
+        _RECORDING,
+        "if request.organisation != matter.department and not is_entrusted(\n"
+        "        state, matter.department, request.organisation, request.matter, context.time_ms\n"
+        "    ):",
+        "if request.organisation != matter.department and not request.matter:",
+        (
+            "tests/licenses/test_recording.py::test_an_organisation_that_is_not_entrusted_is_refused",
+        ),
+    ),
+    Mutant(
+        "basis-of-the-matter-not-checked",
+        "A use is recorded although what its matter rests on has ended.",
+        _RECORDING,
+        "    if problem is not None:\n",
+        "    if problem is not None and not request.items:\n",
+        (
+            "tests/licenses/test_recording.py::test_a_matter_covers_nothing_once_it_or_its_basis_is_retired",
+        ),
+    ),
+    Mutant(
+        "expired-request-accepted",
+        "A request is used after it has expired.",
+        _RECORDING,
+        "if context.time_ms >= request.expires_ms:",
+        "if request.expires_ms < 0:",
+        ("tests/licenses/test_recording.py::test_an_expired_request_is_refused",),
+    ),
+    Mutant(
+        "request-lifetime-unbounded",
+        "A request may last longer than licenses remember it.",
+        _RECORDING,
+        "if request.expires_ms > context.time_ms + MAX_REQUEST_LIFETIME_MS:",
+        "if request.expires_ms > context.time_ms + 1_000 * MAX_REQUEST_LIFETIME_MS:",
+        ("tests/licenses/test_recording.py::test_a_request_that_lasts_too_long_is_refused",),
+    ),
+    Mutant(
+        "expired-consent-accepted",
+        "A consent is used after it has expired.",
+        _RECORDING,
+        "if context.time_ms >= bound.expires_ms:",
+        "if bound.expires_ms < 0:",
+        ("tests/licenses/test_recording.py::test_an_expired_consent_is_refused",),
+    ),
+    Mutant(
+        "consent-to-another-request-accepted",
+        "A consent that was given to one request is used for another.",
+        _RECORDING,
+        "if bound.chain_id != context.chain_id or bound.request_hash != request_hash:",
+        "if bound.chain_id != context.chain_id:",
+        ("tests/licenses/test_recording.py::test_a_consent_to_another_request_is_refused",),
+    ),
+    Mutant(
+        "holder-binding-not-checked",
+        "Anybody's key consents to the use of a license.",
+        _RECORDING,
+        "if holder_commitment(context.suite, grant.holder_salt, grant.holder) != record.holder:",
+        "if not holder_commitment(context.suite, grant.holder_salt, grant.holder):",
+        ("tests/licenses/test_recording.py::test_nobody_else_consents",),
+    ),
+    Mutant(
+        "consents-signature-not-verified",
+        "The holder's signature on a consent is not verified.",
+        _RECORDING,
+        "if consent is not None and not consent.verify(context.suite):",
+        "if consent is not None and not consent.signatures:",
+        (
+            "tests/licenses/test_recording.py::test_a_consent_with_the_holders_key_but_anothers_signature_is_refused",
+        ),
+    ),
+    Mutant(
+        "withheld-license-used",
+        "A license that has been withheld is used.",
+        _RECORDING,
+        "if record.status != VALID:",
+        "if not record.status:",
+        (
+            "tests/licenses/test_recording.py::test_a_withheld_license_is_refused_until_it_is_given_back",
+        ),
+    ),
+    Mutant(
+        "disclosure-to-another-sealing-key",
+        "A request may name another sealing key than its organisation has registered.",
+        _RECORDING,
+        "if acceptor.sealing_key != request.sealing_key.hex():",
+        "if not request.sealing_key:",
+        (
+            "tests/licenses/test_recording.py::test_disclosure_goes_to_the_registered_sealing_key_only",
+        ),
+    ),
+    Mutant(
+        "approval-by-the-same-officer",
+        "Who asks in a statutory use approves it.",
+        _RECORDING,
+        "if officer in (request.operator, context.signer):",
+        "if officer == context.transaction_id:",
+        ("tests/licenses/test_recording.py::test_who_asks_or_submits_is_not_the_second_officer",),
+    ),
+    Mutant(
+        "statutory-use-without-law",
+        "A statutory use may cite any article, whether the matter rests on it or not.",
+        _RECORDING,
+        "if cited not in {(article.instrument, article.article) for article in matter.articles}:",
+        "if not all(cited):",
+        ("tests/licenses/test_recording.py::test_a_statutory_use_cites_what_the_matter_rests_on",),
+    ),
+    Mutant(
+        "notice-deferred-for-good",
+        "The holder's notice of a statutory use may be put off for ever.",
+        _RECORDING,
+        "context.time_ms < notice_after_ms <= context.time_ms + MAX_NOTICE_DEFERRAL_MS",
+        "context.time_ms < notice_after_ms",
+        (
+            "tests/licenses/test_recording.py::test_notice_to_the_holder_is_deferred_for_a_time_only",
+        ),
+    ),
+    Mutant(
+        "use-not-counted",
+        "A recorded use does not raise the license's count of uses.",
+        _RECORDING,
+        "    number = record.uses + 1\n",
+        "    number = max(1, record.uses)\n",
+        ("tests/licenses/test_wallet.py::test_a_complete_list_of_uses_is_told_from_any_other",),
+    ),
+)
+
+_ISSUED: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "issuer-not-accredited",
+        "Whoever has an issuer's key issues licenses of every type.",
+        _ISSUING,
+        "if accredited is None or not accredited.covers(context.time_ms):",
+        "if accredited is not None and not accredited.covers(context.time_ms):",
+        ("tests/licenses/test_issuing.py::test_only_an_accredited_issuer_issues",),
+    ),
+    Mutant(
+        "suspended-issuer-issues",
+        "An issuer goes on issuing while its accreditation is suspended.",
+        "licenses/models.py",
+        "return self.status == ACCREDITED and in_period(",
+        "return in_period(",
+        (
+            "tests/licenses/test_issuing.py::test_a_suspended_issuer_issues_nothing_until_accredited_again",
+        ),
+    ),
+    Mutant(
+        "status-history-rewritten",
+        "A change of status replaces the history of the license.",
+        _ISSUING,
+        "history=(*record.history, _change(status, context, reason))",
+        "history=(_change(status, context, reason),)",
+        ("tests/licenses/test_issuing.py::test_the_life_of_a_license_stays_in_its_record",),
+    ),
+    Mutant(
+        "revoked-license-comes-back",
+        "A license that has ended is given another final status.",
+        _ISSUING,
+        "if found.status not in (VALID, WITHHELD):",
+        "if not found.status:",
+        ("tests/licenses/test_issuing.py::test_final_statuses_stay_and_steps_go_in_order",),
+    ),
+    Mutant(
+        "stranger-changes-a-license",
+        "Any issuer changes the licenses of every other.",
+        _ISSUING,
+        "if issuer is None or issuer.active or issuer.successor != context.organisation:",
+        "if issuer is None:",
+        ("tests/licenses/test_issuing.py::test_nobody_but_its_issuer_changes_a_license",),
+    ),
+    Mutant(
+        "credential-signed-with-a-revoked-key",
+        "A license names a credential key that has been revoked.",
+        _ISSUING,
+        "        or not found.active\n",
+        "",
+        ("tests/licenses/test_issuing.py::test_a_revoked_key_signs_no_credential",),
+    ),
+)
+
+_DISCLOSED: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "disclosure-of-a-failed-use",
+        "A wallet discloses for a use whose transaction failed: nothing is on the record.",
+        "licenses/disclosure.py",
+        'if not isinstance(entry, TransactionEntry) or entry.code != "":',
+        "if not isinstance(entry, TransactionEntry):",
+        ("tests/licenses/test_wallet.py::test_nothing_is_disclosed_for_a_use_that_failed",),
+    ),
+    Mutant(
+        "disclosure-before-the-record",
+        "A wallet discloses for another use than the evidence shows to be recorded.",
+        "licenses/disclosure.py",
+        "        if use.id == use_id:\n            return use\n    raise InvalidProof",
+        "        if use.id:\n            return use\n    raise InvalidProof",
+        ("tests/licenses/test_wallet.py::test_nothing_is_disclosed_before_the_use_is_recorded",),
+    ),
+    Mutant(
+        "disclosure-without-consent",
+        "A wallet discloses for a use that is recorded with another consent than it gave.",
+        _HOLDING,
+        "if receipt is None or receipt.consent is None or use.signed_consent is None:",
+        "if use.signed_consent is None:",
+        (
+            "tests/licenses/test_wallet.py::test_a_use_that_the_holder_did_not_consent_to_is_not_disclosed",
+        ),
+    ),
+    Mutant(
+        "request-answered-twice",
+        "A wallet consents to a request that it has answered already.",
+        _HOLDING,
+        "if any(receipt.request_hash == request_hash for receipt in holding.receipts):",
+        "if any(not receipt.use_id for receipt in holding.receipts):",
+        ("tests/licenses/test_wallet.py::test_a_wallet_consents_to_a_request_once",),
+    ),
+    Mutant(
+        "presentation-for-another-audience",
+        "A presentation that was made for somebody else is accepted.",
+        "licenses/verification.py",
+        'audience = question.audience or binding.payload.get("aud")',
+        'audience = binding.payload.get("aud")',
+        (
+            "tests/licenses/test_verification.py::test_a_presentation_is_bound_to_audience_and_nonce",
+        ),
+    ),
+    Mutant(
+        "fields-beyond-the-grant-accepted",
+        "A disclosure shows more than the holder granted, and is accepted.",
+        "licenses/disclosure.py",
+        "if beyond or credential.identifier is not None:",
+        "if credential.identifier is not None:",
+        ("tests/licenses/test_wallet.py::test_a_disclosure_of_more_than_granted_is_refused",),
+    ),
+    Mutant(
+        "code-claimed-twice",
+        "A one-time code is good for a second window.",
+        _SESSION,
+        "if session is None or session.window_token is not None:",
+        "if session is None:",
+        ("tests/licenses/test_session.py::test_a_code_is_claimed_once",),
+    ),
+    Mutant(
+        "codes-guessed-without-limit",
+        "An operator may try one-time codes as often as he likes.",
+        _SESSION,
+        "if len(self._failures.get(name, ())) >= limit:",
+        "if len(self._failures.get(name, ())) >= 1_000 * limit:",
+        ("tests/licenses/test_session.py::test_an_operator_has_five_wrong_tries_in_ten_minutes",),
+    ),
+)
+
+DOMAIN: Final = (*_DIRECTORY, *_USES, *_ISSUED, *_DISCLOSED)

@@ -1,0 +1,246 @@
+"""Bugs of the node: mempool, bodies, synchronisation, links, certificates, tokens, roles at the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_MEMPOOL: Final = "node/mempool.py"
+_PEERS: Final = "node/peers.py"
+_AUTH: Final = "node/auth.py"
+_SYNC: Final = "node/block_sync.py"
+_CHECKPOINTS: Final = "node/checkpointing.py"
+
+_STRANGERS: Final = "tests/node/test_peers.py::test_a_stranger_is_refused"
+_BOUNDS: Final = "tests/node/test_peers.py::test_a_message_beyond_its_bounds_is_refused"
+
+NODE: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "mempool-unbounded-in-bytes",
+        "The mempool takes transactions up to its number, whatever their size.",
+        _MEMPOOL,
+        "while len(self._by_id) >= self._max_count or self._bytes + size > self._max_bytes:",
+        "while len(self._by_id) >= self._max_count:",
+        (
+            "tests/node/test_mempool.py::test_a_pool_is_full_in_bytes_however_few_transactions_it_holds",
+        ),
+    ),
+    Mutant(
+        "mempool-unbounded-in-number",
+        "The mempool takes transactions up to its size, however many they are.",
+        _MEMPOOL,
+        "while len(self._by_id) >= self._max_count or self._bytes + size > self._max_bytes:",
+        "while self._bytes + size > self._max_bytes:",
+        ("tests/node/test_mempool.py::test_a_full_pool_refuses_whoever_holds_most_of_it",),
+    ),
+    Mutant(
+        "mempool-unfair",
+        "A block takes all that one organisation has submitted before it takes from the next.",
+        _MEMPOOL,
+        "        sources = [iter(queue.values()) for queue in self._queues.values()]",
+        "        sources = [iter([one for queue in self._queues.values() for one in queue.values()])]",
+        (
+            "tests/node/test_mempool.py::test_organisations_take_turns_however_many_one_has_submitted",
+        ),
+    ),
+    Mutant(
+        "body-of-another-block-taken",
+        "A body is taken for the block that was asked for without looking at its id.",
+        "node/bodies.py",
+        "if block.header.height != height or block.id(self._suite) != block_id:",
+        "if block.header.height != height:",
+        ("tests/node/test_bodies.py::test_a_body_is_taken_for_the_block_of_its_id_only",),
+    ),
+    Mutant(
+        "body-not-held-against-its-header",
+        "A body may hold other transactions than its header names: one id, two blocks.",
+        "node/bodies.py",
+        "            block.check_body(self._suite)\n",
+        "",
+        ("tests/node/test_bodies.py::test_a_body_holds_what_its_header_names",),
+    ),
+    Mutant(
+        "second-body-under-a-known-id",
+        "Once a block's body is known, other bytes under the same id pass for it.",
+        "node/bodies.py",
+        "if known is not None and known[0] == body:",
+        "if known is not None:",
+        ("tests/node/test_bodies.py::test_other_bytes_under_a_known_id_are_checked_again",),
+    ),
+    Mutant(
+        "fetched-blocks-with-a-gap",
+        "Blocks that a peer sends for other heights than were asked for are handed on.",
+        _SYNC,
+        "if block.header.height != from_height + offset:",
+        "if block.header.height < from_height:",
+        ("tests/node/test_misbehaviour.py::test_a_lying_synchronisation_peer_is_dropped",),
+    ),
+    Mutant(
+        "target-by-the-loudest-peer",
+        "A single peer's claim counts as the height that the network has reached.",
+        _SYNC,
+        "return told[faulty] if len(told) > faulty else 0",
+        "return self.claimed",
+        (
+            "tests/node/test_misbehaviour.py::test_a_peer_that_claims_blocks_and_has_none_is_passed_over",
+        ),
+    ),
+    Mutant(
+        "frame-bound-off",
+        "A frame may hold any number of transactions.",
+        "node/messages.py",
+        "if not 1 <= len(raws) <= MAX_TRANSACTIONS:",
+        "if not raws:",
+        (_BOUNDS,),
+    ),
+    Mutant(
+        "sync-request-unbounded",
+        "A peer may ask for any number of blocks at once.",
+        "node/messages.py",
+        "return GetBlocks(_height(height), _bounded(count, 1, MAX_SYNC_BLOCKS))",
+        "return GetBlocks(_height(height), _bounded(count, 1, MAX_HEIGHT))",
+        (_BOUNDS,),
+    ),
+    Mutant(
+        "websocket-frame-unbounded",
+        "A listening node reads frames of any size into memory.",
+        _PEERS,
+        "ServerProtocol(max_size=MAX_FRAME_BYTES, logger=_quiet_logger())",
+        "ServerProtocol(max_size=None, logger=_quiet_logger())",
+        ("tests/node/test_peers.py::test_a_frame_beyond_the_bound_ends_its_link",),
+    ),
+    Mutant(
+        "certificate-of-another-controller",
+        "A validator's name counts under any authority's certificate.",
+        _PEERS,
+        'if validator is not None and identity.controller not in ("", validator.controller):',
+        "if validator is not None and not identity.name:",
+        (_STRANGERS,),
+    ),
+    Mutant(
+        "certificate-name-not-checked",
+        "Whoever answers at an address counts as the node that was dialled.",
+        _PEERS,
+        "if identity.name == self._name or (dialled is not None and identity.name != dialled):",
+        "if identity.name == self._name:",
+        ("tests/node/test_peers.py::test_who_answers_in_anothers_place_is_refused",),
+    ),
+    Mutant(
+        "hello-name-not-checked",
+        "A node may call itself otherwise than its certificate.",
+        _PEERS,
+        'if hello.node != name or hello.role not in ("validator", "query"):',
+        'if hello.role not in ("validator", "query"):',
+        ("tests/node/test_peers.py::test_a_hello_that_does_not_fit_ends_the_connection",),
+    ),
+    Mutant(
+        "node-of-another-chain-linked",
+        "A node of another chain is linked.",
+        _PEERS,
+        "if hello.chain_id != chain_id:",
+        "if not hello.chain_id:",
+        (_STRANGERS,),
+    ),
+    Mutant(
+        "revoked-members-link-stays",
+        "A revoked member's link lives on.",
+        _PEERS,
+        '                _log.warning("link cut", peer=link.name, reason=str(error))\n'
+        "                link.abort()\n",
+        '                _log.warning("link cut", peer=link.name, reason=str(error))\n',
+        ("tests/node/test_peers.py::test_a_member_whose_authority_is_revoked_is_cut_off_at_once",),
+    ),
+    Mutant(
+        "liar-is-not-cut-off",
+        "A peer that sent garbage may link again at once.",
+        _PEERS,
+        "if self._banned_until.get(identity.name, 0.0) > time.monotonic():",
+        "if self._banned_until.get(identity.name, 0.0) > 10**9 + time.monotonic():",
+        ("tests/node/test_peers.py::test_a_peer_that_sends_garbage_is_cut_off_for_a_while",),
+    ),
+    Mutant(
+        "queue-of-a-slow-peer-unbounded",
+        "Frames for a peer that does not read pile up in memory.",
+        "node/link.py",
+        "if self._queued_bytes[priority] + len(frame) > QUEUE_BYTES[priority]:",
+        "if self._queued_bytes[priority] < 0:",
+        ("tests/node/test_peers.py::test_frames_for_a_slow_peer_are_bounded",),
+    ),
+    Mutant(
+        "validators-slots-not-reserved",
+        "Nodes that are no validators take all slots for links.",
+        _PEERS,
+        "return others < self._config.max_links - len(validators)",
+        "return others < 1_000 + self._config.max_links",
+        ("tests/node/test_peers.py::test_other_nodes_never_take_the_validators_slots",),
+    ),
+    Mutant(
+        "checkpoint-of-another-root-merged",
+        "Signatures of a checkpoint with another root are merged into our own.",
+        _CHECKPOINTS,
+        "if signed.checkpoint != collector.checkpoint:",
+        "if signed.checkpoint.origin != collector.checkpoint.origin:",
+        (
+            "tests/node/test_checkpointing.py::test_another_root_or_a_forged_signature_is_the_peers_fault",
+        ),
+    ),
+    Mutant(
+        "early-notes-unbounded",
+        "Checkpoint notes for heights to come are kept, however many a peer sends.",
+        _CHECKPOINTS,
+        "while len(notes) > MAX_EARLY_NOTES:",
+        "while len(notes) > 1_000 * MAX_EARLY_NOTES:",
+        (
+            "tests/node/test_checkpointing.py::test_notes_from_the_future_are_bounded_and_go_with_their_peer",
+        ),
+    ),
+    Mutant(
+        "token-for-another-chain-accepted",
+        "A token that was made for another chain's nodes opens ours.",
+        _AUTH,
+        'if claims.get("aud") != chain_id:',
+        'if not claims.get("aud"):',
+        ("tests/node/test_auth.py::test_a_wrong_token_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "expired-token-accepted",
+        "A token is good after it has expired.",
+        _AUTH,
+        "if expires < now_s - CLOCK_LEEWAY_S:",
+        "if expires < 0:",
+        ("tests/node/test_auth.py::test_a_wrong_token_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "token-lifetime-unbounded",
+        "A token may be good for years.",
+        _AUTH,
+        "if not issued <= expires <= issued + MAX_LIFETIME_S:",
+        "if not issued <= expires:",
+        ("tests/node/test_auth.py::test_a_wrong_token_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "entry-tiles-for-every-member",
+        "Every member reads the log's entries, whatever its roles.",
+        "node/api/access.py",
+        'if caller.roles.isdisjoint(("auditor", "reader")):',
+        'if caller.organisation == "":',
+        ("tests/node/test_api.py::test_entries_are_for_auditors_and_readers_only",),
+    ),
+    Mutant(
+        "entry-tiles-for-everybody",
+        "Entry tiles are served to whoever asks.",
+        "node/api/log.py",
+        "        reader_of_entries(services, authorization)\n",
+        "        reader_of_entries.__doc__\n",
+        ("tests/node/test_api.py::test_entries_are_for_auditors_and_readers_only",),
+    ),
+    Mutant(
+        "wallet-of-another-holder-opened",
+        "Any enrolled or unknown key reads what a holder's wallet reads.",
+        "node/api/licenses.py",
+        "        or holder_commitment(suite, salt, token.key) != record.holder\n",
+        "        or not holder_commitment(suite, salt, token.key)\n",
+        ("tests/node/test_api.py::test_what_a_wallet_fetches_is_for_the_holder_of_that_license",),
+    ),
+)
