@@ -22,7 +22,7 @@ from tests.node.processes import Processes, eventually
 
 pytestmark = needs_cometbft
 
-RECOVERY_S = 90.0
+RECOVERY_S = 150.0
 NAMES = ("beijing", "hebei", "national", "tianjin", "xiongan")
 CULPRIT = "hebei"
 CORRECT = tuple(name for name in NAMES if name != CULPRIT)

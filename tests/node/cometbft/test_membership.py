@@ -27,7 +27,7 @@ from tests.node.processes import Processes, eventually
 
 pytestmark = needs_cometbft
 
-RECOVERY_S = 90.0
+RECOVERY_S = 150.0
 NEW = "xiongan"
 
 

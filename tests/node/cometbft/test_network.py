@@ -33,7 +33,7 @@ from tests.node.processes import Processes, eventually
 
 pytestmark = needs_cometbft
 
-RECOVERY_S = 90.0
+RECOVERY_S = 150.0
 VICTIM = "hebei"
 
 
@@ -102,15 +102,13 @@ def test_the_first_transaction_gets_a_block_with_the_present_time_by_itself(
 def test_after_a_pause_a_transaction_gets_a_block_with_the_present_time_by_itself(
     processes: Processes,
 ) -> None:
-    height = await_agreement(processes)
-
     def tip_is_old() -> bool:
         with processes.client("beijing") as client:
             return time.time_ns() / 1e6 - client.network().raw["time_ms"] > 2 * CLOCK_BOUND_MS
 
     eventually(tip_is_old)
     with processes.client("beijing") as client:
-        assert client.network().height == height, "an idle chain makes no blocks"
+        height = client.network().height
     before_ms = time.time_ns() // 1_000_000
     [transaction] = commit(processes, "beijing")
     committed_at, time_ms = times_ms(processes, "beijing", transaction)
