@@ -122,11 +122,12 @@ def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
         network.check(load)
 
 
+@pytest.mark.timeout(480)  # twenty starts, on a machine that may be loaded
 @pytest.mark.parametrize(
     "seeds",
     [
         pytest.param([None, 2], id="2"),
-        pytest.param([None, 3, 4, 5, 6, 7, None], id="7", marks=pytest.mark.faults),
+        pytest.param([None, 3, 4, 5, 6], id="5", marks=pytest.mark.faults),
     ],
 )
 def test_all_nodes_that_lose_power_at_once_again_and_again_resume_by_themselves(

@@ -21,6 +21,10 @@ STOPS_TO_SEE_S = 0.1
 """Within this a process must have ended after a failed write."""
 
 
+RARE_POINTS = {"block write": 2, "checkpoint guard write": 3, "checkpoint write": 20}
+"""How many times as often as others these points are taken: they are come to so much less."""
+
+
 class Host(Machine):
     """A machine with its disk and keys; at most one process runs on it at a time."""
 
@@ -97,7 +101,8 @@ class Host(Machine):
     def dies_at(self, point: str) -> bool:
         """Tell whether the process is to die at a point of its work."""
         world = self.world
-        if not world.stormy or not world.plan.crash or world.random.random() >= world.plan.crash:
+        chance = world.plan.crash * _weight(point)
+        if not world.stormy or not chance or world.random.random() >= chance:
             return False
         world.injected[f"crash {point}"] += 1
         return True
@@ -105,7 +110,7 @@ class Host(Machine):
     def fails_at(self, point: str) -> bool:
         """Tell whether a write is to fail: before it has begun, or when it may be on disk or not."""
         world = self.world
-        chance = world.plan.write_error
+        chance = world.plan.write_error * _weight(point)
         if not world.stormy or not chance or point.startswith("after") or point == "sending":
             return False
         if world.random.random() >= chance:
@@ -169,3 +174,7 @@ class Host(Machine):
             return False
         until_s = self.process.network.banned_until_s.get(other.name, -1.0)
         return until_s > self.world.loop.now_s
+
+
+def _weight(point: str) -> int:
+    return RARE_POINTS.get(point.partition(" ")[2], 1)

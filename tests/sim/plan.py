@@ -153,7 +153,7 @@ def plan_of(seed: int) -> Plan:
         clock_error_ms=clock_error_ms,
         clock_jumps=clock_error_ms > 0 and sometimes(0.5),
         validator_changes=sometimes(0.25),
-        checkpoints=sometimes(0.2),
+        checkpoints=sometimes(0.4),
         bad_transactions=sometimes(0.3),
         **losses,
         **crashes,
