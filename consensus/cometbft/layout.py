@@ -18,8 +18,12 @@ from consensus.cometbft.mapping import POWER, address_of
 from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
-from ledger.limits import HEARTBEAT_INTERVAL_MS
 from ledger.validators import Validator
+
+IDLE_INTERVAL_S: Final = 60
+"""After so long without a block CometBFT makes an empty one: more often than the embedded engine's heartbeat, since two
+things last as long as the interval. The next block's time is that much too old at most; and so long may validators
+wait for each other after an outage, if some have begun the height, and what they began it for has expired meanwhile."""
 
 MAX_EVIDENCE_AGE_BLOCKS: Final = 100_000
 MAX_EVIDENCE_AGE: Final = datetime.timedelta(days=2)
@@ -173,8 +177,9 @@ def config_toml(settings: EngineSettings) -> str:
         *_setting("create_empty_blocks", False, "an idle chain makes none …"),
         *_setting(
             "create_empty_blocks_interval",
-            f"{HEARTBEAT_INTERVAL_MS // 1000}s",
-            "… but the heartbeat, which keeps checkpoints fresh",
+            f"{IDLE_INTERVAL_S}s",
+            "… but a heartbeat: it keeps checkpoints fresh, bounds how old the next block's time is, and "
+            "lets validators meet that wait for each other after an outage",
         ),
         *_setting("timeout_propose", f"{settings.propose_timeout_ms}ms"),
         *_setting("timeout_prevote", f"{settings.prevote_timeout_ms}ms"),

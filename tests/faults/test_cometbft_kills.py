@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from consensus.cometbft.layout import IDLE_INTERVAL_S
 from node.config import ConsensusConfig
 from tests.faults.network import RECOVERY_S, FaultyNetwork, faulty_network
 from tests.node.cometbft.engine import needs_cometbft, parts
@@ -70,3 +72,27 @@ def test_whatever_is_killed_of_a_node_with_cometbft_the_others_go_on_and_nothing
             network.commit_one(victim)
     measured["recovery"] = network.time_to_recover()
     network.check(load)
+
+
+@pytest.mark.row("crash at every numbered write point; kill -9 loops on 1…4 nodes")
+@pytest.mark.faults
+@pytest.mark.timeout(500)
+def test_validators_that_began_a_height_for_what_has_expired_meet_those_that_come_back(
+    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+) -> None:
+    """CometBFT's validators wait for each other then; the empty block of the interval brings them together."""
+    away = ("hebei", "national")
+    network.kill(*away)
+    injected["kill -9"] += 2
+    [short] = network.transactions(1, lifetime_s=10)
+    with network.client("beijing") as beijing:
+        [result] = beijing.submit([short.raw], wait="none")
+        assert result.status == "pending"
+        height = beijing.network().height
+        eventually(lambda: time.time_ns() // 1_000_000 > short.valid_until_ms)
+        network.start(*away)
+        began_s = time.monotonic()
+        eventually(lambda: beijing.network().height > height, IDLE_INTERVAL_S + RECOVERY_S)
+        measured["until the next block"] = time.monotonic() - began_s
+    network.await_ready(*network.validators, timeout_s=RECOVERY_S)
+    network.check()
