@@ -165,8 +165,8 @@ def config_toml(settings: EngineSettings) -> str:
         *_setting(
             "recheck",
             True,
-            "what can no longer stand in a block must leave, or it keeps an idle chain making "
-            "empty blocks; no signature is verified again",
+            "what can no longer stand in a block must leave, or validators that hold it begin "
+            "every height at once, for nothing; no signature is verified again",
         ),
         *_setting("size", 50_000, "as the embedded engine's"),
         *_setting("max_txs_bytes", 64 * 1024 * 1024, "as the embedded engine's"),
