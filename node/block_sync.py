@@ -1,9 +1,10 @@
 """Block synchronisation: whoever is behind fetches decided blocks with their commits and applies them.
 
 Nodes tell their height when it changes. A node that sees a greater one asks for the blocks in between: a follower at
-once, a validator when consensus has not brought the height itself within a moment. One request is under way at a time,
-for as many blocks as the links carry within a moment; a peer that does not answer, or answers with nothing, is passed
-over for a while, one that lies is cut off.
+once, a validator when consensus has not brought the height itself within a moment. It asks one peer for as many blocks
+as links carry within a moment, and when that one does not answer soon the next as well: a quorum may wait for us, and
+nobody can tell a slow peer from one that has stopped. Who does not answer soon, or answers with nothing, is passed over
+for a while; who lies is cut off.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ FIRST_COUNT: Final = 1
 QUICK_ANSWER_S: Final = 1.0
 SLOW_ANSWER_S: Final = 4.0
 
-ANSWER_TIMEOUT_S: Final = 20.0
-MAX_ANSWER_TIMEOUT_S: Final = 80.0
-"""Doubled from the one to the other where answers do not come in time: on 64 KiB/s, a block of ours (1 MiB) passes
-within the first, the largest one (4 MiB) within the last. What is cut short has been on the way for nothing, and what
-is asked for next waits behind it."""
+NEXT_PEER_S: Final = 1.0
+"""When the next peer is asked as well: a round at most is lost to the one that has stopped. Later where answers take
+longer: what several send over a narrow link takes as many times as long."""
 
-PASSED_OVER_S: Final = 20.0
-"""How long a peer that did not help is not asked again: as long as it may have cost."""
+ANSWER_TIMEOUT_S: Final = 80.0
+"""The largest block is 4 MiB, and passes a link of 64 KiB/s within this. Everybody has been asked long before."""
+
+PASSED_OVER_S: Final = 10.0
+"""How long a peer that did not help is not asked again."""
 
 PATIENCE_S: Final = 0.5
 """How long a validator waits for consensus to bring a height that others have decided."""
@@ -48,11 +50,11 @@ ApplyBlocks = Callable[[str, tuple[tuple[Block, Commit], ...]], Awaitable[int]]
 
 
 class Demand:
-    """How many blocks to ask for at once, and how long to wait: as much as links carry within a moment."""
+    """How many blocks to ask for at once, and when to ask the next peer: as much as links carry within a moment."""
 
     def __init__(self) -> None:
         self.count = FIRST_COUNT
-        self.timeout_s = ANSWER_TIMEOUT_S
+        self.next_peer_s = NEXT_PEER_S
 
     def answered(self, taken_s: float) -> None:
         """Learn from an answer that took so long."""
@@ -60,12 +62,11 @@ class Demand:
             self.count = min(2 * self.count, MAX_SYNC_BLOCKS)
         elif taken_s > SLOW_ANSWER_S:
             self.count = max(self.count // 2, 1)
-        self.timeout_s = min(max(ANSWER_TIMEOUT_S, 2 * taken_s), MAX_ANSWER_TIMEOUT_S)
+        self.next_peer_s = min(max(NEXT_PEER_S, 2 * taken_s), ANSWER_TIMEOUT_S)
 
     def not_answered(self) -> None:
-        """Ask the next one for little, and wait longer."""
-        self.count = 1
-        self.timeout_s = min(2 * self.timeout_s, MAX_ANSWER_TIMEOUT_S)
+        """Ask for little again."""
+        self.count = FIRST_COUNT
 
 
 class BlockSync:
@@ -85,8 +86,8 @@ class BlockSync:
         self._is_voting = is_voting
         self._validators = validators
         self._news = asyncio.Event()
-        self._answer: asyncio.Future[Blocks] | None = None
-        self._asked = ""
+        self._answer: asyncio.Future[tuple[str, Blocks] | None] | None = None
+        self._asked: list[str] = []
         self._asked_height = 0
         self._passed_over: dict[str, float] = {}
         self._demand = Demand()
@@ -103,13 +104,15 @@ class BlockSync:
         answer = self._answer
         if answer is None or answer.done():
             return
-        if (peer, message.from_height) == (self._asked, self._asked_height):
-            answer.set_result(message)
+        if peer in self._asked and message.from_height == self._asked_height:
+            answer.set_result((peer, message))
 
     def link_down(self, peer: str) -> None:
         """Stop waiting for a peer whose link has ended."""
-        if peer == self._asked and self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionError("the link has ended"))
+        if peer in self._asked:
+            self._asked.remove(peer)
+            if not self._asked and self._answer is not None and not self._answer.done():
+                self._answer.set_result(None)
 
     @property
     def claimed(self) -> int:
@@ -145,51 +148,82 @@ class BlockSync:
     async def _fetch(self) -> bool:
         """Fetch one run of blocks and apply it; False if nobody could help."""
         height = self._height()
-        peer = self._choose(height)
-        if peer is None:
+        if self._choose(height) is None:
             return False
         self.catching_up = self.target > height + 1
         try:
-            message = await self._ask(peer, height + 1)
-            applied = await self._apply_blocks(peer, _decode(message, height + 1))
+            peer, message = await self._ask(height)
         except (TimeoutError, ConnectionError):
-            applied = 0
+            return False
+        try:
+            applied = await self._apply_blocks(peer, _decode(message, height + 1))
         except (InvalidPeerMessage, InvalidBlock, InvalidSignature) as error:
             self._network.cut_off(peer, f"synchronised block: {error}")
             return False
         if applied == 0 and self._height() == height:
-            self._passed_over[peer] = time.monotonic() + PASSED_OVER_S
-            _log.info("peer did not help to catch up", peer=peer, height=height + 1)
+            self._pass_over(peer, height)
             return False
         return True
 
     def _choose(self, height: int) -> str | None:
+        """Return who is to be asked next for what follows `height`."""
         now = time.monotonic()
         able = [
             name
             for name, link in sorted(self._network.links.items())
-            if link.height > height and self._passed_over.get(name, 0.0) <= now
+            if link.height > height
+            and name not in self._asked
+            and self._passed_over.get(name, 0.0) <= now
         ]
         return able[height % len(able)] if able else None
 
-    async def _ask(self, peer: str, from_height: int) -> Blocks:
-        self._answer = asyncio.get_running_loop().create_future()
-        self._asked, self._asked_height = peer, from_height
-        request = GetBlocks(from_height, self._demand.count).encode()
+    def _pass_over(self, peer: str, height: int) -> None:
+        self._passed_over[peer] = time.monotonic() + PASSED_OVER_S
+        _log.info("peer did not help to catch up", peer=peer, height=height + 1)
+
+    async def _ask(self, height: int) -> tuple[str, Blocks]:
+        """Return the first answer to a request for what follows `height`, and who has given it.
+
+        Raises:
+            TimeoutError: nobody has answered.
+            ConnectionError: nobody who has been asked is linked any more.
+        """
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        self._asked_height = height + 1
         began_s = asyncio.get_running_loop().time()
         try:
-            if not self._network.send(peer, request, Priority.SYNC):
-                raise ConnectionError("not linked")
-            async with asyncio.timeout(self._demand.timeout_s):
-                answer = await self._answer
-            self._demand.answered(asyncio.get_running_loop().time() - began_s)
-            return answer
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                peer, message = await self._ask_one_after_the_other(answer, height)
         except TimeoutError:
             self._demand.not_answered()
+            for silent in self._asked:
+                self._pass_over(silent, height)
             raise
+        else:
+            self._demand.answered(asyncio.get_running_loop().time() - began_s)
+            for slow in self._asked:
+                if slow != peer:
+                    self._pass_over(slow, height)
+            return peer, message
         finally:
             self._answer = None
-            self._asked = ""
+            self._asked.clear()
+
+    async def _ask_one_after_the_other(
+        self, answer: asyncio.Future[tuple[str, Blocks] | None], height: int
+    ) -> tuple[str, Blocks]:
+        request = GetBlocks(height + 1, self._demand.count).encode()
+        while not answer.done():
+            peer = self._choose(height)
+            if peer is not None and self._network.send(peer, request, Priority.SYNC):
+                self._asked.append(peer)
+            elif not self._asked:
+                break
+            await asyncio.wait([answer], timeout=self._demand.next_peer_s)
+        found = answer.result() if answer.done() else None
+        if found is None:
+            raise ConnectionError("nobody who could help is linked")
+        return found
 
 
 def _decode(message: Blocks, from_height: int) -> tuple[tuple[Block, Commit], ...]:

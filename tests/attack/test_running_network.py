@@ -28,6 +28,7 @@ from tests.node.cluster import Cluster, eventually
 LOCAL = "test.local.fail"
 """An operation that only one node cannot carry out: its memory is full, its disk fails."""
 
+FLOOD_ROW = "flood of valid, invalid, duplicate, replayed, foreign-chain transactions"
 LOST = "xiongan"
 EVERYWHERE = (*OPERATIONS.values(), PLANTED)
 SOUND: OperationTable = operation_table(
@@ -130,6 +131,7 @@ def submission(raws: list[bytes], **fields: Any) -> bytes:
     return json.dumps({"transactions": texts, "timeout_s": 5, **fields}).encode()
 
 
+@pytest.mark.row(FLOOD_ROW)
 @FEW
 @given(data=st.data())
 def test_crafted_transactions_in_arrays_are_refused_one_by_one(
@@ -221,6 +223,7 @@ def test_a_body_that_is_no_submission_is_answered_by_a_problem(
     check_answer(post(cluster, content))
 
 
+@pytest.mark.row(FLOOD_ROW)
 def test_the_same_transaction_many_times_in_one_array_is_one(cluster: Cluster) -> None:
     good = cluster.transaction("tongzhou-editor", (LOCAL, {"name": "often"}))
     results = post(cluster, submission([good.raw] * 50)).json()["results"]
@@ -229,5 +232,6 @@ def test_the_same_transaction_many_times_in_one_array_is_one(cluster: Cluster) -
     assert len({one["index"] for one in results}) == 1
 
 
+@pytest.mark.row(FLOOD_ROW)
 def test_after_all_this_every_node_is_well(cluster: Cluster) -> None:
     all_are_well(cluster)

@@ -5,21 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cli.demo import content
 from cli.output import CommandError
 from cli.statutory import grants_of
 from cli.validation import duration_ms
 from cli.window import (
+    APPROVAL_PREFIX,
+    CONSENT_PREFIX,
+    REQUEST_PREFIX,
     Case,
     Wish,
     approval_text,
     basis_of,
     items_of,
     make_request,
+    read_request,
     record_operation,
     with_approval,
+    with_consent,
 )
+from ledger.errors import LedgerError
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.suite import SHA256_ED25519
 from licenses.use import Basis, Item, sign_approval, sign_consent
@@ -119,3 +127,20 @@ def test_fields_asked_for_are_read_by_type() -> None:
     for text in ("", "type", "type:", ":"):
         with pytest.raises(CommandError):
             items_of([text])
+
+
+prefixes = st.sampled_from(["", REQUEST_PREFIX, CONSENT_PREFIX, APPROVAL_PREFIX])
+
+
+@given(prefixes, st.text() | st.binary(max_size=300).map(bytes.hex))
+@example(REQUEST_PREFIX, "ab" * 2_000_000)
+@example(CONSENT_PREFIX, "91" * 50_000 + "c0")
+@example(APPROVAL_PREFIX, "\ud800\u202e\x1b[2J")
+def test_a_code_that_holds_any_text_is_refused_with_our_error(prefix: str, content: str) -> None:
+    case = request_case()
+    with pytest.raises((CommandError, LedgerError)):
+        read_request(prefix + content)
+    with pytest.raises((CommandError, LedgerError)):
+        with_consent(case, prefix + content)
+    with pytest.raises((CommandError, LedgerError)):
+        with_approval(case, prefix + content)

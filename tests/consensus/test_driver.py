@@ -24,6 +24,7 @@ from consensus.tendermint.events import (
 from consensus.tendermint.limits import PAST_ROUNDS
 from consensus.tendermint.messages import (
     ProposalMessage,
+    RoundDigest,
     StatusMessage,
     VotesMessage,
     decode_message,
@@ -360,3 +361,34 @@ def test_two_who_exchange_statuses_soon_lack_nothing(
                     heard_here = one._votes.vote_of(index, round, type)
                     heard_there = other._votes.vote_of(index, round, type)
                     assert (heard_here is None) == (heard_there is None)
+
+
+voters = st.lists(
+    st.tuples(st.sampled_from([None, A, B, bytes(32)]), st.integers(1, 2**22 - 1)), max_size=4
+).map(tuple)
+claims = st.lists(
+    st.builds(RoundDigest, st.integers(0, 3), st.booleans(), voters, voters), max_size=4
+).map(tuple)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(votes, max_size=20), st.integers(0, 2**31 - 1), claims)
+def test_whatever_a_status_claims_it_brings_only_what_is_held_and_changes_nothing(
+    heard: list[tuple[str, VoteType, int, str | None]],
+    claimed_round: int,
+    claimed: tuple[RoundDigest, ...],
+) -> None:
+    """Bits that contradict each other, the votes or the size of the set are claims, and no votes."""
+    driver = driver_of("a")
+    run(driver, StartHeight(1), proposal("A"))
+    for name, type, round, value in heard:
+        run(driver, VoteReceived(signed_vote(name, type, round, value)))
+    before = (driver.state, driver.status(), driver.wal_length)
+    for message in driver.missing(StatusMessage(1, claimed_round, Step.PRECOMMIT, claimed)):
+        match message:
+            case VotesMessage(given):
+                for signed in given:
+                    assert signed in driver._votes.votes_of_round(signed.vote.round)
+            case _:
+                assert message == ProposalMessage(signed_proposal("b", 0, "A"), None)
+    assert (driver.state, driver.status(), driver.wal_length) == before

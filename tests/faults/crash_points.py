@@ -43,6 +43,7 @@ from typing import Any, Final
 
 import sqlalchemy
 
+import node.home
 import node.main
 import node.signing_guard
 from consensus.tendermint import last_sign
@@ -59,7 +60,8 @@ from node.runner import Runner
 _REPLACED_FILE: Final = ("before", "unsynced", "unrenamed", "directory", "after")
 
 _STEPS: Final = {
-    # the ledger's store, in the order of a first start
+    # a first start, in order
+    "data": ("directory", "after"),
     "store": ("before", "directory", "after"),
     "database": ("directory", "after"),
     "marker": ("before", "unsynced", "directory", "after"),
@@ -84,9 +86,10 @@ _STEPS: Final = {
 }
 """What is written, and the points of each.
 
-`store` is the ledger's directory and its entry above, so that `store/directory` comes twice; `database`, what LevelDB
-has opened; `behind`, the head marker brought forward to the database. `recover`, `verify` and `aside` are in
-`ledger.fsck.open_store`; `aside/unrenamed` comes twice as well, for the marker and then for the database.
+`data` is the entry of that directory in the home; `store`, the ledger's directory and its entry above, so that
+`store/directory` comes twice; `database`, what LevelDB has opened; `behind`, the head marker brought forward to the
+database. `recover`, `verify` and `aside` are in `ledger.fsck.open_store`; `aside/unrenamed` comes twice as well, for
+the marker and then for the database.
 """
 
 POINTS: Final = tuple(f"{what}/{step}" for what, steps in _STEPS.items() for step in steps)
@@ -285,6 +288,7 @@ def _wrap_store(points: _Points) -> None:
     def unless_verifying(what: str) -> What:
         return lambda *_, **__: None if points.is_verifying else what
 
+    _around(points, node.home, "sync_directory", "data", first=None)
     _around(points, ledger_store, "_create", unless_verifying("store"))
     _around(points, ledger_store, "_open_database", unless_verifying("database"), first=None)
 

@@ -43,11 +43,12 @@ RUNNING = {
         "checkpoint-guard/unsent",
     ),
     "index": ("index/before", "index/uncommitted", "index/after"),
-    "checkpoints": ("checkpoints/recorded", "checkpoints/before", "checkpoints/after"),
 }
 """Points that a running validator comes to again and again."""
 
 FIRST_START = (
+    ("data/directory", 1),
+    ("data/after", 1),
     ("store/before", 1),
     ("store/directory", 1),
     ("store/directory", 2),
@@ -63,7 +64,7 @@ FIRST_START = (
     ("genesis/unsynced", 1),
     ("genesis/after", 1),
 )
-"""Points, with their passings, of a start without a store."""
+"""Points, with their passings, of a start without any data."""
 
 LATER_START = {
     "block/unmarked": ("behind/before", "behind/unsynced", "behind/after"),
@@ -79,6 +80,9 @@ LATER_START = {
     ),
 }
 """Points of the start after a crash: at another point that leads there, or anywhere."""
+
+IDLE = ("checkpoints/recorded", "checkpoints/before", "checkpoints/after")
+"""Points that a running validator comes to when the chain falls idle: until then, blocks carry checkpoints along."""
 
 INDEX_START = (
     "index-tables/before",

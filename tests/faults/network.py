@@ -104,12 +104,15 @@ class FaultyNetwork(Processes):
     # --- clients ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def load(self, *names: str) -> Iterator[Load]:
-        """Submit one transaction after the other through each of the named nodes (default: all) until the end."""
+    def load(self, *names: str, pause_s: float = 0.0) -> Iterator[Load]:
+        """Submit one transaction after the other through each of the named nodes (default: all) until the end.
+
+        With a pause between them the chain falls idle again and again.
+        """
         load, ended = Load(), threading.Event()
         self.loads.append(load)
         threads = [
-            threading.Thread(target=self._submit_until, args=(name, load, ended))
+            threading.Thread(target=self._submit_until, args=(name, load, ended, pause_s))
             for name in names or self.validators
         ]
         for thread in threads:
@@ -121,7 +124,7 @@ class FaultyNetwork(Processes):
             for thread in threads:
                 thread.join(60)
 
-    def _submit_until(self, name: str, load: Load, ended: threading.Event) -> None:
+    def _submit_until(self, name: str, load: Load, ended: threading.Event, pause_s: float) -> None:
         with self.client(name) as client:
             while not ended.is_set():
                 [sent] = self.transactions(1)
@@ -134,6 +137,7 @@ class FaultyNetwork(Processes):
                     continue
                 if result.status == "committed":
                     load.acknowledged.append(Receipt(sent, began_s, time.monotonic()))
+                    ended.wait(pause_s)
                 else:
                     load.unknown += 1
 

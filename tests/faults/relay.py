@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import socket
+import struct
 import threading
 import time
 from collections.abc import Collection, Coroutine
@@ -100,7 +102,7 @@ class _Connection:
 
     def abort(self) -> None:
         for _, writer in (self._near, self._far):
-            writer.transport.abort()
+            _reset(writer)
 
     async def run(self) -> None:
         """Carry bytes both ways until one side has ended, and the other has been told."""
@@ -133,6 +135,14 @@ class _Connection:
                 opposite = self._back if way is self._forth else self._forth
                 await opposite.flows.wait()
             reading.cancel()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection so that the kernel resets it, whatever is on the way."""
+    end: socket.socket = writer.get_extra_info("socket")
+    with suppress(OSError):  # it has ended already
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _read(
@@ -264,7 +274,7 @@ class Relays:
             except OSError:
                 pass  # the target does not listen: who dialled is told by the reset below
             finally:
-                writer.transport.abort()
+                _reset(writer)
 
         server = await asyncio.start_server(accepted, LOOPBACK, 0)
         self._servers.append(server)

@@ -13,6 +13,7 @@ from tests.faults.crash_points import POINTS
 from tests.faults.crashes import (
     CLIENTS,
     FIRST_START,
+    IDLE,
     INDEX_START,
     LATER_START,
     RECOVERY,
@@ -37,7 +38,7 @@ SELECTION = (
 
 def test_every_point_is_tried() -> None:
     tried = {point for points in RUNNING.values() for point in points}
-    tried.update(INDEX_START)
+    tried.update(IDLE, INDEX_START)
     tried.update(point for points in LATER_START.values() for point in points)
     tried.update(point for point, _ in (*FIRST_START, *RECOVERY, *SETTING_ASIDE))
     assert tried == set(POINTS)
@@ -57,12 +58,26 @@ def test_a_validator_that_dies_within_a_write_comes_back_and_votes(crashes: Cras
 def test_a_validator_dies_at_each_point_twice_and_votes_again(
     crashes: Crashes, written: str
 ) -> None:
-    with crashes.network.load(*CLIENTS) as load:
-        for point in RUNNING[written]:
-            crashes.crash(VICTIM, point, passing=3)
-            crashes.crash(VICTIM, point)  # while it recovers
-            crashes.come_back()
-    crashes.network.check(load)
+    with crashes.network.load(*CLIENTS):
+        die_at_each(crashes, RUNNING[written])
+    crashes.network.check(*crashes.network.loads)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_a_validator_dies_at_each_point_of_saving_checkpoints_and_votes_again(
+    crashes: Crashes,
+) -> None:
+    with crashes.network.load(*CLIENTS, pause_s=2.5):
+        die_at_each(crashes, IDLE)
+    crashes.network.check(*crashes.network.loads)
+
+
+def die_at_each(crashes: Crashes, points: tuple[str, ...]) -> None:
+    for point in points:
+        crashes.crash(VICTIM, point, passing=3)
+        crashes.crash(VICTIM, point)  # while it recovers
+        crashes.come_back()
 
 
 @pytest.mark.faults

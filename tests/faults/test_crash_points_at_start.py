@@ -39,14 +39,13 @@ def test_a_node_that_dies_at_each_point_of_its_first_start_begins_once_more(
 ) -> None:
     with crashing(tmp_path, injected, VICTIM) as crashes:
         network = crashes.network
-        ledger = network.home(VICTIM) / "data" / "ledger"
         with network.load(*CLIENTS) as load:
             for point, passing in FIRST_START:
+                shutil.rmtree(network.home(VICTIM) / "data")  # what its keys have signed binds it
                 crashes.crash(VICTIM, point, passing)
                 crashes.start(VICTIM)
                 network.await_ready(VICTIM)
                 network.kill(VICTIM)
-                shutil.rmtree(ledger)  # its key is kept: what it has signed binds it
             crashes.come_back()
         network.check(load)
 

@@ -36,7 +36,8 @@ WRITTEN = {
     "head marker": r"data/ledger/head",
     "store": r"data/ledger",
     "LevelDB": r"data/ledger/db(/[\w.-]+)?",
-    "SQLite": r"data(/index\.sqlite(-\w+)?)?",
+    "SQLite": r"data/index\.sqlite(-\w+)?",
+    "directory of data": r"data",
 }
 """Every path in a node's home that a node syncs or renames; each has its points in `crash_points`."""
 

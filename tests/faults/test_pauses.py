@@ -87,22 +87,24 @@ def _await_current(network: FaultyNetwork, name: str, height: int) -> float:
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
-def test_a_proposer_that_is_paused_costs_a_round(
+def test_a_proposer_that_is_paused_costs_a_moment(
     network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
 ) -> None:
     names = sorted(network.validators)
     slowest_s = 0.0
     with network.load() as load:
         load.await_progress(5)
-        for _ in range(8):
+        for _ in range(12):
             proposer = names[(network.height("beijing") + 1) % 4]
             began_s = time.monotonic()
             network.pause(proposer)
             injected["SIGSTOP of the next proposer"] += 1
-            load.await_progress(8)
+            load.await_progress(
+                4, 15.0
+            )  # it may be what a validator that is a block behind had asked for it
             slowest_s = max(slowest_s, time.monotonic() - began_s)
             network.resume(proposer)
-    measured["slowest eight acknowledgements"] = slowest_s
+    measured["slowest four acknowledgements"] = slowest_s
     network.check_running(load)
 
 

@@ -29,6 +29,8 @@ from node.messages import (
 from node.peers import Membership, PeerNetwork
 from tests.node.cluster import Cluster, eventually
 
+SYNC_ROW = "lying sync peer, bad snapshot, bad certificate"
+
 
 class Liar:
     """A node with a good certificate that says what it is told to say."""
@@ -155,6 +157,7 @@ def _gap(cluster: Cluster, from_height: int) -> Blocks:
     return Blocks(from_height, _forged(cluster, from_height + 5).blocks)
 
 
+@pytest.mark.row(SYNC_ROW)
 @pytest.mark.parametrize(
     "answer", [_garbage, _forged, _gap], ids=["garbage", "forged commit", "a gap"]
 )
@@ -172,6 +175,7 @@ def test_a_lying_synchronisation_peer_is_dropped(
         cluster.call(running.cancel)
 
 
+@pytest.mark.row(SYNC_ROW)
 def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster) -> None:
     liar = Liar(cluster, lambda link: [Status(1_000, 0).encode()])
     liar.blocks = lambda from_height: Blocks(from_height, ())
@@ -190,6 +194,7 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
         cluster.call(running.cancel)
 
 
+@pytest.mark.row(SYNC_ROW)
 def test_a_peer_that_tells_a_height_and_then_less_holds_nobody_up(cluster: Cluster) -> None:
     asked: list[int] = []
 
