@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -170,9 +171,9 @@ def test_status_shows_the_engine_its_height_round_step_and_peers(processes: Proc
     engine = json.loads(shown.stdout)["engine"]
     assert (engine["name"], engine["height"], engine["round"]) == ("cometbft", height + 1, 0)
     assert engine["peers"] == 4
-    assert engine["step"] == "new round"
+    assert engine["step"] in ("new height", "new round")
     told = CliRunner().invoke(network_commands.app, ["status", "--home", home])
-    assert f"cometbft, height {height + 1}, round 0, new round, 4 peers" in told.stdout
+    assert re.search(rf"cometbft, height {height + 1}, round 0, new \w+, 4 peers", told.stdout)
     node = processes.network.node(VICTIM).api
     one = CliRunner().invoke(node_commands.app, ["status", "--node", node, "--json"])
     assert json.loads(one.stdout)["engine_address"].partition("@")[2].startswith("127.0.0.1:")
