@@ -9,7 +9,7 @@
 #   make bench ARGS="directory"       transactions per second on this machine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint format sim mutants bench docs wheel lock clean
+.PHONY: help cometbft demo test faults lint format sim mutants bench docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -35,13 +35,16 @@ $(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+cometbft: $(INSTALLED) ## Install CometBFT, the second engine, where there is Go and it is not installed yet.
+	@bash .ci/cometbft
+
 demo: $(INSTALLED) ## Run the demonstration: four jurisdictions record, prove and verify.
 	@$(BIN)/mulu demo $(ARGS)
 
-test: $(INSTALLED) ## Run all tests.
+test: cometbft ## Run all tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
-faults: $(INSTALLED) ## Inject faults into real processes, and list what was injected for each row of the fault matrix.
+faults: cometbft ## Inject faults into real processes, and list what was injected for each row of the fault matrix.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m row $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and generated documents.
@@ -66,6 +69,10 @@ bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|author
 
 docs: $(INSTALLED) ## Generate docs/OPERATIONS.md.
 	@$(BIN)/python docs/generate.py
+
+protocol: $(INSTALLED) ## Generate consensus/cometbft/abci_pb2.py from abci.proto.
+	@$(BIN)/python -m grpc_tools.protoc -I consensus/cometbft --python_out=consensus/cometbft --pyi_out=consensus/cometbft \
+		consensus/cometbft/abci.proto
 
 wheel: $(INSTALLED) ## Build the wheel into dist/.
 	@rm -rf build dist

@@ -9,8 +9,16 @@ from typing import Annotated
 import typer
 
 from cli.connection import check_node_address, passphrase
+from cli.engine_setup import require_engine, warn_without_engine
 from cli.network_setup import Network, NodePlace, create_network, load_network
-from cli.options import DEFAULT_HOME, HomeOption, JsonOption, NodeOption, TimeoutOption
+from cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    NodeOption,
+    TimeoutOption,
+)
 from cli.output import (
     CommandError,
     ExitCode,
@@ -30,6 +38,7 @@ from cli.processes import (
 from cli.sample import QUERY_NODES, VALIDATORS
 from node.answers import NetworkStatus
 from node.client import NodeClient
+from node.config import ConsensusConfig
 from node.errors import ApiProblem, NodeUnreachable
 
 app = typer.Typer(
@@ -54,6 +63,7 @@ def init(
     query: Annotated[str, typer.Option(help="Query nodes, separated by commas.")] = ",".join(
         QUERY_NODES
     ),
+    engine: EngineOption = "tendermint",
     as_json: JsonOption = False,
 ) -> None:
     """Create keys, certificates, genesis and node homes of the sample network.
@@ -67,13 +77,16 @@ def init(
         name=name,
         validators=_names(validators),
         query_nodes=_names(query),
+        consensus=ConsensusConfig(engine=engine),
         passphrase=passphrase(),
     )
+    warn_without_engine(engine)
     if as_json:
         show_json(
             {
                 "home": str(directory),
                 "chain_id": network.chain_id,
+                "engine": engine,
                 "nodes": [
                     {"name": one.name, "role": one.role, "api": one.api} for one in network.nodes
                 ],
@@ -97,6 +110,7 @@ def start(
     """Start the nodes as processes of their own and wait until they serve."""
     network = load_network(home.expanduser())
     places = _chosen(network, only)
+    require_engine(network.node_home(place) for place in places)
     started = [place for place in places if running_process(network.node_home(place)) is None]
     processes = {
         place.name: spawn_node(network.node_home(place), detached=True) for place in started
@@ -182,6 +196,7 @@ def _show_status(found: NetworkStatus) -> None:
             "chain": found.chain_id,
             "validators": f"{found.online} of {found.total} online, {quorum}",
             "height": found.height,
+            "engine": found.engine,
             "checkpoint": f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)",
             "app hash": found.app_hash,
             "stalled": found.stalled,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from cli import sample
+from cli.engine_setup import create_engine_homes
 from cli.output import CommandError, ExitCode
 from cli.profiles import Profile, Profiles, save_profiles
 from ledger.genesis import Genesis
@@ -281,9 +282,9 @@ def _create_homes(
     now: datetime.datetime,
     passphrase: str,
 ) -> tuple[NodePlace, ...]:
-    ports = free_ports(2 * len(names))
-    peer_ports = dict(zip(names, ports[: len(names)], strict=True))
-    api_ports = dict(zip(names, ports[len(names) :], strict=True))
+    consensus = consensus or ConsensusConfig()
+    ports = iter(free_ports(3 * len(names)))
+    peer_ports, api_ports, engine_ports = ({name: next(ports) for name in names} for _ in range(3))
     places = []
     for node in names:
         role = "validator" if node in signers else "query"
@@ -299,7 +300,7 @@ def _create_homes(
                 listen_host=_LOOPBACK, listen_port=peer_ports[node], addresses=addresses
             ),
             api=ApiConfig(listen_host=_LOOPBACK, listen_port=api_ports[node]),
-            consensus=consensus or ConsensusConfig(),
+            consensus=consensus,
             sessions=SessionsConfig(digit=sample.SESSION_DIGITS.get(node, 9)),
             log=LogConfig(),
         )
@@ -315,6 +316,9 @@ def _create_homes(
         places.append(
             NodePlace(node, role, f"nodes/{node}", f"http://{_LOOPBACK}:{api_ports[node]}")
         )
+    if consensus.engine == "cometbft":
+        homes = {place.name: directory / place.home for place in places}
+        create_engine_homes(homes, engine_ports, genesis, consensus, signers)
     return tuple(places)
 
 

@@ -11,9 +11,11 @@ import typer
 from rich.progress import Progress
 
 from cli.connection import connect, mulu_home, passphrase
+from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
+from cli.engine_setup import engine_peer as read_engine_peer
 from cli.local_node import api_address, describe_silent, local_findings, local_home
 from cli.network_setup import free_ports
-from cli.options import JsonOption, KeyOption, NodeOption, ProfileOption
+from cli.options import EngineOption, JsonOption, KeyOption, NodeOption, ProfileOption
 from cli.output import (
     CommandError,
     ExitCode,
@@ -35,7 +37,14 @@ from node.certificates import (
     issue_node_certificate,
 )
 from node.client import NodeClient
-from node.config import ApiConfig, NodeConfig, PeerAddress, PeersConfig, load_config
+from node.config import (
+    ApiConfig,
+    ConsensusConfig,
+    NodeConfig,
+    PeerAddress,
+    PeersConfig,
+    load_config,
+)
 from node.errors import NodeUnreachable
 from node.files import replace_file
 from node.home import Home, ValidatorSigners, create_node_home, open_home
@@ -76,14 +85,23 @@ def init(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     peer_port: Annotated[int, typer.Option(help="Port for peers; 0: a free one.")] = 0,
     api_port: Annotated[int, typer.Option(help="Port of the HTTP API; 0: a free one.")] = 0,
+    engine: EngineOption = "tendermint",
+    engine_port: Annotated[
+        int, typer.Option(help="Port for peers of CometBFT; 0: a free one.")
+    ] = 0,
+    engine_peer: Annotated[
+        list[str] | None,
+        typer.Option("--engine-peer", help="A peer of CometBFT: ID@HOST:PORT; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay out the home of a node that joins an existing network.
+    """Lay out the home of a node that joins an existing network, which has one engine for all its nodes.
 
     A query node may start at once. A validator's three public keys go to `ledger.validator.propose`.
     """
     chain = Genesis.from_json(_read(genesis))
-    first, second = free_ports(2)
+    first, second, third = free_ports(3)
+    engine_peers = [read_engine_peer(text) for text in engine_peer or ()]
     config = NodeConfig(
         name=name,
         role="validator" if validator else "query",
@@ -93,6 +111,7 @@ def init(
             addresses=tuple(_peer(text) for text in peer or ()),
         ),
         api=ApiConfig(listen_host="127.0.0.1", listen_port=api_port or second),
+        consensus=ConsensusConfig(engine=engine),
     )
     tls = _issue(authority, name, host, NODE_LIFETIME_DAYS)
     signers = None
@@ -114,6 +133,19 @@ def init(
         "peers": f"{host}:{config.peers.listen_port}",
         "api": f"http://127.0.0.1:{config.api.listen_port}",
     }
+    if engine == "cometbft":
+        record["engine"] = str(
+            create_joining_engine_home(
+                home,
+                name,
+                (host, engine_port or third),
+                engine_peers,
+                chain,
+                config.consensus,
+                signers,
+            )
+        )
+        warn_without_engine(engine)
     if signers is not None:
         record |= {
             "consensus_key": str(signers.consensus.public_key),
@@ -143,6 +175,7 @@ def start(
             code="running",
             exit_code=ExitCode.REFUSED,
         )
+    require_engine([home])
     if not detach:
         from node.main import run_node
 
@@ -213,11 +246,14 @@ def _ask(client: NodeClient) -> tuple[Json, tuple[Json, ...]]:
         "reason": reason,
         "chain_id": network.chain_id,
         "height": network.height,
+        "engine": str(network.engine),
         "checkpoint_size": network.checkpoint_size,
         "checkpoint_time": time_text(network.checkpoint_time_ms),
         "app_hash": network.app_hash,
         "validators_online": f"{network.online} of {network.total}",
     }
+    if network.engine.address is not None:
+        record["engine_address"] = network.engine.address
     if network.damage is not None:
         record["damage"] = network.damage
     return record, network.findings

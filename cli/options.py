@@ -7,6 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
+from node.config import EngineName
+
 DEFAULT_HOME: Final = Path("~/.mulu")
 
 JsonOption = Annotated[
@@ -69,5 +71,12 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=500, help="Rows 
 CursorOption = Annotated[
     str | None,
     typer.Option("--cursor", help="Where to go on: the cursor that the last page ended with."),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        help="What orders transactions: tendermint is built in, cometbft a program of its own.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]

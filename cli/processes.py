@@ -120,6 +120,15 @@ def _is_zombie(process_id: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "Z"
 
 
+def process_family(process_id: int) -> tuple[int, ...]:
+    """Return a process and its children: a node with CometBFT is three processes."""
+    try:
+        children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii")
+    except OSError:
+        children = ""
+    return (process_id, *map(int, children.split()))
+
+
 def log_tail(home: Path, lines: int = _LOG_TAIL_LINES) -> str:
     """Return the end of a node's log: where its process has ended with an error that error, else the last lines.
 

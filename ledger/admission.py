@@ -189,15 +189,19 @@ class TransactionCache:
             dropped, _ = self._transactions.popitem(last=False)
             self._bytes -= len(dropped)
 
-    def take(self, raw: bytes) -> PreparedTransaction:
+    def take(
+        self, raw: bytes, prepare: Callable[[bytes], PreparedTransaction] | None = None
+    ) -> PreparedTransaction:
         """Return the transaction of these bytes, as `get`, and forget it: it is decided, nobody asks again.
+
+        `prepare` reads one that is not known, instead of the cache's own.
 
         Raises:
             InvalidTransaction: malformed, or a bad signature.
         """
         known = self._transactions.pop(raw, None)
         if known is None:
-            return self._prepare(raw)
+            return (prepare or self._prepare)(raw)
         self._bytes -= len(raw)
         return known
 

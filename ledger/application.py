@@ -29,6 +29,7 @@ from ledger.blocks import MAX_BLOCK_EVIDENCE, MAX_BLOCK_TRANSACTIONS, Block
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.commits import Commit
 from ledger.database import Batch, Database, Head
+from ledger.decisions import Decision, ReportedOffence, sorted_offences
 from ledger.errors import (
     DamagedStoreError,
     InvalidBlock,
@@ -41,6 +42,7 @@ from ledger.execution import ReportError
 from ledger.finalization import FinalizedBlock, finalize, finalize_genesis
 from ledger.genesis import Genesis
 from ledger.history import GENESIS, History, Tip
+from ledger.membership import is_faulty_key
 from ledger.operations import OperationTable
 from ledger.proven import ProvenView, ProvenViews, View
 from ledger.state_store import StateView
@@ -277,15 +279,16 @@ class Application:
         used += 0 if last_commit is None else len(last_commit.encode())
         room = self._genesis.parameters.max_block_bytes - used
         chosen = self._choose(TransactionRules(basis, time_ms), candidates, room)
-        header = make_header(
-            basis,
-            time_ms=time_ms,
-            transactions=chosen,
-            evidence=good,
-            last_commit=last_commit,
-            proposer=proposer,
-        )
-        return Block(header, chosen, good, last_commit)
+        return _make_block(basis, time_ms, chosen, proposer, good, last_commit)
+
+    def choose_transactions(
+        self, time_ms: int, candidates: Iterable[bytes], max_bytes: int
+    ) -> tuple[bytes, ...]:
+        """Return those candidates, in their order, that may stand in the next block and fit `max_bytes`.
+
+        For engines that make the block around them.
+        """
+        return self._choose(TransactionRules(self._current(), time_ms), candidates, max_bytes)
 
     def _choose(
         self, rules: TransactionRules, candidates: Iterable[bytes], room: int
@@ -333,10 +336,73 @@ class Application:
         check_all_evidence(basis, block.evidence)
         check_transactions(basis, block.header.time_ms, block.transactions, self._cache.get)
 
+    def check_block_transactions(self, time_ms: int, transactions: Sequence[bytes]) -> None:
+        """Check a proposed block's transactions, for engines that check all else about it themselves.
+
+        Raises:
+            InvalidBlock: one of them may not stand in it.
+        """
+        check_transactions(self._current(), time_ms, transactions, self._cache.get)
+
     def finalize_block(self, block: Block) -> FinalizedBlock:
         """Execute a decided block that `process_proposal` accepted. Nothing is written, nothing changes here."""
         prepared = tuple(self._cache.take(raw) for raw in block.transactions)
-        return finalize(self._current(), block, prepared, self._report)
+        return self._finalize(block, prepared)
+
+    def finalize_decision(self, decision: Decision) -> FinalizedBlock:
+        """Execute what another engine has decided, of transactions that `check_block_transactions` accepted.
+
+        Signatures not verified before are not verified now: more than two thirds of the validators have.
+        Offences of keys that are barred already, or of nobody who was a validator then, are left out. Nothing is
+        written, nothing changes here.
+        """
+        basis = self._current()
+        block = _make_block(
+            basis, decision.time_ms, decision.transactions, decision.proposer, (), None
+        )
+        return finalize(
+            basis,
+            block,
+            decision.block_id,
+            self._new_offences(basis, decision.offences),
+            tuple(self._cache.take(raw, self._prepare_decided) for raw in decision.transactions),
+            self._report,
+        )
+
+    def apply_decision(self, decision: Decision) -> FinalizedBlock:
+        """Verify, execute and write a block of another engine, for instance when a store is checked.
+
+        Raises:
+            InvalidBlock: a transaction may not stand in it.
+        """
+        self.check_block_transactions(decision.time_ms, decision.transactions)
+        finalized = self.finalize_decision(decision)
+        self.commit(finalized, decision)
+        return finalized
+
+    @staticmethod
+    def _new_offences(
+        basis: Basis, offences: Sequence[ReportedOffence]
+    ) -> tuple[ReportedOffence, ...]:
+        new = []
+        for one in offences:
+            if 1 <= one.height <= basis.tip.height:
+                culprit = basis.history.validators(one.height).get(one.validator)
+                if culprit is not None and not is_faulty_key(
+                    basis.state, str(culprit.consensus_key)
+                ):
+                    new.append(one)
+        return sorted_offences(new)
+
+    def _finalize(self, block: Block, prepared: tuple[PreparedTransaction, ...]) -> FinalizedBlock:
+        return finalize(
+            self._current(),
+            block,
+            block.id(self._suite),
+            block.evidence,
+            prepared,
+            self._report,
+        )
 
     def apply_synced(
         self, block: Block, commit: Commit, extra: Batch | None = None
@@ -362,15 +428,17 @@ class Application:
             raise DamagedStoreError(
                 f"the validators decided a block that does not fit this ledger: {error}"
             ) from error
-        finalized = finalize(basis, block, prepared, self._report)
+        finalized = self._finalize(block, prepared)
         self.commit(finalized, commit, extra)
         return finalized
 
     def _prepare_decided(self, raw: bytes) -> PreparedTransaction:
         return prepare_transaction(self._suite, self._operations, raw, verify=False)
 
-    def commit(self, finalized: FinalizedBlock, commit: Commit, extra: Batch | None = None) -> None:
-        """Write a finalised block with the commit that decided it and the engine's own changes; make it the tip.
+    def commit(
+        self, finalized: FinalizedBlock, decided: Commit | Decision, extra: Batch | None = None
+    ) -> None:
+        """Write a finalised block with what decided it and the engine's own changes; make it the tip.
 
         `extra` carries what must be true exactly when this height is: the truncation of the engine's WAL.
 
@@ -379,9 +447,9 @@ class Application:
         """
         tip = finalized.tip
         assert tip.height == self.tip.height + 1, f"commit of {tip.height} on {self.tip.height}"
-        assert (commit.height, commit.block_id) == (tip.height, tip.block_id), "another's commit"
+        assert (decided.height, decided.block_id) == (tip.height, tip.block_id), "another's commit"
         batch = finalized.batch
-        batch.put(keyspace.commit(tip.height), commit.encode())
+        batch.put(keyspace.commit(tip.height), decided.encode())
         batch.update(self._checkpoint_changes())
         if extra is not None:
             batch.update(extra)
@@ -468,3 +536,23 @@ class Application:
     def _changes_validators(self, height: int) -> bool:
         header = self.history.header(height)
         return header is not None and header.validators_hash != header.next_validators_hash
+
+
+def _make_block(
+    basis: Basis,
+    time_ms: int,
+    transactions: tuple[bytes, ...],
+    proposer: str,
+    evidence: tuple[DuplicateVoteEvidence, ...],
+    last_commit: Commit | None,
+) -> Block:
+    """Return the block with this content on top of the tip."""
+    header = make_header(
+        basis,
+        time_ms=time_ms,
+        transactions=transactions,
+        evidence=evidence,
+        last_commit=last_commit,
+        proposer=proposer,
+    )
+    return Block(header, transactions, evidence, last_commit)

@@ -20,6 +20,9 @@ from ledger.votes import SignedVote
 
 KIND: Final = "evidence"
 DUPLICATE_VOTE: Final = "duplicate_vote"
+LIGHT_CLIENT_ATTACK: Final = "light_client_attack"
+"""Two signed headers of one height, shown to light clients: CometBFT reports it, the embedded engine never does."""
+
 MAX_EVIDENCE_BYTES: Final = 2 * 1024
 """Two signed votes."""
 
@@ -48,6 +51,11 @@ class DuplicateVoteEvidence:
         if one.vote.encode() > other.vote.encode():
             one, other = other, one
         return DuplicateVoteEvidence(one, other)
+
+    @property
+    def kind(self) -> str:
+        """What kind of offence it proves."""
+        return DUPLICATE_VOTE
 
     @property
     def validator(self) -> str:

@@ -23,8 +23,8 @@ from ledger.admission import (
     role_missing_text,
 )
 from ledger.codec import encode
+from ledger.decisions import Offence
 from ledger.errors import InvalidOperation, InvalidTransaction
-from ledger.evidence import DUPLICATE_VOTE, DuplicateVoteEvidence
 from ledger.limits import MIN_VALIDATORS
 from ledger.membership import (
     VALIDATORS_KEY,
@@ -98,11 +98,11 @@ def execute(
     state: StateReader,
     context: BlockContext,
     transactions: Sequence[PreparedTransaction],
-    evidence: Sequence[DuplicateVoteEvidence],
+    offences: Sequence[Offence],
     culprit_keys: Sequence[str],
     report: ReportError,
 ) -> Execution:
-    """Run a valid block. `culprit_keys` are the consensus keys behind `evidence`, at its heights."""
+    """Run a valid block. `culprit_keys` are the consensus keys behind `offences`, at their heights."""
     overlay = Overlay(state)
     encodings: dict[str, bytes] = {}
     signers = Signers()
@@ -116,9 +116,9 @@ def execute(
     if VALIDATORS_KEY in overlay.changes:
         problem = distribution_problem(wanted_validators(overlay))
         assert problem is None, f"membership refuses such a change: {problem}"
-    for one, culprit_key in zip(evidence, culprit_keys, strict=True):
+    for one, culprit_key in zip(offences, culprit_keys, strict=True):
         _punish(overlay, context, one, culprit_key)
-    if evidence:
+    if offences:
         encodings.update(
             (key, encode(value))
             for key, value in overlay.changes.items()
@@ -217,16 +217,14 @@ def evidence_key(validator: str, height: int) -> str:
     return state_key("ledger", "evidence", f"{height}-{validator}")
 
 
-def _punish(
-    state: State, context: BlockContext, evidence: DuplicateVoteEvidence, culprit_key: str
-) -> None:
+def _punish(state: State, context: BlockContext, offence: Offence, culprit_key: str) -> None:
     """Record evidence, bar the key, and mark or remove its validator unless it has replaced that key since."""
     state.set(
-        evidence_key(evidence.validator, evidence.height),
+        evidence_key(offence.validator, offence.height),
         {
-            "kind": DUPLICATE_VOTE,
+            "kind": offence.kind,
             "consensus_key": culprit_key,
             "recorded_height": context.height,
         },
     )
-    punish_double_voting(state, evidence.validator, culprit_key, evidence.height, MIN_VALIDATORS)
+    punish_double_voting(state, offence.validator, culprit_key, offence.height, MIN_VALIDATORS)

@@ -12,8 +12,8 @@ from ledger import keyspace, merkle, tiles
 from ledger.admission import PreparedTransaction
 from ledger.blocks import Block
 from ledger.database import Batch
+from ledger.decisions import Offence
 from ledger.entries import BlockEntry, EvidenceEntry, GenesisEntry, TransactionEntry
-from ledger.evidence import DUPLICATE_VOTE, DuplicateVoteEvidence
 from ledger.execution import (
     BlockContext,
     Execution,
@@ -107,24 +107,28 @@ def _no_tile(level: int, index: int) -> bytes:
 def finalize(
     basis: Basis,
     block: Block,
+    block_id: bytes,
+    offences: Sequence[Offence],
     transactions: tuple[PreparedTransaction, ...],
     report: ReportError,
 ) -> FinalizedBlock:
-    """Execute a valid block on top of `basis` and put together what it writes."""
+    """Execute a valid block on top of `basis` and put together what it writes.
+
+    `block_id` is what the engine that decided it calls it; `offences` are those that it proves.
+    """
     suite, header, tip = basis.genesis.suite, block.header, basis.tip
     assert header.height == tip.height + 1, f"block {header.height} on top of {tip.height}"
     execution = execute(
         basis.state,
         BlockContext(suite, basis.genesis.chain_id, header.height, header.time_ms),
         transactions,
-        block.evidence,
-        _culprit_keys(basis, block.evidence),
+        offences,
+        _culprit_keys(basis, offences),
         report,
     )
     batch = Batch()
     state_root = basis.state.stage(execution.overlay, batch, execution.encodings)
-    block_id = header.id(suite)
-    entries = _entries(block, block_id, execution, state_root, tip)
+    entries = _entries(block, block_id, offences, execution, state_root, tip)
     log = _append(suite, tip.log, entries, basis.history.read_tile, batch)
     new_tip = _new_tip(suite, tip, block, block_id, execution, state_root, log)
     for index, prepared in enumerate(transactions, start=tip.log.size):
@@ -153,10 +157,10 @@ def finalize(
     )
 
 
-def _culprit_keys(basis: Basis, evidence: Sequence[DuplicateVoteEvidence]) -> tuple[str, ...]:
-    """Return the consensus key behind each piece of evidence, at its height."""
+def _culprit_keys(basis: Basis, offences: Sequence[Offence]) -> tuple[str, ...]:
+    """Return the consensus key behind each offence, at its height."""
     keys = []
-    for one in evidence:
+    for one in offences:
         culprit = basis.history.validators(one.height).get(one.validator)
         assert culprit is not None, "evidence is checked before it is executed"
         keys.append(str(culprit.consensus_key))
@@ -164,14 +168,19 @@ def _culprit_keys(basis: Basis, evidence: Sequence[DuplicateVoteEvidence]) -> tu
 
 
 def _entries(
-    block: Block, block_id: bytes, execution: Execution, state_root: bytes, tip: Tip
+    block: Block,
+    block_id: bytes,
+    offences: Sequence[Offence],
+    execution: Execution,
+    state_root: bytes,
+    tip: Tip,
 ) -> tuple[bytes, ...]:
     """Return the entries that a block appends: none if it is empty and no validators hash has changed."""
     header = block.header
     bound = (tip.bound_validators_hash, tip.bound_next_validators_hash)
     if (
         not block.transactions
-        and not block.evidence
+        and not offences
         and bound == (header.validators_hash, header.next_validators_hash)
     ):
         assert state_root == tip.state_root, "an empty block changes nothing"
@@ -184,8 +193,8 @@ def _entries(
         )
     ]
     entries += [
-        EvidenceEntry(height, index, DUPLICATE_VOTE, one.validator, one.height).encode()
-        for index, one in enumerate(block.evidence)
+        EvidenceEntry(height, index, one.kind, one.validator, one.height).encode()
+        for index, one in enumerate(offences)
     ]
     entries.append(
         BlockEntry(

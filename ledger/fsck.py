@@ -243,10 +243,14 @@ def _check_genesis(store: Reader, genesis: Genesis) -> None:
 
 def _replay(application: Application, history: History, height: int) -> None:
     """Verify and execute one block as in synchronisation."""
-    block, commit = history.block(height), history.commit(height)
-    if block is None or commit is None:
-        raise DamagedStoreError("the block or its commit is missing")
     try:
+        decision = history.decision(height)
+        if decision is not None:
+            application.apply_decision(decision)
+            return
+        block, commit = history.block(height), history.commit(height)
+        if block is None or commit is None:
+            raise DamagedStoreError("the block or its commit is missing")
         application.apply_synced(block, commit)
     except InvalidBlock as error:
         raise DamagedStoreError(str(error)) from error

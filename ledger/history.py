@@ -17,6 +17,7 @@ from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.codec import decode_array, encode
 from ledger.commits import Commit
 from ledger.database import Reader
+from ledger.decisions import Decision, StoredDecision, is_decision
 from ledger.decoding import hash_field, integer, items
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DamagedStoreError, DecodeError, InvalidProof
@@ -224,9 +225,30 @@ class History:
         )
 
     def commit(self, height: int) -> Commit | None:
-        """Return the commit by which this node decided a height."""
+        """Return the commit by which this node decided a height; None where another engine has decided it."""
         encoded = self._reader.get(keyspace.commit(height))
-        return None if encoded is None else _readable(Commit.decode, encoded)
+        if encoded is None or is_decision(encoded):
+            return None
+        return _readable(Commit.decode, encoded)
+
+    def decision(self, height: int) -> Decision | None:
+        """Return a block as another engine has decided it; None where the embedded engine has."""
+        encoded = self._reader.get(keyspace.commit(height))
+        if encoded is None or not is_decision(encoded):
+            return None
+        block = self.block(height)
+        if block is None:
+            raise DamagedStoreError(f"block {height} is missing")
+        stored = _readable(StoredDecision.decode, encoded)
+        header = block.header
+        return Decision(
+            height,
+            header.time_ms,
+            stored.block_id,
+            header.proposer,
+            block.transactions,
+            stored.offences,
+        )
 
     def transactions(self, start: int, stop: int) -> Iterator[TransactionEntry]:
         """Yield the entries from log index `start` up to `stop`, all of which are transactions.

@@ -49,6 +49,21 @@ class ValidatorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineView:
+    """How far a node's engine is: `height` is of the block being decided, `address` is what CometBFT's peers dial."""
+
+    name: str
+    height: int
+    round: int
+    step: str
+    peers: int
+    address: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name}, height {self.height}, round {self.round}, {self.step}, {self.peers} peers"
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkStatus:
     """The network as one node sees it. `stalled` says why no block can be made, or is None.
 
@@ -68,6 +83,7 @@ class NetworkStatus:
     app_hash: str
     stalled: str | None
     damage: str | None
+    engine: EngineView
     findings: tuple[Json, ...]
     raw: Json
 
@@ -171,6 +187,7 @@ def parse_network(body: Json) -> NetworkStatus:
         body["app_hash"],
         body["stalled"],
         body.get("damage"),
+        EngineView(**body["engine"]),
         tuple(body.get("findings", ())),
         body,
     )

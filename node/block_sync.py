@@ -23,7 +23,7 @@ from ledger.history import History
 from ledger.validators import ValidatorSet
 from node.errors import InvalidPeerMessage
 from node.messages import BLOCKS_FRAME_BYTES, MAX_SYNC_BLOCKS, Blocks, GetBlocks, Priority
-from node.network import Network, PeerLink
+from node.network import Network, PeerLink, reached_height
 
 FIRST_COUNT: Final = 1
 """Blocks in the first request; quick answers double it, slow ones halve it. One may be of megabytes."""
@@ -122,10 +122,7 @@ class BlockSync:
     @property
     def target(self) -> int:
         """The height that the network has reached at least: told by more validators than may be faulty."""
-        validators, links = self._validators(), self._network.links
-        told = sorted((links[v.name].height for v in validators if v.name in links), reverse=True)
-        faulty = validators.faults_tolerated
-        return told[faulty] if len(told) > faulty else 0
+        return reached_height(self._network, self._validators())
 
     async def run(self) -> None:
         """Catch up whenever there is something to fetch, until cancelled."""

@@ -17,6 +17,7 @@ from ledger.problems import first_problem
 from node.errors import InvalidConfiguration
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+EngineName = Literal["tendermint", "cometbft"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -56,8 +57,13 @@ class ApiConfig(_Table):
 
 
 class ConsensusConfig(_Table):
-    """Pace of consensus. Timeouts are those of round 0; each later round waits half as long again."""
+    """Pace of consensus. Timeouts are those of round 0; each later round waits half as long again.
 
+    `engine` is the same on all nodes of a network: it is part of how their chain goes on. With `cometbft`, timeouts
+    and pause stand in its own config.toml, under `cometbft/` in the node's home.
+    """
+
+    engine: EngineName = "tendermint"
     block_pause_ms: Annotated[int, Field(ge=0, le=60_000)] = 50
     heartbeat_interval_ms: Annotated[int, Field(ge=1_000)] = HEARTBEAT_INTERVAL_MS
     propose_timeout_ms: Annotated[int, Field(ge=10)] = 1_000

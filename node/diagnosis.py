@@ -46,6 +46,7 @@ class Code(StrEnum):
     """What can be found, in the order in which findings of one severity stand."""
 
     DIVERGED = "diverged"
+    ENGINE_SILENT = "engine_silent"
     STALLED = "stalled"
     NO_QUORUM = "no_quorum"
     DATABASE_DAMAGED = "database_damaged"
@@ -65,6 +66,7 @@ class Code(StrEnum):
 NOT_READY: Final = frozenset(
     {
         Code.DIVERGED,
+        Code.ENGINE_SILENT,
         Code.STALLED,
         Code.NO_QUORUM,
         Code.SYNC_STUCK,
@@ -138,8 +140,9 @@ class Observation:
     `height` is the last committed one. `waiting_s` tells how long something has waited for the next height to be
     decided, `is_started` whether that height has started here, `patience_s` how long that may take. `silent` are
     validators whose votes of the newest full round have not been seen, `untimely` is who proposed a block whose time
-    did not fit. `clock_offsets_ms` says how far linked validators' clocks are ahead of ours, at least. `unhelped_s`
-    tells how long this node has been `behind` without getting a block.
+    did not fit, `engine_problem` why an engine that is a process of its own does not work. `clock_offsets_ms` says how
+    far linked validators' clocks are ahead of ours, at least. `unhelped_s` tells how long this node has been `behind`
+    without getting a block.
     """
 
     name: str
@@ -156,6 +159,7 @@ class Observation:
     silent: tuple[str, ...] = ()
     untimely: str | None = None
     is_diverged: bool = False
+    engine_problem: str | None = None
     is_guard_silent: bool = False
     is_proven: bool = True
     unsigned_checkpoint: int | None = None
@@ -224,6 +228,12 @@ def _progress(seen: Observation) -> Iterator[Finding]:
             "this node disagrees with a quorum about a block's validity and has stopped: compare its release with the"
             " others', then check its data with `mulu node fsck`",
             numbers={"height": seen.height + 1},
+        )
+    if seen.engine_problem is not None:
+        yield Finding(
+            "critical",
+            Code.ENGINE_SILENT,
+            f"{seen.engine_problem}: wait until both of this node's processes have started, or look into its log",
         )
     if seen.waiting_s > seen.patience_s:
         yield _stalled(seen)

@@ -38,3 +38,11 @@ class ApiProblem(LedgerError):
         self.code = code
         self.title = title
         self.detail = detail
+
+
+class EngineUnavailableError(LedgerError):
+    """The process that orders blocks is not running, or does not answer."""
+
+
+class EngineSilentError(EngineUnavailableError):
+    """The process that orders blocks was asked and gave no answer: it may have done what it was asked to do."""

@@ -4,6 +4,7 @@
     keys/        consensus.key log.key witness.key (validators), tls.pem tls.crt,
                  last-sign and checkpoint-guard (what was signed last; never restore them from a backup)
     data/        ledger/ (LevelDB), head (marker), index.sqlite
+    cometbft/    where CometBFT is the engine: its configuration, keys and data
 
 `keys/` and what is in it is readable by its owner only.
 """
@@ -41,6 +42,15 @@ class Home:
     @property
     def policy(self) -> Path:
         return self.root / "policy.txt"
+
+    @property
+    def cometbft(self) -> Path:
+        """CometBFT's own home, where it is the engine."""
+        return self.root / "cometbft"
+
+    def has_engine_data(self) -> bool:
+        """Tell whether CometBFT has stored blocks here."""
+        return (self.cometbft / "data" / "blockstore.db").is_dir()
 
     @property
     def keys(self) -> Path:

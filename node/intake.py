@@ -100,10 +100,10 @@ class Intake:
 
     async def _admit(self, raws: Sequence[bytes], *, local: bool) -> list[Admitted | Refused]:
         results: list[Admitted | Refused] = []
-        for chunk in _chunks(raws):
+        for chunk in chunks(raws):
             async with self._turn:  # one chunk of all that is coming in, then everybody else
                 now_ms = clock_ms()
-                checked = await self._gate.run(self._check, chunk, now_ms)
+                checked = await self._gate.run(check_all, self._application, chunk, now_ms)
                 results += [self._pool(one, now_ms, local) for one in checked]
                 self._work_available()
                 await self._give_way()
@@ -116,21 +116,6 @@ class Intake:
             if not self._consensus_waits():
                 return
             await asyncio.sleep(0)
-
-    def _check(self, raws: Sequence[bytes], now_ms: int) -> list[Admitted | Refused]:
-        application = self._application
-        state = application.state
-        results: list[Admitted | Refused] = []
-        for raw in raws:
-            try:
-                prepared = application.check_transaction(raw, now_ms)
-            except InvalidTransaction as error:
-                results.append(Refused(b"", error.code, error.text))
-                continue
-            key = enrolled_key(state, prepared.signer)
-            organisation = "" if key is None else key.organisation
-            results.append(Admitted(prepared.transaction, organisation))
-        return results
 
     def _pool(self, result: Admitted | Refused, now_ms: int, local: bool) -> Admitted | Refused:
         if isinstance(result, Admitted):
@@ -157,7 +142,25 @@ class Intake:
             self._network.broadcast(frame, Priority.TRANSACTIONS, names)
 
 
-def _chunks(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
+def check_all(
+    application: Application, raws: Sequence[bytes], now_ms: int
+) -> list[Admitted | Refused]:
+    """Check transactions against the newest state and our clock; return what became of each, in order."""
+    state = application.state
+    results: list[Admitted | Refused] = []
+    for raw in raws:
+        try:
+            prepared = application.check_transaction(raw, now_ms)
+        except InvalidTransaction as error:
+            results.append(Refused(b"", error.code, error.text))
+            continue
+        key = enrolled_key(state, prepared.signer)
+        organisation = "" if key is None else key.organisation
+        results.append(Admitted(prepared.transaction, organisation))
+    return results
+
+
+def chunks(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
     """Yield the transactions in runs of some `CHUNK_BYTES`."""
     chunk: list[bytes] = []
     size = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import resource
 import signal
@@ -20,10 +19,13 @@ from ledger.errors import DamagedStoreError, LedgerError
 from ledger.fsck import open_store
 from ledger.operations import OperationTable
 from ledger.store import Store
-from node.config import LogConfig
+from node.cometbft.program import supervised_home
+from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
 from node.diagnosis import Damage
+from node.errors import InvalidConfiguration
 from node.files import replace_file
 from node.home import OpenedHome, open_home
+from node.logs import configure_logging
 from node.node import Node
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S
@@ -37,39 +39,51 @@ COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 _log = structlog.get_logger(__name__)
 
 
-def run_node(home: Path, passphrase: str = "") -> int:
+def run_node(
+    home: Path, passphrase: str = "", *, supervised: bool = False, set_aside: bool = False
+) -> int:
     """Run the node of a home directory until SIGTERM or SIGINT; return the process' exit status.
 
+    With CometBFT this process supervises two others: CometBFT, and the node itself, which is `supervised` then;
+    `set_aside` tells it that its store cannot be read.
+
     0: ended by a signal. 1: a part failed; the log says why. 2: configuration, keys or genesis are not usable.
+    3: supervised, and the store is damaged.
     """
-    configure_logging(LogConfig())
+    wanted = None if supervised else supervised_home(home)
+    if wanted is not None:
+        return supervise(home, wanted)
+    configure_logging()
     try:
         opened = open_home(home, passphrase)
     except LedgerError as error:
         _log.error("cannot start", reason=str(error))
-        return 2
-    configure_logging(opened.config.log)
+        return NOT_USABLE
+    configure_logging(opened.config.log.level, opened.config.log.format)
     structlog.contextvars.bind_contextvars(node=opened.config.name)
-    return _run(opened)
+    process_id = supervisor_id() if supervised else os.getpid()
+    try:
+        return _run_once(opened, process_id, unreadable=set_aside)
+    except DamagedStoreError as error:
+        _log.critical("the store is damaged: the node has stopped", reason=str(error))
+    if supervised:
+        return DAMAGED  # the engine has ended with us: both start again
+    return _run_again(opened, process_id)
 
 
-def _run(opened: OpenedHome) -> int:
-    """Run the node; where its store turns out to be damaged, once more with what could be saved.
+def _run_again(opened: OpenedHome, process_id: int) -> int:
+    """Run a node whose store turned out to be damaged once more, with what could be saved.
 
     Damage that comes again in one process is a failing disk, which a person must see to.
     """
     try:
-        return _run_once(opened, unreadable=False)
-    except DamagedStoreError as error:
-        _log.critical("the store is damaged: the node has stopped", reason=str(error))
-    try:
-        return _run_once(opened, unreadable=True)
+        return _run_once(opened, process_id, unreadable=True)
     except DamagedStoreError as error:
         _log.critical("the store is damaged again: examine the disk", reason=str(error))
         return 1
 
 
-def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
+def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
     try:
         found = open_store(opened.home.ledger, opened.genesis, OPERATIONS, unreadable=unreadable)
     except LedgerError as error:
@@ -93,7 +107,7 @@ def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
         damage = Damage(text, found.damaged_height)
     store = found.store
     # Only who has the store open may say that it runs this home.
-    replace_file(opened.home.process_id, str(os.getpid()).encode("ascii"), mode=0o644)
+    replace_file(opened.home.process_id, str(process_id).encode("ascii"), mode=0o644)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
     try:
@@ -103,6 +117,9 @@ def _run_once(opened: OpenedHome, *, unreadable: bool) -> int:
             return runner.run(_until_signalled(Node(opened, store, application, damage)))
     except DamagedStoreError:
         raise
+    except InvalidConfiguration as error:
+        _log.error("cannot start", reason=str(error))
+        return NOT_USABLE
     except LedgerError as error:
         _log.error("stopped", reason=str(error), kind=type(error).__name__)
         return 1
@@ -191,37 +208,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for one in group.exceptions:
         found += _leaves(one) if isinstance(one, BaseExceptionGroup) else [one]
     return found
-
-
-def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Write what is not printable as escapes: names and reasons come from others, and terminals obey them."""
-    for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            kept = "\n" if key == "exception" else ""
-            event[key] = "".join(
-                one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in value
-            )
-    return event
-
-
-def configure_logging(config: LogConfig) -> None:
-    """Write one line an event to standard output: JSON for machines, or text for people."""
-    level = getattr(logging, config.level.upper())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if config.format == "json"
-        else structlog.dev.ConsoleRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _escape,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
-    )
-    logging.basicConfig(level=logging.WARNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from ledger.validators import ValidatorSet
 from node.messages import Priority
 
 
@@ -51,3 +52,11 @@ class Network(Protocol):
     def cut_off(self, name: str, reason: str) -> None:
         """Cut a node that sent what no correct node sends, and refuse it for a while."""
         ...
+
+
+def reached_height(network: Network, validators: ValidatorSet) -> int:
+    """Return the height that the chain has reached at least: told by more validators than may be faulty."""
+    links = network.links
+    told = sorted((links[v.name].height for v in validators if v.name in links), reverse=True)
+    faulty = validators.faults_tolerated
+    return told[faulty] if len(told) > faulty else 0

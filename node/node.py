@@ -23,7 +23,9 @@ from node.api.server import serve_api
 from node.certificates import TrustedAuthority, certificate_der, usable_authorities
 from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
+from node.cometbft.replica import CometReplica
 from node.diagnosis import Damage
+from node.engine import Engine
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
@@ -72,7 +74,7 @@ class Node:
             self._membership(),
             self,
         )
-        self._replica = self._make_replica()
+        self._replica = self._make_engine()
         self._watch = Watch(opened, application, self._replica, self._network, damage)
         self._index = Index(
             config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
@@ -97,16 +99,29 @@ class Node:
             damage=damage,
         )
 
-    def _make_replica(self) -> Replica:
+    def _make_engine(self) -> Engine:
         opened, config, genesis = self._opened, self._opened.config, self._opened.genesis
+        self._check_engine()
         guard = signer = key = None
         if opened.signers is not None:
             key = opened.signers.consensus.public_key
+            signing_guard = SigningGuard.open(opened.home.checkpoint_guard, clock_ms())
+            signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
+        if config.consensus.engine == "cometbft":
+            return CometReplica(
+                name=config.name,
+                application=self._application,
+                network=self._network,
+                directory=opened.home.cometbft,
+                consensus_key=key,
+                checkpoint_signer=signer,
+                committed=self._committed,
+                proven=self._proven,
+            )
+        if opened.signers is not None:
             guard = LastSignGuard.open(
                 opened.home.last_sign, opened.signers.consensus, genesis.chain_id, clock_ms()
             )
-            signing_guard = SigningGuard.open(opened.home.checkpoint_guard, clock_ms())
-            signer = CheckpointSigner(genesis.suite, config.name, opened.signers, signing_guard)
         return Replica(
             name=config.name,
             application=self._application,
@@ -120,6 +135,25 @@ class Node:
             committed=self._committed,
             proven=self._proven,
         )
+
+    def _check_engine(self) -> None:
+        """Refuse to go on with another engine than the one that decided the tip, or with one that has lost its blocks.
+
+        Raises:
+            InvalidConfiguration: so it is.
+        """
+        tip, wanted = self._application.tip, self._opened.config.consensus.engine
+        decided_elsewhere = self._application.history.decision(tip.height) is not None
+        if tip.height and decided_elsewhere != (wanted == "cometbft"):
+            raise InvalidConfiguration(
+                f"config.toml names the engine {wanted}, but another one has decided height {tip.height}; "
+                "docs/OPERATING.md says how a network changes its engine"
+            )
+        if tip.height and wanted == "cometbft" and not self._opened.home.has_engine_data():
+            raise InvalidConfiguration(
+                f"CometBFT's data are gone from {self._opened.home.cometbft}, the ledger's are there; "
+                "docs/OPERATING.md says how both are fetched anew"
+            )
 
     # --- life ------------------------------------------------------------------------------------
 

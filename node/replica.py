@@ -23,15 +23,13 @@ from consensus.tendermint.last_sign import LastSignGuard
 from consensus.tendermint.messages import Message
 from consensus.tendermint.messages import decode_message as decode_consensus_message
 from ledger.application import Application
-from ledger.checkpoints import SignedCheckpoint
 from ledger.database import Database
-from ledger.errors import InvalidProof, StorageError
 from ledger.finalization import FinalizedBlock
 from ledger.suite import PublicKey
 from node.block_sync import BlockSync, collect_blocks
-from node.checkpointing import Checkpointing, CheckpointSigner, CommittedCheckpoint
-from node.clock import clock_ms
+from node.checkpointing import CheckpointSigner
 from node.config import ConsensusConfig, MempoolConfig
+from node.engine import HeightProgress
 from node.errors import InvalidPeerMessage
 from node.intake import Intake
 from node.mempool import Mempool
@@ -48,18 +46,11 @@ from node.messages import (
     Transactions,
 )
 from node.network import Network, PeerLink
+from node.proving import FAR_BEHIND, STATUS_EVERY, Proving
 from node.runner import Runner
-from node.workers import DiskState, Gate, Worker
+from node.workers import Gate, Worker
 
 MAINTENANCE_S: Final = 1.0
-STATUS_EVERY: Final = 5
-"""Maintenances between two words on how far we are, and what time it is, where no commit brings them."""
-
-FAR_BEHIND: Final = 16
-"""Heights behind the others from which on older checkpoints are left unsigned: they have their quorum."""
-
-MAX_UNCHECKPOINTED: Final = 16
-"""Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
 
 _log = structlog.get_logger(__name__)
 
@@ -89,12 +80,8 @@ class Replica:
         self.application = application
         self._network = network
         self._tell_committed = committed
-        self._tell_proven = proven
         self._application_worker = Worker("application")
-        disk = DiskState()
-        self.storage_worker = Worker("storage", disk)
-        self._signing_worker = Worker("checkpoints", disk)
-        self._uncheckpointed: asyncio.Queue[tuple[CommittedCheckpoint, bool]] = asyncio.Queue()
+        self.storage_worker = Worker("storage")
         gate = Gate(self._application_worker)
         self.mempool = Mempool(mempool.max_bytes, mempool.max_count)
         self.runner = Runner(
@@ -125,28 +112,16 @@ class Replica:
             lambda: self.runner.votes_now,
             lambda: application.tip.validators,
         )
-        genesis = application.genesis
-        self._checkpointing = Checkpointing(
-            genesis.suite,
-            genesis.chain_id,
-            checkpoint_signer,
-            self._signing_worker,
-            self._broadcast_checkpoint,
-            self._record,
+        self._proving = Proving(
+            application, network, checkpoint_signer, self.storage_worker, proven
         )
 
     # --- life ------------------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Take up where the last process stopped, before there are links: height, and the tip's checkpoint.
-
-        The tip's is signed again, in case its quorum was not complete.
-        """
+        """Take up where the last process stopped, before there are links: height, and the tip's checkpoint."""
         self._network.set_height(self.application.tip.height)
-        stored = self.application.history.newest_checkpoint()
-        if stored is not None:
-            self._checkpointing.resume(*stored)
-        await self._checkpointing.committed(self._tip_checkpoint(), sign=True)
+        await self._proving.resume()
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -157,33 +132,23 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.runner.run(), name="runner")
             tasks.create_task(self.sync.run(), name="block-sync")
-            tasks.create_task(self._checkpoint(), name="checkpoints")
+            tasks.create_task(self._proving.run(), name="checkpoints")
             tasks.create_task(self._maintain(), name="maintenance")
 
     async def close(self) -> None:
         """Let the workers finish what they have begun, then write what was held back."""
         await asyncio.to_thread(self._application_worker.close)
         await asyncio.to_thread(self.storage_worker.close)
-        await asyncio.to_thread(self._signing_worker.close)
-        try:
-            await asyncio.to_thread(self.application.save_checkpoints)
-        except StorageError as error:
-            _log.error("the newest checkpoint is not saved", reason=str(error))
+        await self._proving.close()
 
     async def _maintain(self) -> None:
         for count in itertools.count(1):
             await asyncio.sleep(MAINTENANCE_S)
             self.intake.resend_overdue()
             if count % STATUS_EVERY == 0:
-                self._network.broadcast(self._status().encode(), Priority.CONSENSUS)
+                self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
             if not self.runner.in_round:
-                await self.storage_worker.run(self.application.save_checkpoints)
-                self._ask_for_checkpoint()
-
-    def _ask_for_checkpoint(self) -> None:
-        """Ask for signatures that a broken link has swallowed: an idle chain brings no newer ones for minutes."""
-        if self._proven_size < self.application.tip.log.size:
-            self._network.broadcast(GetCheckpoint().encode(), Priority.SYNC)
+                await self._proving.catch_up()
 
     # --- commits ---------------------------------------------------------------------------------
 
@@ -192,7 +157,7 @@ class Replica:
         tip = finalized.tip
         self._network.set_height(tip.height)
         self._tell_committed(finalized, fetched)
-        self._network.broadcast(self._status().encode(), Priority.CONSENSUS)
+        self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
         _log.info(
             "block committed",
             height=tip.height,
@@ -201,61 +166,37 @@ class Replica:
             fetched=fetched,
         )
         # While far behind, older heights have their quorum already: only the newest are signed.
-        sign = not fetched or self.sync.target - tip.height < FAR_BEHIND
-        self._uncheckpointed.put_nowait((self._tip_checkpoint(), sign))
-
-    async def _checkpoint(self) -> None:
-        """Sign and gather the checkpoint of each commit, beside consensus, which does not wait for it."""
-        while True:
-            committed, sign = await self._uncheckpointed.get()
-            newest = self._uncheckpointed.qsize() < MAX_UNCHECKPOINTED
-            await self._checkpointing.committed(committed, sign=sign and newest)
-
-    def _tip_checkpoint(self) -> CommittedCheckpoint:
-        tip = self.application.tip
-        validators = tip.last_validators or tip.validators
-        return CommittedCheckpoint(
-            tip.height, tip.time_ms, self.application.checkpoint(), validators
-        )
-
-    async def _record(self, height: int, signed: SignedCheckpoint) -> None:
-        try:
-            await self.storage_worker.run(self.application.record_checkpoint, signed)
-        except InvalidProof as error:
-            _log.warning("checkpoint not recorded", height=height, reason=str(error))
-            return
-        self._tell_proven(height)
-
-    def _broadcast_checkpoint(self, frame: bytes) -> None:
-        self._network.broadcast(frame, Priority.CONSENSUS)
-
-    def _status(self) -> Status:
-        return Status(self.application.tip.height, self._proven_size, clock_ms())
+        self._proving.committed(sign=not fetched or self.sync.target - tip.height < FAR_BEHIND)
 
     @property
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
-        return self._checkpointing.unsigned_height
+        return self._proving.unsigned_height
 
-    @property
-    def _proven_size(self) -> int:
-        proven = self.application.proven()
-        return 0 if proven is None else proven.size
+    def progress(self) -> HeightProgress:
+        """Return what is known of the height that is being decided."""
+        runner = self.runner
+        driver = runner.driver
+        return HeightProgress(
+            is_started=runner.in_round,
+            is_waiting=runner.in_round or (runner.votes_now and runner.has_work),
+            is_guard_silent=runner.votes_now and not runner.status.voting,
+            votes=None if driver is None else driver.status(),
+            untimely=None if driver is None else driver.untimely_proposer,
+        )
 
     # --- links -----------------------------------------------------------------------------------
 
     def link_up(self, link: PeerLink) -> None:
         """Tell a new link how far we are, and what it may lack."""
-        link.send(self._status().encode(), Priority.CONSENSUS)
-        for frame in self._checkpointing.greeting():
-            link.send(frame, Priority.CONSENSUS)
+        self._proving.link_up(link)
         self.runner.link_up(link.name)
         self.sync.peer_height(link, link.height)
 
     def link_down(self, link: PeerLink) -> None:
         """Forget what was under way with a link that has ended."""
         self.sync.link_down(link.name)
-        self._checkpointing.forget_peer(link.name)
+        self._proving.link_down(link)
 
     async def message_received(self, link: PeerLink, message: PeerMessage) -> None:
         """Hand a message on to whom it concerns; links for synchronisation only carry nothing else.
@@ -272,17 +213,14 @@ class Replica:
                     await self.intake.from_peer(raws)
             case Status(height):
                 self.sync.peer_height(link, height)
-            case CheckpointSignatures() | ProvenCheckpoint():
-                await self._checkpointing.received(link.name, message)
+            case CheckpointSignatures() | ProvenCheckpoint() | GetCheckpoint():
+                await self._proving.message_received(link, message)
             case GetBlocks():
                 history = self.application.history
                 blocks = await asyncio.to_thread(collect_blocks, history, message)
                 link.send(blocks.encode(), Priority.SYNC)
             case Blocks():
                 self.sync.received(link.name, message)
-            case GetCheckpoint():
-                for frame in self._checkpointing.greeting():
-                    link.send(frame, Priority.SYNC)
             case _:
                 raise InvalidPeerMessage("a message out of place")
 

@@ -111,7 +111,10 @@ CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """What health checks and metrics tell about consensus."""
+    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None.
+
+    `peers` and `address` are those of an engine that has links of its own.
+    """
 
     height: int
     round: int
@@ -119,6 +122,9 @@ class RunnerStatus:
     voting: bool
     diverged: bool
     queued: int
+    problem: str | None = None
+    peers: int | None = None
+    address: str | None = None
 
 
 class Runner:

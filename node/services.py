@@ -10,16 +10,13 @@ from pathlib import Path
 from ledger.application import Application
 from ledger.genesis import Genesis
 from ledger.validators import ValidatorSet
-from node.block_sync import BlockSync
 from node.config import NodeConfig
 from node.diagnosis import Damage
+from node.engine import Consensus, Pending, Progress, Submissions
 from node.index import Index
-from node.intake import Intake
-from node.mempool import Mempool
 from node.metrics import Metrics
 from node.outcomes import Outcomes
 from node.peers import PeerNetwork
-from node.runner import Runner
 from node.sessions import Sessions
 from node.signal import Signal
 from node.watch import Watch
@@ -55,12 +52,12 @@ class Services:
     genesis: Genesis
     genesis_json: bytes
     application: Application
-    runner: Runner
+    runner: Consensus
     network: PeerNetwork
-    mempool: Mempool
-    intake: Intake
+    mempool: Pending
+    intake: Submissions
     outcomes: Outcomes
-    sync: BlockSync
+    sync: Progress
     index: Index
     sessions: Sessions
     proven_signal: Signal
@@ -86,8 +83,11 @@ class Services:
 
     def stalled(self) -> str | None:
         """Return why no block can be made now, or None."""
-        if self.runner.status.diverged:
+        status = self.runner.status
+        if status.diverged:
             return "this node disagrees with a quorum about a block's validity and has stopped"
+        if status.problem is not None:
+            return status.problem
         if not self.has_quorum():
             return (
                 f"no quorum: {len(self.online())} of {len(self.validators())} validators online, "

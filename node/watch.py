@@ -32,10 +32,10 @@ from node.diagnosis import (
     Observation,
     diagnose,
 )
+from node.engine import Engine
 from node.home import OpenedHome
 from node.peer_clocks import PeerClocks
 from node.peers import Membership, PeerNetwork
-from node.replica import Replica
 
 WATCH_S: Final = 1.0
 
@@ -62,18 +62,17 @@ class Watch:
         self,
         opened: OpenedHome,
         application: Application,
-        replica: Replica,
+        engine: Engine,
         network: PeerNetwork,
         damage: Damage | None,
     ) -> None:
         self._name = opened.config.name
         self._home = opened.home
         self._application = application
-        self._replica = replica
-        self._runner = replica.runner
+        self._engine = engine
         self._network = network
-        self._mempool = replica.mempool
-        self._sync = replica.sync
+        self._mempool = engine.mempool
+        self._sync = engine.sync
         self._damage = damage
         self._patience_s = _patience_s(opened.config.consensus)
         self._clocks = PeerClocks()
@@ -113,9 +112,9 @@ class Watch:
 
     def observe(self) -> Observation:
         """Return what is known now."""
-        application, runner, now_s = self._application, self._runner, time.monotonic()
-        tip, status = application.tip, runner.status
-        links, driver = self._network.links, runner.driver
+        application, now_s = self._application, time.monotonic()
+        tip, links = application.tip, self._network.links
+        status, progress = self._engine.runner.status, self._engine.progress()
         round_trips_s = {
             v.name: links[v.name].round_trip_s for v in tip.validators if v.name in links
         }
@@ -124,19 +123,22 @@ class Watch:
             now_ms=clock_ms(),
             height=tip.height,
             round=status.round,
-            is_started=runner.in_round,
+            is_started=progress.is_started,
             waiting_s=_lasted_s(self._waiting_since, now_s),
             patience_s=self._patience_s,
             validators=tuple(validator.name for validator in tip.validators),
             online=frozenset((*self._network.heard, self._name)),
             quorum=tip.validators.quorum_size,
             faults_tolerated=tip.validators.faults_tolerated,
-            silent=() if driver is None else silent_validators(driver.status(), tip.validators),
-            untimely=None if driver is None else driver.untimely_proposer,
+            silent=()
+            if progress.votes is None
+            else silent_validators(progress.votes, tip.validators),
+            untimely=progress.untimely,
             is_diverged=status.diverged,
-            is_guard_silent=runner.votes_now and not status.voting,
+            engine_problem=status.problem,
+            is_guard_silent=progress.is_guard_silent,
             is_proven=application.proven() is not None,
-            unsigned_checkpoint=self._replica.unsigned_height,
+            unsigned_checkpoint=self._engine.unsigned_height,
             behind=max(0, self._sync.target - tip.height),
             unhelped_s=_lasted_s(self._unhelped_since, now_s),
             damage=self._damage,
@@ -168,11 +170,11 @@ class Watch:
 
     def _note_what_lasts(self, now_s: float) -> None:
         """Note since when something waits and no block has come; a commit begins both anew."""
-        height, runner = self._application.tip.height, self._runner
+        height = self._application.tip.height
         if height != self._height:
             self._height, self._waiting_since, self._unhelped_since = height, None, None
         # What waits at a node that only follows may long have been refused by those who build blocks.
-        if not (runner.in_round or (runner.votes_now and runner.has_work)):
+        if not self._engine.progress().is_waiting:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = now_s

@@ -38,6 +38,10 @@ class Worker:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._disk = disk or DiskState()
 
+    def beside(self, name: str) -> Worker:
+        """Return another worker of the same disk."""
+        return Worker(name, self._disk)
+
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Run a function on the thread and return its result; if we are cancelled, it still runs to its end.
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import EngineOption, JsonOption
 from cli.output import ExitCode, error_console, show_json, show_record
+from node.config import EngineName
 
 app = typer.Typer(
     help="Measure a network of this machine: four validators, a query node and the loader.",
@@ -26,29 +27,45 @@ RateOption = Annotated[
 
 @app.command(epilog="Example: mulu bench directory --seconds 20")
 def directory(
-    seconds: SecondsOption = 10.0, rate: RateOption = None, as_json: JsonOption = False
+    seconds: SecondsOption = 10.0,
+    rate: RateOption = None,
+    engine: EngineOption = "tendermint",
+    as_json: JsonOption = False,
 ) -> None:
     """Transactions of one directory entry each."""
-    _bench("directory", seconds, rate, "tongzhou-editor", as_json)
+    _bench("directory", engine, seconds, rate, "tongzhou-editor", as_json)
 
 
 @app.command(epilog="Example: mulu bench authorisation --rate 500")
 def authorisation(
-    seconds: SecondsOption = 10.0, rate: RateOption = None, as_json: JsonOption = False
+    seconds: SecondsOption = 10.0,
+    rate: RateOption = None,
+    engine: EngineOption = "tendermint",
+    as_json: JsonOption = False,
 ) -> None:
     """Transactions of one use of a license each, requested and consented."""
-    _bench("authorisation", seconds, rate, "tianjin-recorder", as_json)
+    _bench("authorisation", engine, seconds, rate, "tianjin-recorder", as_json)
 
 
 @app.command(epilog="Example: mulu bench batch --json")
 def batch(
-    seconds: SecondsOption = 10.0, rate: RateOption = None, as_json: JsonOption = False
+    seconds: SecondsOption = 10.0,
+    rate: RateOption = None,
+    engine: EngineOption = "tendermint",
+    as_json: JsonOption = False,
 ) -> None:
     """Transactions of a hundred operations each, as imports make them."""
-    _bench("batch", seconds, rate, "tongzhou-editor", as_json)
+    _bench("batch", engine, seconds, rate, "tongzhou-editor", as_json)
 
 
-def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json: bool) -> None:
+def _bench(
+    kind: str,
+    engine: EngineName,
+    seconds: float,
+    rate: float | None,
+    profile: str,
+    as_json: bool,
+) -> None:
     from cli.bench.loads import LOADS
     from cli.bench.measure import run_load
     from cli.demo.world import World
@@ -57,7 +74,7 @@ def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json:
     directory_ = Path(tempfile.mkdtemp(prefix="mulu-bench-"))
     world = None
     try:
-        world = World.create(directory_)
+        world = World.create(directory_, engine)
         notes.print("starting the network")
         world.start_nodes(*(place.name for place in world.network.nodes))
         make, operations, checks, most_per_s = LOADS[kind]
@@ -73,6 +90,7 @@ def _bench(kind: str, seconds: float, rate: float | None, profile: str, as_json:
         shutil.rmtree(directory_, ignore_errors=True)
     figures: dict[str, Any] = {
         "bench": kind,
+        "engine": engine,
         "seconds": round(measured.seconds, 2),
         "rate": rate,
         "transactions": measured.committed,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.demo.world import World
+from cli.processes import process_family
 from ledger.keys import SoftwareSigner
 from ledger.suite import SHA256_ED25519
 from node.async_client import AsyncNodeClient
@@ -172,12 +173,13 @@ def _signature_check_us() -> float:
 
 
 def _cpu_s(world: World) -> float:
-    """Return the CPU time that all nodes have used."""
+    """Return the CPU time that all nodes have used, with their engines where these are processes of their own."""
     ticks = 0
     for process in world.processes.values():
-        stat = Path(f"/proc/{process.pid}/stat").read_text("ascii", errors="replace")
-        fields = stat.rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime, stime: proc(5)
+        for process_id in process_family(process.pid):
+            stat = Path(f"/proc/{process_id}/stat").read_text("ascii", errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime, stime: proc(5)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -185,7 +187,7 @@ def _disk_bytes(world: World) -> int:
     """Return the size of one validator's data."""
     home = world.network.node_home(world.network.validators[0])
     total = 0
-    for path in (home / "data").rglob("*"):
+    for path in (*(home / "data").rglob("*"), *(home / "cometbft" / "data").rglob("*")):
         try:
             total += path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:  # compaction removes files as we look

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import EngineOption, JsonOption
 
 
 def demo(
@@ -18,6 +18,7 @@ def demo(
         Path | None,
         typer.Option(help="Keep the network here; a temporary directory if left out."),
     ] = None,
+    engine: EngineOption = "tendermint",
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole story on this machine: four jurisdictions record, prove and verify.
@@ -30,4 +31,4 @@ def demo(
     """
     from cli.demo.story import run_demo
 
-    raise typer.Exit(run_demo(home, exit_after=exit_after, as_json=as_json))
+    raise typer.Exit(run_demo(home, engine, exit_after=exit_after, as_json=as_json))

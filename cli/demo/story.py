@@ -23,6 +23,7 @@ from cli.demo.world import StoryError, World
 from cli.output import CommandError, ExitCode, printable
 from cli.processes import log_tail
 from ledger.errors import LedgerError
+from node.config import EngineName
 
 Step = Callable[[World], list[str]]
 
@@ -64,7 +65,7 @@ class Told:
     seconds: float
 
 
-def run_demo(home: Path | None, *, exit_after: bool, as_json: bool) -> int:
+def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json: bool) -> int:
     """Tell the story; return the exit code. The network is stopped, and a temporary home removed."""
     teller = Console(stderr=as_json, highlight=False, soft_wrap=True)
     directory = _home(home)
@@ -72,7 +73,7 @@ def run_demo(home: Path | None, *, exit_after: bool, as_json: bool) -> int:
     world = None
     ok = False
     try:
-        world = World.create(directory)
+        world = World.create(directory, engine)
         told = _tell(teller, world)
         ok = len(told) == len(STEPS) and all(step.ok for step in told)
         _sum_up(teller, world, told, ok, as_json)
@@ -166,6 +167,7 @@ def _sum_up(teller: Console, world: World, told: list[Told], ok: bool, as_json: 
     untold = [Told(name, False, 0.0) for name, _ in STEPS[len(told) :]]
     document = {
         "ok": ok,
+        "engine": world.engine,
         "validators": len(world.network.validators),
         "query_nodes": len(world.network.query_nodes),
         "height": status["height"],

@@ -15,6 +15,7 @@ from typing import Any, Final
 from cli import sample
 from cli.connection import DEFAULT_VALIDITY_MS
 from cli.demo.wallet_process import WalletProcess
+from cli.engine_setup import require_engine
 from cli.network_setup import Network, create_network
 from cli.processes import python_environment, spawn_node, start_failure, terminate, wait_until_ready
 from cli.proofs import verify_transaction_proof
@@ -27,9 +28,9 @@ from ledger.suite import SHA256_ED25519, Signer
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
 from node.answers import NetworkStatus, SubmissionResult
 from node.client import NodeClient
-from node.config import ConsensusConfig
+from node.config import ConsensusConfig, EngineName
 
-_READY_S: Final = 40.0
+_READY_S: Final = 120.0
 _PROOF_S: Final = 20.0
 _AUDITOR: Final = "national-auditor"
 
@@ -58,6 +59,7 @@ class World:
     """A running network with everyone's keys."""
 
     directory: Path
+    engine: EngineName
     network: Network
     policy: Policy
     processes: dict[str, subprocess.Popen[bytes]]
@@ -68,11 +70,17 @@ class World:
     _clients: dict[tuple[str, str], NodeClient] = field(default_factory=dict)
 
     @staticmethod
-    def create(directory: Path) -> World:
-        """Lay out the network; nothing runs yet."""
-        network = create_network(directory, name="demo", consensus=ConsensusConfig())
+    def create(directory: Path, engine: EngineName) -> World:
+        """Lay out the network; nothing runs yet.
+
+        Raises:
+            CommandError: the engine is not installed.
+        """
+        consensus = ConsensusConfig(engine=engine)
+        network = create_network(directory, name="demo", consensus=consensus)
+        require_engine(network.node_home(place) for place in network.nodes)
         policy = Policy.parse(SHA256_ED25519, (directory / "policy.txt").read_bytes())
-        return World(directory, network, policy, {})
+        return World(directory, engine, network, policy, {})
 
     # --- processes -------------------------------------------------------------------------------
 

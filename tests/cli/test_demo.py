@@ -13,6 +13,7 @@ import pytest
 
 from cli.demo.story import STEPS
 from cli.processes import python_environment
+from tests.node.cometbft.engine import needs_cometbft
 
 MULU = (sys.executable, "-m", "cli")
 
@@ -28,10 +29,15 @@ def mulu(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+@pytest.fixture(
+    scope="module", params=["tendermint", pytest.param("cometbft", marks=needs_cometbft)]
+)
+def told(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, dict[str, Any]]:
     home = tmp_path_factory.mktemp("demo") / "home"
-    done = mulu("demo", "--exit", "--json", "--home", str(home), timeout_s=170)
+    words = ("demo", "--engine", request.param, "--exit", "--json", "--home", str(home))
+    done = mulu(*words, timeout_s=170)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     return home, json.loads(line)

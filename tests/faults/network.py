@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.network_setup import create_network
+from cli.processes import process_family
 from ledger.bundle import Bundle
 from ledger.errors import LedgerError
 from ledger.fsck import check_directory
@@ -167,9 +168,10 @@ class FaultyNetwork(Processes):
             return client.network().height
 
     def resident_bytes(self, name: str) -> int:
-        """Return the memory that a node's process holds."""
-        statm = Path(f"/proc/{self.running[name].pid}/statm").read_text("ascii")
-        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        """Return the memory that a node's process holds; the largest of its processes where it has several."""
+        family = process_family(self.running[name].pid)
+        statms = [Path(f"/proc/{one}/statm").read_text("ascii").split() for one in family]
+        return max(int(pages) for _, pages, *_ in statms) * os.sysconf("SC_PAGE_SIZE")
 
     # --- invariants ------------------------------------------------------------------------------
 
@@ -222,8 +224,9 @@ class FaultyNetwork(Processes):
         for name in names:
             resident = self.resident_bytes(name)
             assert resident < MAX_RESIDENT_BYTES, f"{name} holds {resident} bytes"
-            descriptors = len(os.listdir(f"/proc/{self.running[name].pid}/fd"))
-            assert descriptors < MAX_DESCRIPTORS, f"{name} holds {descriptors} descriptors"
+            for process_id in process_family(self.running[name].pid):
+                descriptors = len(os.listdir(f"/proc/{process_id}/fd"))
+                assert descriptors < MAX_DESCRIPTORS, f"{name} holds {descriptors} descriptors"
 
     def check_signatures(self) -> None:
         """No key has ever signed two different things for one place."""
@@ -249,14 +252,23 @@ class FaultyNetwork(Processes):
             try:
                 history = History(store, SUITE)
                 for height in range(1, report.height + 1):
-                    block = history.block(height)
-                    assert block is not None
-                    assert not block.evidence, f"{name}: evidence at height {height}"
-                    known = block_ids.setdefault(height, block.id(SUITE))
-                    assert known == block.id(SUITE), f"{name} has another block {height}"
+                    block_id, offences = decided(history, height)
+                    assert not offences, f"{name}: evidence at height {height}"
+                    known = block_ids.setdefault(height, block_id)
+                    assert known == block_id, f"{name} has another block {height}"
                 check_receipts(name, history, receipts)
             finally:
                 store.close()
+
+
+def decided(history: History, height: int) -> tuple[bytes, Sequence[object]]:
+    """Return the id of a height's block and who is convicted in it, with either engine."""
+    decision = history.decision(height)
+    if decision is not None:
+        return decision.block_id, decision.offences
+    block = history.block(height)
+    assert block is not None
+    return block.id(SUITE), block.evidence
 
 
 def check_receipts(name: str, history: History, receipts: Sequence[Receipt]) -> None:

@@ -20,9 +20,12 @@ from consensus.tendermint.last_sign import LastSignGuard
 from ledger.suite import Signer
 from ledger.votes import SignedVote, Vote, VoteType
 from node.checkpointing import CheckpointSigner
+from node.cometbft.program import supervised_home
+from node.cometbft.supervisor import SET_ASIDE, SUPERVISED, supervise
 from node.main import run_node
 from tests.faults import crash_points
 
+MODULE = "tests.faults.node_under_test"
 STEPS = {VoteType.PREVOTE: "prevote", VoteType.PRECOMMIT: "precommit"}
 
 
@@ -68,12 +71,15 @@ def witness_signatures(witness: Witness) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the node of a home."""
-    [home] = arguments
+    """Run the node of a home, with the options of `python -m node`."""
+    options, home = arguments[:-1], Path(arguments[-1])
+    wanted = None if options else supervised_home(home)
+    if wanted is not None:
+        return supervise(home, wanted, module=MODULE)
     witness_signatures(Witness(Path(os.environ["SIGNATURES"])))
     if "CRASH_ORDER" in os.environ:
         crash_points.arm(Path(os.environ["CRASH_ORDER"]))
-    return run_node(Path(home))
+    return run_node(home, supervised=SUPERVISED in options, set_aside=SET_ASIDE in options)
 
 
 if __name__ == "__main__":

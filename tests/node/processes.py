@@ -19,6 +19,9 @@ from ledger.transactions import Operation, Transaction, sign_transaction
 from node.client import NodeClient
 
 ROOT = Path(__file__).resolve().parents[2]
+STOP_S = 60.0
+"""A node ends within some seconds; the machine may be loaded."""
+
 TONGZHOU = "11110112MB1D52349B"
 
 
@@ -41,15 +44,24 @@ class Processes:
     ) -> None:
         """Start nodes; `under` is a command that runs another one, such as strace with its options."""
         for name in names:
-            home = self.home(name)
-            with (home / "node.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    [*under, sys.executable, "-m", self.module, str(home)],
-                    cwd=ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **(environment or {})},
-                )
+            self.start_home(name, self.home(name), under, environment)
+
+    def start_home(
+        self,
+        name: str,
+        home: Path,
+        under: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the node of any home, known here by this name."""
+        with (home / "node.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [*under, sys.executable, "-m", self.module, str(home)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+            )
 
     def kill(self, *names: str) -> None:
         """End processes at once, all before the first is waited for."""
@@ -62,7 +74,7 @@ class Processes:
         """End a process in order; return its exit status."""
         process = self.running.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(15)
+        return process.wait(STOP_S)
 
     def pause(self, *names: str) -> None:
         for name in names:

@@ -57,6 +57,16 @@ def test_where_all_is_well_nothing_is_found() -> None:
 
 # What differs from the observation above, and the findings: severity, code, sentence, or how it begins.
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
+    "CometBFT is down": (
+        {"engine_problem": "CometBFT is not running, or does not answer"},
+        [
+            (
+                "critical",
+                "engine_silent",
+                "CometBFT is not running, or does not answer: wait until both of this node's …",
+            )
+        ],
+    ),
     "two of four down, nothing waits": (
         {"online": TWO_DOWN},
         [
