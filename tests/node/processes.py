@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.network_setup import Network
+from cli.processes import log_tail
 from ledger.codec import Value
 from ledger.keyfile import load_key
 from ledger.suite import SHA256_ED25519
@@ -93,10 +94,14 @@ class Processes:
         self.running.clear()
 
     def await_ready(self, *names: str, timeout_s: float = 60.0) -> None:
-        """Wait until nodes serve current answers."""
+        """Wait until nodes serve current answers; where one does not, say its reason and the end of its log."""
         for name in names:
+            deadline = time.monotonic() + timeout_s
             with self.client(name) as client:
-                eventually(lambda client=client: client.ready()[0], timeout_s)  # type: ignore[misc]
+                while not (ready := client.ready())[0]:
+                    if time.monotonic() > deadline:
+                        raise AssertionError(f"{name}: {ready[1]}\n{log_tail(self.home(name))}")
+                    time.sleep(0.05)
 
     def client(self, name: str, profile: str | None = None) -> NodeClient:
         signer = None
