@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -91,8 +92,11 @@ class CometReplica:
         self.storage_worker = Worker("storage")
         self._gate = Gate(self._application_worker)
         self._handover = Handover(application)
-        self._server = AbciServer(directory / ABCI_SOCKET, self._answer)
-        self._client = EngineClient(str(directory / RPC_SOCKET))
+        # A Unix socket's path has 107 bytes at most, and homes may lie deep: both are reached through the open directory.
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        sockets = Path(f"/proc/self/fd/{self._directory}")
+        self._server = AbciServer(sockets / ABCI_SOCKET, self._answer)
+        self._client = EngineClient(str(sockets / RPC_SOCKET))
         self.mempool = PendingTransactions()
         self.refused: dict[str, int] = {}
         self._engine: EngineStatus | None = None
@@ -174,6 +178,7 @@ class CometReplica:
     async def close(self) -> None:
         """Let the workers finish what they have begun, then write what was held back."""
         await self._client.close()
+        os.close(self._directory)
         await asyncio.to_thread(self._application_worker.close)
         await asyncio.to_thread(self.storage_worker.close)
         await self._proving.close()

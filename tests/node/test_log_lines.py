@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from node.config import LogConfig
 from node.main import configure_logging
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\r\nforged line \u202e\u2028b"
@@ -26,7 +25,7 @@ def settings() -> Iterator[None]:
 def test_a_terminal_obeys_nothing_of_what_others_wrote_into_a_log_line(
     capsys: pytest.CaptureFixture[str], level: str
 ) -> None:
-    configure_logging(LogConfig())
+    configure_logging()
     getattr(structlog.get_logger(), level)(HOSTILE, peer=HOSTILE)
     [line] = capsys.readouterr().out.splitlines()
     assert line.isprintable()
@@ -38,7 +37,7 @@ def test_a_terminal_obeys_nothing_of_what_others_wrote_into_a_log_line(
 def test_a_line_for_people_holds_no_codes_but_its_own_colours(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configure_logging(LogConfig(format="console"))
+    configure_logging(line_format="console")
     structlog.get_logger().info("peer refused", peer=HOSTILE)
     [line] = capsys.readouterr().out.splitlines()
     assert "\x1b[2J" not in line
