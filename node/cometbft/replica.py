@@ -92,7 +92,7 @@ class CometReplica:
         self.storage_worker = Worker("storage")
         self._gate = Gate(self._application_worker)
         self._handover = Handover(application)
-        # A Unix socket's path has 107 bytes at most, and homes may lie deep: both are reached through the open directory.
+        # A Unix socket's path has 107 bytes at most, and homes may lie deep: the open directory shortens it.
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         sockets = Path(f"/proc/self/fd/{self._directory}")
         self._server = AbciServer(sockets / ABCI_SOCKET, self._answer)
