@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import random
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -175,9 +177,13 @@ def free_ports(count: int) -> tuple[int, ...]:
     """Return that many loopback ports that nobody listens on now.
 
     They lie below the range from which the system takes ports of outgoing connections, so that a
-    node that is stopped finds its port free when it starts again.
+    node that is stopped finds its port free when it starts again. MULU_PORTS narrows the range (LOWEST-HIGHEST), for
+    machines on which others take ports as well while a node is stopped.
+
+    Raises:
+        CommandError: not so many are free, or MULU_PORTS is no range.
     """
-    candidates = list(range(_LOWEST_PORT, _ephemeral_ports_from()))
+    candidates = list(_port_range())
     random.shuffle(candidates)
     ports: list[int] = []
     for port in candidates:
@@ -192,6 +198,18 @@ def free_ports(count: int) -> tuple[int, ...]:
     if len(ports) < count:
         raise CommandError(f"fewer than {count} free ports", exit_code=ExitCode.NOT_ESTABLISHED)
     return tuple(ports)
+
+
+def _port_range() -> range:
+    text = os.environ.get("MULU_PORTS", "")
+    if not text:
+        return range(_LOWEST_PORT, _ephemeral_ports_from())
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text, re.ASCII)
+    if match is None or not 0 < int(match[1]) <= int(match[2]) < 65_536:
+        raise CommandError(
+            f"MULU_PORTS is {text!r}, no range of ports", hint="Write it like 20000-29999."
+        )
+    return range(int(match[1]), int(match[2]) + 1)
 
 
 def _ephemeral_ports_from() -> int:

@@ -18,6 +18,16 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mulu"))
 
 
+def pytest_configure() -> None:
+    """Give each worker a range of ports of its own: none takes the port of a node that another has stopped."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw"):
+        count, number = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), int(worker[2:])
+        size = (32_768 - 20_000) // count
+        lowest = 20_000 + number * size
+        os.environ["MULU_PORTS"] = f"{lowest}-{lowest + size - 1}"
+
+
 INJECTED = pytest.StashKey[Counter[str]]()
 """What a test has injected so far; the fixture of that name puts it there."""
 

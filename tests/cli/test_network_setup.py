@@ -83,6 +83,19 @@ def test_ports_lie_below_those_of_outgoing_connections() -> None:
     assert max(ports) < int(lowest)
 
 
+def test_ports_are_taken_from_the_range_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MULU_PORTS", "21000-21099")
+    assert all(21_000 <= port <= 21_099 for port in free_ports(20))
+    with pytest.raises(CommandError, match="fewer than 101"):
+        free_ports(101)
+    for text in ("21000", "0-9", "2-1", "1-65536", "a-b"):
+        monkeypatch.setenv("MULU_PORTS", text)
+        with pytest.raises(CommandError, match="no range of ports"):
+            free_ports(1)
+
+
 WRONG = {
     "an unknown authority": ({"validators": ("beijing", "tianjin", "hebei", "paris")}, "paris"),
     "a node twice": ({"query_nodes": ("beijing",)}, "twice"),
