@@ -228,8 +228,9 @@ def test_a_message_that_no_correct_validator_sends_costs_its_sender_the_links(
         lambda: flooder.network.broadcast(ConsensusPayload(payload).encode(), Priority.CONSENSUS)
     )
     eventually(lambda: flooder.cut >= OTHERS)
+    # The flooder may see a link end, an older one of the two that it dialled perhaps, before a node has judged it.
     for node in network.nodes.values():
-        assert FLOODER in node._network._banned_until
+        eventually(lambda node=node: FLOODER in node._network._banned_until)  # type: ignore[misc]
 
 
 def test_nothing_of_this_needed_a_restart(network: Cluster) -> None:
