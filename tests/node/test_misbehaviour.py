@@ -74,7 +74,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(network: Cluster) -> Cluster:
-    """The network, with what it holds against the liar of the test before forgotten."""
+    """The network at one height, with what it holds against the liar of the test before forgotten.
+
+    A node that is still behind does not judge a vote or a proposal of a height that it has not reached.
+    """
+    eventually(lambda: len({n._application.tip.height for n in network.nodes.values()}) == 1)
     for node in network.nodes.values():
         eventually(lambda node=node: "xiongan" not in node._network.links)  # type: ignore[misc]
         network.call(node._network._banned_until.clear)
