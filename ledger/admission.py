@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -64,16 +63,14 @@ MAX_KNOWN_SIGNERS: Final = 50_000
 """Far more than officers and gateways that sign in an hour; beyond it, records are decoded again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """An operation made ready to run: its type and its validated body."""
 
     type: OperationType
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An operation that fails before its handler runs: the code it is recorded with, a text for people.
 
     `error` is the unexpected exception behind a code `internal`.
@@ -87,8 +84,7 @@ class Refusal:
 PreparedOperation: TypeAlias = Call | Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedTransaction:
+class PreparedTransaction(NamedTuple):
     """A transaction with its operations made ready. `signer` is its key's text, the key of its state record."""
 
     transaction: Transaction
@@ -99,6 +95,13 @@ class PreparedTransaction:
     def id(self) -> bytes:
         """The transaction's id."""
         return self.transaction.id
+
+
+class Admitted(NamedTuple):
+    """A checked transaction and the organisation whose key signed it."""
+
+    transaction: Transaction
+    organisation: str
 
 
 def prepare_transaction(
@@ -146,7 +149,7 @@ class TransactionCache:
 
     By their bytes and not by id: an id does not cover the signature. One with an operation that cannot run is not
     kept: what such a body decodes to (60 KB of empty maps become 5 MB) is nothing that a model has bounded.
-    Used by one thread.
+    Used by one thread at a time.
     """
 
     __slots__ = ("_bytes", "_prepare", "_transactions")
@@ -250,8 +253,7 @@ def registered_key(state: StateReader, signer: str) -> EnrolledKey:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(NamedTuple):
     """What a signer may act as: an organisation, and its key's roles there."""
 
     organisation: str

@@ -5,8 +5,8 @@ An engine asks `info`, on an empty database `init_chain`; then for each height `
 `commit`, which writes block, commit, state, log and whatever the engine adds in one atomic synced batch.
 
 Two threads may share it: one that checks, proposes, processes and finalises, and one that writes – `commit`,
-`apply_synced`, `record_checkpoint`, `save_checkpoints`. The tip with its state and history is replaced at once when
-it is durable. Reading is open to all threads, and so is `prepare`.
+`apply_synced` (beside which nothing is checked), `record_checkpoint`, `save_checkpoints`. The tip with its state and
+history is replaced at once when it is durable. Reading is open to all threads, and so is `prepare`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ledger import keyspace
 from ledger.admission import (
     DUPLICATE,
+    Admitted,
     PreparedTransaction,
     Signers,
     TransactionCache,
@@ -228,7 +229,7 @@ class Application:
         """
         return prepare_transaction(self._suite, self._operations, raw)
 
-    def check_transaction(self, raw: bytes, now_ms: int) -> PreparedTransaction:
+    def check_transaction(self, raw: bytes, now_ms: int) -> Admitted:
         """Check a submitted transaction against the newest state and this node's clock.
 
         Only one that passes is remembered: anyone can sign, and strangers must not fill a node's memory.
@@ -242,11 +243,12 @@ class Application:
         check_lifetime(
             prepared.transaction, now_ms, self._genesis.parameters.transaction_lifetime_ms
         )
-        check_operations(prepared, self._signers.look_up(basis.state, prepared.signer))
+        authority = self._signers.look_up(basis.state, prepared.signer)
+        check_operations(prepared, authority)
         if basis.history.transaction_index(prepared.id) is not None:
             raise InvalidTransaction(DUPLICATE, "the log holds it already")
         self._cache.add(prepared)
-        return prepared
+        return Admitted(prepared.transaction, authority.organisation)
 
     # --- blocks -------------------------------------------------------------------------------
 
@@ -365,7 +367,7 @@ class Application:
             block,
             decision.block_id,
             self._new_offences(basis, decision.offences),
-            tuple(self._cache.take(raw, self._prepare_decided) for raw in decision.transactions),
+            tuple(self._take_decided(raw) for raw in decision.transactions),
             self._report,
         )
 
@@ -422,7 +424,7 @@ class Application:
             check_last_commit(basis, block.last_commit)
             check_all_evidence(basis, block.evidence)
             prepared = check_transactions(
-                basis, block.header.time_ms, block.transactions, self._prepare_decided
+                basis, block.header.time_ms, block.transactions, self._take_decided
             )
         except InvalidBlock as error:
             raise DamagedStoreError(
@@ -431,6 +433,10 @@ class Application:
         finalized = self._finalize(block, prepared)
         self.commit(finalized, commit, extra)
         return finalized
+
+    def _take_decided(self, raw: bytes) -> PreparedTransaction:
+        """Return a decided transaction from the cache, or read it now without verifying its signature."""
+        return self._cache.take(raw, self._prepare_decided)
 
     def _prepare_decided(self, raw: bytes) -> PreparedTransaction:
         return prepare_transaction(self._suite, self._operations, raw, verify=False)

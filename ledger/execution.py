@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger.admission import (
     INTERNAL,
@@ -44,8 +44,7 @@ ReportError = Callable[[bytes, str, BaseException], None]
 """Called with transaction id, operation kind and the exception behind a code `internal`; may log it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionResult:
+class TransactionResult(NamedTuple):
     """What became of a transaction: `code` "" if it took effect, else the code and the failed operation's index.
 
     `text` is for people and is recorded nowhere; `events` are empty for a failure.

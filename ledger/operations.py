@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,8 +25,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a handler may know besides state and body. `time_ms` is the block's time; there is no other clock."""
 
     suite: Suite
@@ -42,8 +41,7 @@ class Context:
     """The roles that the signer's key holds in that organisation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What an operation did, for indexes and watchers; derived, never hashed.
 
     `kind` is the operation's kind or finer; `attributes` are short strings: names from docs/OPERATIONS.md such as

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from ledger.codec import Value, decode_array, encode
 from ledger.errors import DecodeError, InvalidKey
@@ -23,16 +22,17 @@ _SIGNER: Final = re.compile(r"([a-z0-9]{1,16}):([0-9a-f]{64}|[0-9a-f]{66})", re.
 """Any algorithm's key by its form, which is also fit for a state key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+# Named tuples, not frozen data classes: several of these are made for each transaction, and cost a sixth to make.
+
+
+class Operation(NamedTuple):
     """One operation: its kind `<module>.<noun>.<verb>` and its body, a map that the kind's model validates."""
 
     kind: str
     body: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A decoded transaction. `raw` is its encoding, `id` the hash that names it everywhere."""
 
     chain_id: str

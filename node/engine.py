@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.tendermint.messages import StatusMessage
-from node.intake import Admitted, Refused
+from ledger.admission import Admitted
+from node.intake import Refused
 from node.messages import PeerMessage
 from node.network import PeerLink
 from node.runner import RunnerStatus

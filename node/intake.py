@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from ledger.admission import BAD_SIGNATURE, MALFORMED
+from ledger.admission import BAD_SIGNATURE, MALFORMED, Admitted
 from ledger.application import Application
 from ledger.errors import InvalidTransaction
-from ledger.membership import enrolled_key
-from ledger.transactions import Transaction
 from node.clock import clock_ms
 from node.errors import InvalidPeerMessage
 from node.mempool import Mempool
@@ -34,16 +31,7 @@ GATHER_S: Final = 0.005
 """Transactions of clients are sent on together when the first of them has waited this long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A checked transaction and the organisation whose key signed it."""
-
-    transaction: Transaction
-    organisation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A transaction that was not taken in. `id` is empty if the bytes are no transaction."""
 
     id: bytes
@@ -146,17 +134,12 @@ def check_all(
     application: Application, raws: Sequence[bytes], now_ms: int
 ) -> list[Admitted | Refused]:
     """Check transactions against the newest state and our clock; return what became of each, in order."""
-    state = application.state
     results: list[Admitted | Refused] = []
     for raw in raws:
         try:
-            prepared = application.check_transaction(raw, now_ms)
+            results.append(application.check_transaction(raw, now_ms))
         except InvalidTransaction as error:
             results.append(Refused(b"", error.code, error.text))
-            continue
-        key = enrolled_key(state, prepared.signer)
-        organisation = "" if key is None else key.organisation
-        results.append(Admitted(prepared.transaction, organisation))
     return results
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.admission import DUPLICATE
+from ledger.admission import DUPLICATE, Admitted
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DamagedStoreError, DecodeError
 from ledger.history import History
@@ -21,7 +21,7 @@ from ledger.transactions import decode_transaction
 from node.api.access import Member, Node
 from node.api.jsonable import jsonable
 from node.api.problems import problem
-from node.intake import Admitted, Refused
+from node.intake import Refused
 from node.outcomes import Outcome, wait_all
 from node.services import Services
 

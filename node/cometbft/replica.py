@@ -32,6 +32,7 @@ from consensus.cometbft.abci_pb2 import (
 from consensus.cometbft.handover import Handover
 from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from consensus.cometbft.server import AbciServer
+from ledger.admission import Admitted
 from ledger.application import Application
 from ledger.finalization import FinalizedBlock
 from ledger.suite import PublicKey
@@ -42,7 +43,7 @@ from node.cometbft.client import Broadcast, EngineClient, EngineStatus
 from node.cometbft.pending import PendingTransactions
 from node.engine import HeightProgress
 from node.errors import EngineSilentError, EngineUnavailableError, InvalidPeerMessage
-from node.intake import Admitted, Refused, check_all, chunks
+from node.intake import Refused, check_all, chunks
 from node.messages import (
     CheckpointSignatures,
     GetCheckpoint,

@@ -69,7 +69,7 @@ def test_a_bug_in_a_validator_fails_the_operation_and_not_the_node() -> None:
 
 def test_a_signature_is_verified_unless_a_commit_vouches_for_it() -> None:
     good = note()
-    forged = replace(good, raw=good.raw[:-1] + bytes([good.raw[-1] ^ 1]))
+    forged = good._replace(raw=good.raw[:-1] + bytes([good.raw[-1] ^ 1]))
     with pytest.raises(InvalidTransaction, match="bad_signature"):
         prepare_transaction(SUITE, TABLE, forged.raw)
     assert prepare_transaction(SUITE, TABLE, forged.raw, verify=False).id == good.id

@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ledger.admission import Admitted
 from ledger.keys import SoftwareSigner
 from ledger.suite import Signer
 from ledger.transactions import Operation, Transaction, sign_transaction
-from node.intake import Admitted
 from tests.ledger.chain import EDITOR, MORE_REGIONS, REGIONS, Member, signer
 from tests.sim.virtual import START_MS
 
