@@ -59,8 +59,10 @@ class Handover:
     # --- what the ledger holds ---------------------------------------------------------------------
 
     def info(self) -> ResponseInfo:
-        """Return the last height that was written. What was executed beyond it is forgotten: it will come again."""
-        self._executed = None
+        """Return the last height that was written: what was executed beyond it will be handed over again.
+
+        CometBFT asks this at its start, and whenever somebody asks its RPC, over the same connection: it changes nothing.
+        """
         tip = self._application.tip
         return ResponseInfo(
             data=self._application.genesis.chain_id,

@@ -18,6 +18,7 @@ from consensus.cometbft.mapping import POWER, address_of
 from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
+from ledger.limits import MAX_VALIDATORS
 from ledger.validators import Validator
 
 IDLE_INTERVAL_S: Final = 60
@@ -30,6 +31,9 @@ MAX_EVIDENCE_AGE: Final = datetime.timedelta(days=2)
 """CometBFT refuses evidence only when it is older than both."""
 
 MAX_EVIDENCE_BYTES: Final = 64 * 1024
+
+DEFAULT_INBOUND_PEERS: Final = 40
+"""CometBFT's own default."""
 
 _NODE_ID: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}", re.ASCII)
@@ -153,6 +157,17 @@ def config_toml(settings: EngineSettings) -> str:
         "[p2p]",
         *_setting("laddr", f"tcp://{settings.listen_host}:{settings.listen_port}"),
         *_setting("persistent_peers", ",".join(map(str, settings.peers)), "a full mesh"),
+        *_setting(
+            "unconditional_peer_ids",
+            ",".join(peer.node_id for peer in settings.peers),
+            "no stranger's connection keeps a member out",
+        ),
+        *_setting(
+            "max_num_inbound_peers",
+            max(DEFAULT_INBOUND_PEERS, MAX_VALIDATORS + len(settings.peers)),
+            "all members, and those that join later",
+        ),
+        *_setting("max_num_outbound_peers", max(MAX_VALIDATORS, len(settings.peers)), "likewise"),
         *_setting("pex", False, "members are known; no address is learned from others"),
         *_setting("addr_book_strict", False, "nodes of one machine or a private network"),
         *_setting("allow_duplicate_ip", True, "nodes of one machine"),

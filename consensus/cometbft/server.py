@@ -43,6 +43,7 @@ class AbciServer:
         self._handler = handler
         self._failed: asyncio.Future[None] | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
         self.listening = asyncio.Event()
 
     @property
@@ -65,13 +66,30 @@ class AbciServer:
         self.listening.set()
         try:
             async with server:
-                await self._failed
+                try:
+                    await self._failed
+                finally:
+                    await self._disconnect(server)
         finally:
-            for writer in tuple(self._writers):
-                writer.close()
             self._path.unlink(missing_ok=True)
 
+    async def _disconnect(self, server: asyncio.Server) -> None:
+        """End all connections, also one whose question is being answered, or whose answers nobody reads.
+
+        From Python 3.12.1 on a server waits for them when it closes, and an engine that runs keeps them.
+        """
+        server.close()  # nobody connects any more
+        for writer in self._writers:
+            writer.transport.abort()
+        handlers = tuple(self._handlers)
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None, "each connection has a task of its own"
+        self._handlers.add(handler)
         self._writers.add(writer)
         try:
             await self._serve(reader, writer)
@@ -83,6 +101,7 @@ class AbciServer:
                 self._failed.set_exception(error)
         finally:
             self._writers.discard(writer)
+            self._handlers.discard(handler)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,8 @@
 """The client of a CometBFT process: JSON-RPC over its Unix socket, for what the application interface does not tell.
 
 Transactions go in by `broadcast_tx_sync`, an array of them in one request. How far consensus is, and who is connected,
-is asked once a second.
+is asked once a second. CometBFT answers an array of one by an object, not by an array; and a request that it refuses as a
+whole by one error without an id of ours (`rpc/jsonrpc/server`).
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class EngineClient:
         """Hand transactions over, in order.
 
         Raises:
-            EngineUnavailableError: the process is not there: it has taken none.
+            EngineUnavailableError: the process is not there, or refuses the whole request: it has taken none.
             EngineSilentError: it does not answer: it may have taken some of them.
         """
         calls = [
@@ -123,8 +124,14 @@ class EngineClient:
             raise EngineUnavailableError("CometBFT is not running") from None
         except (httpx.HTTPError, OSError, ValueError) as error:
             raise EngineSilentError(f"CometBFT does not answer: {error}") from None
+        if isinstance(answers, dict):
+            answers = [answers]
         if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
             raise EngineSilentError("CometBFT's answer is no array")
+        ids = {call["id"] for call in calls}
+        for one in answers:
+            if one.get("id") not in ids and one.get("error") is not None:
+                raise EngineUnavailableError(f"CometBFT refuses the request: {_text(one['error'])}")
         return answers
 
 
@@ -137,12 +144,17 @@ def _address(node_info: dict[str, Any]) -> str:
     return f"{node_info['id']}@{str(node_info['listen_addr']).rpartition('/')[2]}"
 
 
+def _text(error: object) -> str:
+    found = error.get("data") or error.get("message") if isinstance(error, dict) else error
+    return str(found)[:MAX_ANSWER_TEXT]
+
+
 def _broadcast(answer: dict[str, Any] | None) -> Broadcast:
     if answer is None:
         return Broadcast("engine_refused", "CometBFT's answer lacks it")
     error = answer.get("error")
     if error is not None:
-        text = str(error.get("data") or error.get("message"))[:MAX_ANSWER_TEXT]
+        text = _text(error)
         if "already exists in cache" in text:
             return Broadcast("", "")
         return Broadcast("mempool_full" if "mempool is full" in text else "engine_refused", text)

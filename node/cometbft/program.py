@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from consensus.cometbft.release import INSTALL_COMMAND, VERSION
 from node.errors import InvalidConfiguration
+
+
+_NUMBERS: Final = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:\+.*)?", re.ASCII)
+"""A release's; not those of one before it, `0.38.25-rc1` say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,22 @@ def find_engine() -> Path:
     if found is None:
         raise InvalidConfiguration(f"CometBFT is not installed. Install it: {INSTALL_COMMAND}")
     version = _version_of(found)
-    if version.split(".")[:2] != VERSION.lstrip("v").split(".")[:2]:
+    if not _serves(version):
         raise InvalidConfiguration(
-            f"{found} is CometBFT {version or 'of an unknown version'}, {VERSION} is needed. "
-            f"Install it: {INSTALL_COMMAND}"
+            f"{found} is CometBFT {version or 'of an unknown version'}, "
+            f"{VERSION} or a later one of its line is needed. Install it: {INSTALL_COMMAND}"
         )
     return Path(found)
+
+
+def _serves(version: str) -> bool:
+    """Tell whether a version is of the line that we need, and not older than what we have tried and read."""
+    found, needed = _NUMBERS.fullmatch(version), _NUMBERS.fullmatch(VERSION)
+    assert needed is not None, "our own text"
+    if found is None:
+        return False
+    have, need = [int(one) for one in found.groups()], [int(one) for one in needed.groups()]
+    return have[:2] == need[:2] and have[2] >= need[2]
 
 
 def _search() -> str | None:
@@ -75,4 +90,4 @@ def _version_of(program: str) -> str:
         told = subprocess.run([program, "version"], capture_output=True, text=True, timeout=10.0)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return told.stdout.strip().removeprefix("v").partition("+")[0]
+    return told.stdout.strip()

@@ -302,9 +302,22 @@ def test_a_block_that_is_executed_twice_is_written_once_and_the_same(driven: Dri
     assert (driven.application.tip.height, driven.application.tip.app_hash) == (1, first.app_hash)
 
 
-def test_a_new_connection_forgets_what_was_executed_and_not_committed(driven: Driven) -> None:
-    driven.handover.finalize_block(driven.decided(driven.chain.note("a")))
-    driven.handover.info()
+def test_asking_what_is_written_changes_nothing_of_a_block_that_is_being_decided(
+    driven: Driven,
+) -> None:
+    """CometBFT asks it over one connection for itself and for whoever asks its RPC, between any two other calls."""
+    answer = driven.handover.finalize_block(driven.decided(driven.chain.note("a")))
+    assert driven.handover.info().last_block_height == 0
+    assert driven.handover.write().app_hash == answer.app_hash
+    assert driven.handover.info().last_block_height == 1
+
+
+def test_an_engine_that_connects_anew_before_the_commit_replays_the_block(driven: Driven) -> None:
+    request = driven.decided(driven.chain.note("a"))
+    answer = driven.handover.finalize_block(request)
+    assert driven.handover.info().last_block_height == 0
+    assert driven.handover.finalize_block(request) == answer
+    assert driven.handover.write().app_hash == answer.app_hash
     with pytest.raises(InvalidHandover, match="not finalised"):
         driven.handover.write()
 

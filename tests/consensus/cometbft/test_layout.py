@@ -6,13 +6,14 @@ import base64
 import json
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consensus.cometbft import layout, mapping
 from consensus.cometbft.layout import EnginePeer, EngineSettings
-from ledger.limits import MAX_TRANSACTION_BYTES
+from ledger.limits import MAX_TRANSACTION_BYTES, MAX_VALIDATORS
 from node.cometbft.home import create_engine_home
 from node.cometbft.program import find_engine
 from tests.ledger.chain import make_genesis, members, signer
@@ -58,12 +59,22 @@ def test_every_setting_is_valid_toml_with_its_reason_above_it() -> None:
     text = layout.config_toml(SETTINGS)
     config = tomllib.loads(text)
     assert config["p2p"]["persistent_peers"] == f"{PEER},{PEER}"
+    assert config["p2p"]["unconditional_peer_ids"] == f"{PEER.node_id},{PEER.node_id}"
     assert config["consensus"]["create_empty_blocks"] is False
     assert config["consensus"]["timeout_commit"] == "50ms"
     assert config["mempool"]["max_tx_bytes"] == MAX_TRANSACTION_BYTES
     assert config["mempool"]["recheck"] is True
     reason = text.splitlines()[text.splitlines().index("recheck = true") - 1]
     assert reason.startswith("# what can no longer stand in a block must leave")
+
+
+@pytest.mark.parametrize("members", [4, MAX_VALIDATORS + 100])
+def test_there_is_room_for_all_members_and_for_those_that_join_later(members: int) -> None:
+    peers = tuple(EnginePeer(f"{one:040x}", "10.0.0.2", 26_656) for one in range(members - 1))
+    config = tomllib.loads(layout.config_toml(replace(SETTINGS, peers=peers)))["p2p"]
+    assert config["unconditional_peer_ids"].split(",") == [one.node_id for one in peers]
+    assert config["max_num_inbound_peers"] >= max(MAX_VALIDATORS, members)
+    assert config["max_num_outbound_peers"] >= max(MAX_VALIDATORS, members - 1)
 
 
 def test_only_the_owner_may_read_the_keys(home: Path) -> None:

@@ -174,6 +174,37 @@ def test_only_our_own_user_may_connect(path: Path) -> None:
     assert not path.exists()
 
 
+def test_when_it_ends_no_connection_is_left_open_nor_is_any_question_being_answered(
+    path: Path,
+) -> None:
+    """One engine waits for an answer, one does not read what it was answered, one is silent."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        if request.check_tx.tx != b"0":
+            return await answer(request)
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError("not reached")
+
+    async def story(path: Path) -> None:
+        async with serving(path, handler) as server:
+            waiting, deaf, silent = [await connect(path) for _ in range(3)]
+            await waiting.send(check(0), FLUSH)
+            sent = asyncio.create_task(deaf.send(*[check(1, 8 * WRITE_BYTES)] * 8))
+            await silent.send(FLUSH)
+            assert await silent.receive() is not None
+            await begun.wait()
+        assert (ended.is_set(), server.connections) == (True, 0)
+        assert await silent.receive() is None
+        await asyncio.gather(sent, return_exceptions=True)
+
+    run(story, path)
+
+
 def test_a_socket_that_a_killed_process_left_behind_is_taken_over(path: Path) -> None:
     path.write_bytes(b"")
 

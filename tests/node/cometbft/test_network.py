@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,15 +18,18 @@ from typer.testing import CliRunner
 from cli import network as network_commands
 from cli import node as node_commands
 from cli.network_setup import create_network
+from consensus.cometbft.release import RPC_SOCKET
 from ledger.bundle import Bundle
 from ledger.fsck import check_directory
 from ledger.history import History
 from ledger.light import TrustedView
-from ledger.limits import CLOCK_BOUND_MS
+from ledger.limits import CLOCK_BOUND_MS, MAX_TRANSACTION_BYTES
 from ledger.policy import Policy
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE
+from node.cometbft.client import Broadcast, EngineClient
 from node.config import ConsensusConfig
+from node.errors import EngineUnavailableError
 from node.home import open_home
 from node.main import open_application
 from node.operation_table import OPERATIONS
@@ -160,6 +164,32 @@ def test_a_bad_signature_is_refused_with_our_code(processes: Processes) -> None:
     with processes.client("beijing") as client:
         [result] = client.submit([sent.raw[:-1] + bytes([sent.raw[-1] ^ 1])])
     assert (result.status, result.code) == ("refused", "bad_signature")
+
+
+def test_cometbft_s_own_verdict_on_a_single_transaction_is_heard(processes: Processes) -> None:
+    """It answers an array of one otherwise than an array of several."""
+    [good] = processes.transactions(1)
+    bad = good.raw[:-1] + bytes([good.raw[-1] ^ 1])
+
+    async def hand_over(*raws: bytes) -> list[Broadcast]:
+        directory = os.open(processes.home(VICTIM) / "cometbft", os.O_RDONLY)
+        client = EngineClient(f"/proc/self/fd/{directory}/{RPC_SOCKET}")
+        try:
+            return await client.broadcast(raws)
+        finally:
+            await client.close()
+            os.close(directory)
+
+    [refused] = asyncio.run(hand_over(bad))
+    assert refused.code == "bad_signature"
+    [too_large] = asyncio.run(hand_over(bytes(MAX_TRANSACTION_BYTES + 1)))
+    assert (too_large.code, "too large" in too_large.text) == ("engine_refused", True)
+    [taken] = asyncio.run(hand_over(good.raw))
+    assert taken.code == ""
+    both = asyncio.run(hand_over(good.raw, bad))
+    assert [one.code for one in both] == ["", "bad_signature"]
+    with pytest.raises(EngineUnavailableError, match="exceeds maximum"):
+        asyncio.run(hand_over(*[bad] * 1_001))
 
 
 def test_status_shows_the_engine_its_height_round_step_and_peers(processes: Processes) -> None:

@@ -39,14 +39,28 @@ def test_where_there_is_none_the_error_says_how_to_install_it() -> None:
     assert INSTALL_COMMAND.endswith(f"cmd/cometbft@{VERSION}")
 
 
-@pytest.mark.parametrize("version", ["0.37.5+abc", "1.0.0", "nonsense", "''"])
+@pytest.mark.parametrize(
+    "version",
+    ["0.37.25+abc", "0.38.24", "0.38.25-rc1", "0.38", "1.0.0", "1.38.25", "nonsense", "''"],
+)
 def test_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     found = program(tmp_path / "other" / "cometbft", version)
     monkeypatch.setenv("MULU_COMETBFT", str(found))
-    with pytest.raises(InvalidConfiguration, match=r"v0\.38\.25 is needed"):
+    with pytest.raises(
+        InvalidConfiguration, match=r"v0\.38\.25 or a later one of its line is needed"
+    ):
         find_engine()
+
+
+@pytest.mark.parametrize("version", ["0.38.25", "v0.38.25", "0.38.26+abc", "0.38.100"])
+def test_a_later_version_of_the_same_line_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    found = program(tmp_path / "other" / "cometbft", version)
+    monkeypatch.setenv("MULU_COMETBFT", str(found))
+    assert find_engine() == found
 
 
 @pytest.mark.parametrize("place", ["beside Python", "PATH", "GOBIN", "GOPATH"])
