@@ -3,13 +3,17 @@
 A validator signs a checkpoint only after its guard file holds it: whatever happens to the database, its keys never
 sign a smaller log or another root. Signatures travel outside consensus. Each is verified before it is merged; what
 comes for heights not committed here yet waits, a little of it for each peer.
+
+Of one height, or of one size of the log, there is one checkpoint. A validator that signs another than ours is faulty;
+if more do than may be faulty, then it is this node that has diverged.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -92,6 +96,15 @@ class CheckpointSigner:
             _log.error("checkpoint not signed: the guard holds another", height=height)
 
 
+@dataclass(slots=True)
+class _Open:
+    """A height whose signatures are gathered. `dissenters` says which validators have signed what other checkpoint."""
+
+    collector: CheckpointCollector
+    validators: ValidatorSet
+    dissenters: dict[str, Checkpoint] = field(default_factory=dict)
+
+
 class Checkpointing:
     """Gathers signatures for the newest heights. Not thread-safe: it belongs to the event loop."""
 
@@ -111,11 +124,13 @@ class Checkpointing:
         self._worker = worker
         self._broadcast = broadcast
         self._record = record
-        self._collectors: OrderedDict[int, CheckpointCollector] = OrderedDict()
+        self._open: OrderedDict[int, _Open] = OrderedDict()
         self._early: dict[str, OrderedDict[int, bytes]] = {}
         self._policies: tuple[ValidatorSet, Policy] | None = None
         self._own: CheckpointSignatures | None = None
         self.proven: ProvenCheckpoint | None = None
+        self.is_contradicted = False
+        """Whether more validators than may be faulty have signed another checkpoint than ours."""
 
     async def committed(self, committed: CommittedCheckpoint, *, sign: bool) -> None:
         """Begin gathering for a height that has just been committed; `sign` False while catching up."""
@@ -123,19 +138,19 @@ class Checkpointing:
         collector = CheckpointCollector(
             self._suite, self._policy(committed.validators), committed.checkpoint
         )
-        self._collectors[height] = collector
-        while len(self._collectors) > MAX_OPEN_HEIGHTS:
-            self._collectors.popitem(last=False)
+        opened = self._open[height] = _Open(collector, committed.validators)
+        while len(self._open) > MAX_OPEN_HEIGHTS:
+            self._open.popitem(last=False)
         if sign and self._signer is not None:
             signed = await self._worker.run(self._signer.sign, committed)
             if signed is not None:
                 self._own = CheckpointSignatures(height, signed.encode())
                 self._broadcast(self._own.encode())
-                self._merge(collector, signed)
+                self._merge(opened, signed)
         for peer, notes in self._early.items():
             note = notes.pop(height, None)
             if note is not None:
-                self._merge_note(collector, peer, note)
+                self._merge_note(opened, peer, note)
             for old in [key for key in notes if key < height]:
                 del notes[old]
         await self._finish(height)
@@ -146,11 +161,12 @@ class Checkpointing:
         Raises:
             InvalidPeerMessage: not a signed checkpoint, or a bad signature.
         """
-        collector = self._collectors.get(message.height)
-        if collector is not None:
-            self._merge(collector, _parse(message.note))
+        opened = self._open.get(message.height)
+        if opened is not None:
+            self._merge(opened, _parse(message.note))
             await self._finish(message.height)
-        elif not self._collectors or message.height > next(reversed(self._collectors)):
+        elif not self._open or message.height > next(reversed(self._open)):
+            self._compare_with_newest(message.note)
             notes = self._early.setdefault(peer, OrderedDict())
             notes[message.height] = message.note
             while len(notes) > MAX_EARLY_NOTES:
@@ -178,30 +194,80 @@ class Checkpointing:
             self._policies = (validators, policy_for(self._suite, validators, self._chain_id))
         return self._policies[1]
 
-    def _merge_note(self, collector: CheckpointCollector, peer: str, note: bytes) -> None:
+    def _merge_note(self, opened: _Open, peer: str, note: bytes) -> None:
         """Merge a note that waited; its sender may be gone, so a bad one is dropped with a word in the log."""
         try:
-            self._merge(collector, _parse(note))
+            self._merge(opened, _parse(note))
         except InvalidPeerMessage as error:
             _log.warning("checkpoint signature dropped", peer=peer, reason=str(error))
 
-    def _merge(self, collector: CheckpointCollector, signed: SignedCheckpoint) -> None:
+    def _merge(self, opened: _Open, signed: SignedCheckpoint) -> None:
+        collector = opened.collector
         if signed.checkpoint != collector.checkpoint:
-            raise InvalidPeerMessage(
-                f"a checkpoint of size {signed.checkpoint.size} with another root than ours"
-            )
+            self._contradict(opened, signed)
+            return
         try:
             for signature in signed.signatures:
                 collector.add(signature)
         except InvalidProof as error:
             raise InvalidPeerMessage(str(error)) from None
 
+    def _compare_with_newest(self, note: bytes) -> None:
+        """Look whether a note for a height to come speaks of a log as long as ours, with another root.
+
+        What else is wrong with it is found when it is merged.
+        """
+        try:
+            signed = _parse(note)
+        except InvalidPeerMessage:
+            return
+        opened = next(reversed(self._open.values()), None)
+        if opened is None or signed.checkpoint.size != opened.collector.checkpoint.size:
+            return
+        if signed.checkpoint != opened.collector.checkpoint:
+            self._contradict(opened, signed)
+
+    def _contradict(self, opened: _Open, signed: SignedCheckpoint) -> None:
+        """Note which validators have verifiably signed another checkpoint than ours.
+
+        Their links stay: if it is us who are wrong, only they can show it.
+
+        Raises:
+            InvalidPeerMessage: none has, or one has signed two others.
+        """
+        checkpoint, dissenters = signed.checkpoint, opened.dissenters
+        claimed = {one.name for one in signed.signatures} - {checkpoint.origin}
+        if claimed and all(dissenters.get(name) == checkpoint for name in claimed):
+            return  # told before
+        names = self._cosigners(signed, opened.validators)
+        what = f"a checkpoint of size {checkpoint.size} with another root than ours"
+        if not names or checkpoint.origin != self._chain_id:
+            raise InvalidPeerMessage(f"{what}, signed by no validator")
+        if any(dissenters.setdefault(name, checkpoint) != checkpoint for name in names):
+            raise InvalidPeerMessage(f"{what}, signed by one who has signed a third")
+        _log.warning("another checkpoint than ours", size=checkpoint.size, names=sorted(names))
+        if len(dissenters) > opened.validators.faults_tolerated and not self.is_contradicted:
+            self.is_contradicted = True
+            _log.critical(
+                "this node has diverged: other validators have signed another checkpoint",
+                size=checkpoint.size,
+                names=sorted(dissenters),
+            )
+
+    def _cosigners(self, signed: SignedCheckpoint, validators: ValidatorSet) -> set[str]:
+        """Return which validators have cosigned a checkpoint; what is forged or unknown counts for nothing."""
+        collector = CheckpointCollector(self._suite, self._policy(validators), signed.checkpoint)
+        for signature in signed.signatures:
+            with contextlib.suppress(InvalidProof):
+                collector.add(signature)
+        return {one.name for one in collector.signatures} - {signed.checkpoint.origin}
+
     async def _finish(self, height: int) -> None:
         """Record the quorum of a height once it is there."""
-        collector = self._collectors.get(height)
-        if collector is None or (self.proven is not None and self.proven.height >= height):
+        opened = self._open.get(height)
+        if opened is None or (self.proven is not None and self.proven.height >= height):
             return
-        result = collector.result()
+        result = opened.collector.result()
         if result is None:
             return
         self.proven = ProvenCheckpoint(height, result.encode())

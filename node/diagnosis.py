@@ -225,15 +225,15 @@ def _progress(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "critical",
             Code.DIVERGED,
-            "this node disagrees with a quorum about a block's validity and has stopped: compare its release with the"
-            " others', then check its data with `mulu node fsck`",
+            "this node disagrees with the others about a block and has stopped: compare its release with the others',"
+            " then check its data with `mulu node fsck`",
             numbers={"height": seen.height + 1},
         )
     if seen.engine_problem is not None:
         yield Finding(
             "critical",
             Code.ENGINE_SILENT,
-            f"{seen.engine_problem}: wait until both of this node's processes have started, or look into its log",
+            f"{seen.engine_problem}: wait until both of this node's processes run, or look into its log",
         )
     if seen.waiting_s > seen.patience_s:
         yield _stalled(seen)

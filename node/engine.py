@@ -11,8 +11,31 @@ from ledger.admission import Admitted
 from node.intake import Refused
 from node.messages import PeerMessage
 from node.network import PeerLink
-from node.runner import RunnerStatus
 from node.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatus:
+    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None.
+
+    `peers` and `address` are those of an engine that has links of its own. Where there is a problem, nothing more is
+    known of the engine than the height at which it must be.
+    """
+
+    height: int
+    round: int
+    step: str
+    voting: bool
+    diverged: bool
+    queued: int
+    problem: str | None = None
+    peers: int | None = None
+    address: str | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the engine has links of its own, and none is up: nobody's vote gets here."""
+        return self.peers == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +120,11 @@ class Engine(Protocol):
     @property
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
+        ...
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether more validators than may be faulty have signed another checkpoint than ours."""
         ...
 
     def progress(self) -> HeightProgress:

@@ -44,5 +44,9 @@ class EngineUnavailableError(LedgerError):
     """The process that orders blocks is not running, or does not answer."""
 
 
+class EngineStoppedError(LedgerError):
+    """The process that orders blocks runs, but decides nothing more: it must be started again."""
+
+
 class EngineSilentError(EngineUnavailableError):
     """The process that orders blocks was asked and gave no answer: it may have done what it was asked to do."""

@@ -2,7 +2,7 @@
 
 What `node.checkpointing` does with one checkpoint is done here for the chain as it grows, with whatever engine orders
 it: beside consensus, which does not wait for it; the newest heights only, where this node is far behind; and asked for
-again where a broken link has swallowed signatures.
+again where a broken link has swallowed signatures. Whoever is concerned is told of each commit here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import structlog
 from ledger.application import Application
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import InvalidProof, StorageError
+from ledger.finalization import FinalizedBlock
 from node.checkpointing import Checkpointing, CheckpointSigner, CommittedCheckpoint
 from node.clock import clock_ms
 from node.messages import (
@@ -27,6 +28,9 @@ from node.messages import (
 )
 from node.network import Network, PeerLink
 from node.workers import Worker
+
+MAINTENANCE_S: Final = 1.0
+"""How often an engine has `maintain` run, beside what it looks after itself."""
 
 MAX_UNCHECKPOINTED: Final = 16
 """Commits whose checkpoints wait to be signed, beyond which the older ones are left out."""
@@ -49,13 +53,19 @@ class Proving:
         network: Network,
         signer: CheckpointSigner | None,
         storage_worker: Worker,
+        committed: Callable[[FinalizedBlock, bool], None],
         proven: Callable[[int], None],
     ) -> None:
-        """`proven` is told of every height whose checkpoint has a quorum."""
+        """`committed` is told of every block with its outcome, and whether it was fetched rather than decided here.
+
+        `proven` is told of every height whose checkpoint has a quorum. The storage worker is closed with us.
+        """
         self._application = application
         self._network = network
         self._storage = storage_worker
+        self._tell_committed = committed
         self._tell_proven = proven
+        self._maintained = 0
         self._waiting: asyncio.Queue[tuple[CommittedCheckpoint, bool]] = asyncio.Queue()
         self._signing = storage_worker.beside("checkpoints")
         genesis = application.genesis
@@ -66,7 +76,11 @@ class Proving:
     # --- life ------------------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Take up the recorded checkpoint, and sign the tip's again, in case its quorum was not complete."""
+        """Take up where the last process stopped, before there are links: the height and the recorded checkpoint.
+
+        The tip's is signed again, in case its quorum was not complete.
+        """
+        self._network.set_height(self._application.tip.height)
         stored = self._application.history.newest_checkpoint()
         if stored is not None:
             self._checkpointing.resume(*stored)
@@ -83,18 +97,43 @@ class Proving:
             newest = self._waiting.qsize() < MAX_UNCHECKPOINTED
             await self._checkpointing.committed(committed, sign=sign and newest)
 
-    def committed(self, *, sign: bool) -> None:
-        """Have the new tip's checkpoint signed, if `sign`, and gathered."""
+    def committed(self, finalized: FinalizedBlock, *, fetched: bool, target: int) -> None:
+        """Tell everybody concerned of a committed block, and have its checkpoint signed and gathered.
+
+        `fetched` tells that others had decided it before, `target` is the height that they have reached.
+        """
+        tip = finalized.tip
+        self._network.set_height(tip.height)
+        self._tell_committed(finalized, fetched)
+        self._tell_status()
+        _log.info(
+            "block committed",
+            height=tip.height,
+            transactions=len(finalized.transactions),
+            app_hash=tip.app_hash.hex()[:16],
+            fetched=fetched,
+        )
+        # While far behind, older heights have their quorum already: only the newest are signed.
+        sign = not fetched or target - tip.height < FAR_BEHIND
         self._waiting.put_nowait((self._tip_checkpoint(), sign))
 
-    async def catch_up(self) -> None:
-        """Write what no block has carried along, and ask for signatures that are missing: call it now and then."""
+    async def maintain(self, *, idle: bool) -> None:
+        """Tell peers now and then how far we are; where consensus is `idle`, do what no commit does.
+
+        That is: write checkpoints that no block has carried along, and ask for signatures that are missing.
+        """
+        self._maintained += 1
+        if self._maintained % STATUS_EVERY == 0:
+            self._tell_status()
+        if not idle:
+            return
         await self._storage.run(self._application.save_checkpoints)
         if self.proven_size < self._application.tip.log.size:
             self._network.broadcast(GetCheckpoint().encode(), Priority.SYNC)
 
     async def close(self) -> None:
-        """Write what was held back; the storage worker has ended."""
+        """Let the storage worker finish what it has begun, then write what was held back."""
+        await asyncio.to_thread(self._storage.close)
         await asyncio.to_thread(self._signing.close)
         try:
             await asyncio.to_thread(self._application.save_checkpoints)
@@ -114,13 +153,17 @@ class Proving:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
         return self._checkpointing.unsigned_height
 
-    def status(self) -> Status:
-        """Return what peers are told of how far this node is."""
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether more validators than may be faulty have signed another checkpoint than ours."""
+        return self._checkpointing.is_contradicted
+
+    def _status(self) -> Status:
         return Status(self._application.tip.height, self.proven_size, clock_ms())
 
     def link_up(self, link: PeerLink) -> None:
         """Tell a new link how far we are, and the signatures that it may lack."""
-        link.send(self.status().encode(), Priority.CONSENSUS)
+        link.send(self._status().encode(), Priority.CONSENSUS)
         self._greet(link, Priority.CONSENSUS)
 
     def link_down(self, link: PeerLink) -> None:
@@ -160,6 +203,9 @@ class Proving:
             _log.warning("checkpoint not recorded", height=height, reason=str(error))
             return
         self._tell_proven(height)
+
+    def _tell_status(self) -> None:
+        self._broadcast(self._status().encode())
 
     def _broadcast(self, frame: bytes) -> None:
         self._network.broadcast(frame, Priority.CONSENSUS)

@@ -12,11 +12,7 @@ tests/sim gives it links and disks that fail.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
-from typing import Final
-
-import structlog
 
 from consensus.tendermint.errors import InvalidMessage
 from consensus.tendermint.last_sign import LastSignGuard
@@ -46,13 +42,9 @@ from node.messages import (
     Transactions,
 )
 from node.network import Network, PeerLink
-from node.proving import FAR_BEHIND, STATUS_EVERY, Proving
+from node.proving import MAINTENANCE_S, Proving
 from node.runner import Runner
 from node.workers import Gate, Worker
-
-MAINTENANCE_S: Final = 1.0
-
-_log = structlog.get_logger(__name__)
 
 
 class Replica:
@@ -78,8 +70,6 @@ class Replica:
         proven: Callable[[int], None],
     ) -> None:
         self.application = application
-        self._network = network
-        self._tell_committed = committed
         self._application_worker = Worker("application")
         self.storage_worker = Worker("storage")
         gate = Gate(self._application_worker)
@@ -113,14 +103,13 @@ class Replica:
             lambda: application.tip.validators,
         )
         self._proving = Proving(
-            application, network, checkpoint_signer, self.storage_worker, proven
+            application, network, checkpoint_signer, self.storage_worker, committed, proven
         )
 
     # --- life ------------------------------------------------------------------------------------
 
     async def resume(self) -> None:
         """Take up where the last process stopped, before there are links: height, and the tip's checkpoint."""
-        self._network.set_height(self.application.tip.height)
         await self._proving.resume()
 
     async def run(self) -> None:
@@ -138,40 +127,28 @@ class Replica:
     async def close(self) -> None:
         """Let the workers finish what they have begun, then write what was held back."""
         await asyncio.to_thread(self._application_worker.close)
-        await asyncio.to_thread(self.storage_worker.close)
         await self._proving.close()
 
     async def _maintain(self) -> None:
-        for count in itertools.count(1):
+        while True:
             await asyncio.sleep(MAINTENANCE_S)
             self.intake.resend_overdue()
-            if count % STATUS_EVERY == 0:
-                self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
-            if not self.runner.in_round:
-                await self._proving.catch_up()
+            await self._proving.maintain(idle=not self.runner.in_round)
 
     # --- commits ---------------------------------------------------------------------------------
 
     async def _committed(self, finalized: FinalizedBlock, fetched: bool) -> None:
-        """Tell everybody concerned of a committed block, and have its checkpoint signed."""
-        tip = finalized.tip
-        self._network.set_height(tip.height)
-        self._tell_committed(finalized, fetched)
-        self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
-        _log.info(
-            "block committed",
-            height=tip.height,
-            transactions=len(finalized.transactions),
-            app_hash=tip.app_hash.hex()[:16],
-            fetched=fetched,
-        )
-        # While far behind, older heights have their quorum already: only the newest are signed.
-        self._proving.committed(sign=not fetched or self.sync.target - tip.height < FAR_BEHIND)
+        self._proving.committed(finalized, fetched=fetched, target=self.sync.target)
 
     @property
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
         return self._proving.unsigned_height
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether more validators than may be faulty have signed another checkpoint than ours."""
+        return self._proving.is_contradicted
 
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided."""

@@ -70,6 +70,7 @@ from node.block_executor import BlockExecutor
 from node.bodies import Bodies
 from node.clock import clock_ms
 from node.config import ConsensusConfig
+from node.engine import RunnerStatus
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
 from node.network import Network
@@ -107,24 +108,6 @@ class BlocksFetched:
 Queued: TypeAlias = Event | PeerSaid | BlocksFetched
 CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 """Called after each commit with the outcome, and whether it was fetched rather than decided here."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerStatus:
-    """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None.
-
-    `peers` and `address` are those of an engine that has links of its own.
-    """
-
-    height: int
-    round: int
-    step: str
-    voting: bool
-    diverged: bool
-    queued: int
-    problem: str | None = None
-    peers: int | None = None
-    address: str | None = None
 
 
 class Runner:

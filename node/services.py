@@ -70,7 +70,9 @@ class Services:
 
     def online(self) -> frozenset[str]:
         """Return the names of the validators that answer, this node included."""
-        heard = {*self.network.heard, self.config.name}
+        heard = {self.config.name}
+        if not self.runner.status.is_alone:
+            heard |= self.network.heard
         return frozenset(v.name for v in self.validators() if v.name in heard)
 
     def validators(self) -> ValidatorSet:
@@ -85,7 +87,7 @@ class Services:
         """Return why no block can be made now, or None."""
         status = self.runner.status
         if status.diverged:
-            return "this node disagrees with a quorum about a block's validity and has stopped"
+            return "this node disagrees with the others about a block and has stopped"
         if status.problem is not None:
             return status.problem
         if not self.has_quorum():

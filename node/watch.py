@@ -127,14 +127,14 @@ class Watch:
             waiting_s=_lasted_s(self._waiting_since, now_s),
             patience_s=self._patience_s,
             validators=tuple(validator.name for validator in tip.validators),
-            online=frozenset((*self._network.heard, self._name)),
+            online=frozenset((self._name, *(() if status.is_alone else self._network.heard))),
             quorum=tip.validators.quorum_size,
             faults_tolerated=tip.validators.faults_tolerated,
             silent=()
             if progress.votes is None
             else silent_validators(progress.votes, tip.validators),
             untimely=progress.untimely,
-            is_diverged=status.diverged,
+            is_diverged=status.diverged or self._engine.is_contradicted,
             engine_problem=status.problem,
             is_guard_silent=progress.is_guard_silent,
             is_proven=application.proven() is not None,

@@ -61,7 +61,7 @@ class Handover:
     def info(self) -> ResponseInfo:
         """Return the last height that was written: what was executed beyond it will be handed over again.
 
-        CometBFT asks this at its start, and whenever somebody asks its RPC, over the same connection: it changes nothing.
+        CometBFT asks this at its start, and over the same connection when somebody asks its RPC: it changes nothing.
         """
         tip = self._application.tip
         return ResponseInfo(

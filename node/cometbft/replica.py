@@ -10,8 +10,8 @@ the embedded engine; nothing else does.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,25 +41,30 @@ from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.client import Broadcast, EngineClient, EngineStatus
 from node.cometbft.pending import PendingTransactions
-from node.engine import HeightProgress
-from node.errors import EngineSilentError, EngineUnavailableError, InvalidPeerMessage
+from node.cometbft.standstill import Standstill
+from node.engine import HeightProgress, RunnerStatus
+from node.errors import (
+    EngineSilentError,
+    EngineStoppedError,
+    EngineUnavailableError,
+    InvalidPeerMessage,
+)
 from node.intake import Refused, check_all, chunks
 from node.messages import (
     CheckpointSignatures,
     GetCheckpoint,
     PeerMessage,
-    Priority,
     ProvenCheckpoint,
     Status,
 )
 from node.network import Network, PeerLink, reached_height
-from node.proving import FAR_BEHIND, STATUS_EVERY, Proving
-from node.runner import RunnerStatus
+from node.proving import MAINTENANCE_S, Proving
 from node.workers import Gate, Worker
 
-MAINTENANCE_S: Final = 1.0
 STARTING_S: Final = 0.1
 """How often the engine is asked before its first answer."""
+
+_STARTING: Final = "CometBFT is starting"
 
 MAX_HANDED_OVER: Final = 500
 MAX_HANDED_OVER_BYTES: Final = 4 * 1024 * 1024
@@ -88,7 +93,6 @@ class CometReplica:
         self._name = name
         self._key = consensus_key
         self._network = network
-        self._tell_committed = committed
         self._application_worker = Worker("application")
         self.storage_worker = Worker("storage")
         self._gate = Gate(self._application_worker)
@@ -101,8 +105,10 @@ class CometReplica:
         self.mempool = PendingTransactions()
         self.refused: dict[str, int] = {}
         self._engine: EngineStatus | None = None
+        self._problem = _STARTING
+        self._standstill = Standstill()
         self._proving = Proving(
-            application, network, checkpoint_signer, self.storage_worker, proven
+            application, network, checkpoint_signer, self.storage_worker, committed, proven
         )
 
     # --- what others use -------------------------------------------------------------------------
@@ -124,23 +130,29 @@ class CometReplica:
         engine, tip = self._engine, self.application.tip
         own = tip.validators.get(self._name)
         is_validator = own is not None and own.consensus_key == self._key
-        problem = None if engine is not None else "CometBFT is not running, or does not answer"
+        diverged = self._proving.is_contradicted
+        if engine is None:
+            return RunnerStatus(tip.height + 1, 0, "", False, diverged, 0, self._problem)
         return RunnerStatus(
             tip.height + 1,
-            0 if engine is None else engine.round,
-            "following" if engine is None or not is_validator else engine.step,
-            is_validator and engine is not None and not engine.catching_up,
-            diverged=False,
+            engine.round,
+            engine.step if is_validator else "following",
+            is_validator and not engine.catching_up and not diverged,
+            diverged,
             queued=0,
-            problem=problem,
-            peers=None if engine is None else engine.peers,
-            address=None if engine is None else engine.address,
+            peers=engine.peers,
+            address=engine.address,
         )
 
     @property
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
         return self._proving.unsigned_height
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether more validators than may be faulty have signed another checkpoint than ours."""
+        return self._proving.is_contradicted
 
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided: CometBFT tells step and round, not whose votes."""
@@ -162,7 +174,6 @@ class CometReplica:
 
     async def resume(self) -> None:
         """Take up where the last process stopped, before there are links: height, and the tip's checkpoint."""
-        self._network.set_height(self.application.tip.height)
         await self._proving.resume()
 
     async def run(self) -> None:
@@ -181,25 +192,49 @@ class CometReplica:
         await self._client.close()
         os.close(self._directory)
         await asyncio.to_thread(self._application_worker.close)
-        await asyncio.to_thread(self.storage_worker.close)
         await self._proving.close()
 
     async def _maintain(self) -> None:
-        for count in itertools.count(1):
+        while True:
             await asyncio.sleep(STARTING_S if self._engine is None else MAINTENANCE_S)
-            if count % STATUS_EVERY == 0:
-                self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
             self.mempool.expire(clock_ms())
             await self._ask_engine()
-            await self._proving.catch_up()
+            self._require_progress()
+            await self._proving.maintain(idle=True)
 
     async def _ask_engine(self) -> None:
-        """Learn how far the engine is."""
+        """Learn how far the engine is, or why it is not known."""
         try:
             self._engine = await self._client.status()
         except EngineUnavailableError as error:
-            self._engine = None
             _log.debug("the engine does not answer", reason=str(error))
+            if isinstance(error, EngineSilentError):
+                self._problem = "CometBFT does not answer"
+            elif self._problem != _STARTING or self._engine is not None:
+                self._problem = "CometBFT has ended, and both processes are restarting"
+            self._engine = None
+
+    def _require_progress(self) -> None:
+        """Check that the engine decides as long as others do.
+
+        One that has been shown to disagree with them is left alone: a new start would change nothing, and say less.
+
+        Raises:
+            EngineStoppedError: it has stopped. When this process ends, the supervisor starts both again.
+        """
+        height, target = self.application.tip.height, self.target
+        if self._standstill.seen(
+            height, target, fetching=self._fetches or self.is_contradicted, now_s=time.monotonic()
+        ):
+            raise EngineStoppedError(
+                f"CometBFT runs, but decides nothing more: at height {height} for {Standstill.PATIENCE_S:.0f} s, "
+                f"the others are at {target}: both processes start again"
+            )
+
+    @property
+    def _fetches(self) -> bool:
+        """Whether the engine gets blocks that others decided. One that has not answered yet may replay its own."""
+        return self._engine is None or self._engine.catching_up
 
     # --- the application, for CometBFT -------------------------------------------------------------
 
@@ -248,20 +283,8 @@ class CometReplica:
                 return _answer_unused(other, request)
 
     def _committed(self, finalized: FinalizedBlock) -> None:
-        """Tell everybody concerned of a committed block, and have its checkpoint signed."""
-        tip = finalized.tip
         self.mempool.remove(prepared.id for prepared in finalized.transactions)
-        self._network.set_height(tip.height)
-        self._tell_committed(finalized, self.catching_up)
-        self._network.broadcast(self._proving.status().encode(), Priority.CONSENSUS)
-        _log.info(
-            "block committed",
-            height=tip.height,
-            transactions=len(finalized.transactions),
-            app_hash=tip.app_hash.hex()[:16],
-        )
-        # While far behind, older heights have their quorum already: only the newest are signed.
-        self._proving.committed(sign=self.target - tip.height < FAR_BEHIND)
+        self._proving.committed(finalized, fetched=self._fetches, target=self.target)
 
     # --- clients' transactions ---------------------------------------------------------------------
 

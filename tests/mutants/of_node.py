@@ -182,7 +182,7 @@ NODE: Final[tuple[Mutant, ...]] = (
         "if signed.checkpoint != collector.checkpoint:",
         "if signed.checkpoint.origin != collector.checkpoint.origin:",
         (
-            "tests/node/test_checkpointing.py::test_another_root_or_a_forged_signature_is_the_peers_fault",
+            "tests/node/test_checkpointing.py::test_another_root_is_kept_from_our_signatures_and_one_who_signs_it_may_be_faulty",
         ),
     ),
     Mutant(

@@ -43,6 +43,7 @@ def committed(height: int, size: int | None = None, root: bytes = bytes(32)) -> 
 def signer(directory: Path, name: str) -> CheckpointSigner:
     member = MEMBERS[name]
     keys = ValidatorSigners(member.consensus, member.log, member.witness)
+    directory.mkdir(exist_ok=True)
     path = directory / f"guard-{name}"
     if not path.exists():
         create_checkpoint_guard(path)
@@ -119,13 +120,10 @@ def test_an_idle_chain_signs_the_same_checkpoint_again_with_a_newer_time(tmp_pat
     run(scenario)
 
 
-def test_another_root_or_a_forged_signature_is_the_peers_fault(tmp_path: Path) -> None:
+def test_a_forged_signature_is_the_peers_fault(tmp_path: Path) -> None:
     async def scenario() -> None:
         node = Gatherer(None)
         await node.checkpointing.committed(committed(5), sign=False)
-        other = signatures(tmp_path, "hebei", committed(5, root=b"\x01" * 32))
-        with pytest.raises(InvalidPeerMessage, match="another root"):
-            await node.checkpointing.received("hebei", other)
         good = SignedCheckpoint.parse(signatures(tmp_path, "national", committed(5)).note)
         forged = replace(good.signatures[1], signature=bytes(72))
         note = SignedCheckpoint(good.checkpoint, (good.signatures[0], forged)).encode()
@@ -134,6 +132,100 @@ def test_another_root_or_a_forged_signature_is_the_peers_fault(tmp_path: Path) -
         with pytest.raises(InvalidPeerMessage, match="not a signed checkpoint"):
             await node.checkpointing.received("national", CheckpointSignatures(5, b"garbage"))
         assert node.recorded == []
+
+    run(scenario)
+
+
+def other(
+    directory: Path, name: str, height: int, size: int | None = None, root: bytes = b"\x01" * 32
+) -> CheckpointSignatures:
+    """A validator's signatures of another root than `committed` has."""
+    return signatures(directory, name, committed(height, size, root))
+
+
+def test_another_root_is_kept_from_our_signatures_and_one_who_signs_it_may_be_faulty(
+    tmp_path: Path,
+) -> None:
+    """Its link stays, however often it says so: it may be us who are wrong."""
+
+    async def scenario() -> None:
+        node = Gatherer(signer(tmp_path, "beijing"))
+        await node.checkpointing.committed(committed(5), sign=True)
+        for peer in ("hebei", "hebei", "xiongan"):
+            await node.checkpointing.received(peer, other(tmp_path, "hebei", 5))
+        for name in ("national", "tianjin"):
+            await node.checkpointing.received(name, signatures(tmp_path, name, committed(5)))
+        [(_, signed)] = node.recorded
+        assert POLICY.check(SUITE, signed).satisfied
+        assert not node.checkpointing.is_contradicted
+
+    run(scenario)
+
+
+def test_more_validators_than_may_be_faulty_with_another_root_show_that_it_is_us(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        node = Gatherer(signer(tmp_path, "beijing"))
+        await node.checkpointing.committed(committed(5), sign=True)
+        for name, contradicted in (("hebei", False), ("national", True), ("tianjin", True)):
+            await node.checkpointing.received(name, other(tmp_path, name, 5))
+            assert node.checkpointing.is_contradicted is contradicted
+        assert node.recorded == []
+
+    run(scenario)
+
+
+def test_another_root_that_came_before_our_block_counts_as_well(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(4), sign=False)
+        for name in ("hebei", "national"):
+            await node.checkpointing.received(name, other(tmp_path, name, 5))
+        assert not node.checkpointing.is_contradicted, "a longer log says nothing"
+        await node.checkpointing.committed(committed(5), sign=False)
+        assert node.checkpointing.is_contradicted
+
+    run(scenario)
+
+
+def test_a_later_height_with_as_long_a_log_and_another_root_contradicts_as_well(
+    tmp_path: Path,
+) -> None:
+    """So a node that starts after it has diverged may learn it from what new links are greeted with."""
+
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(5), sign=False)
+        for name, contradicted in (("tianjin", False), ("national", True)):
+            await node.checkpointing.received(name, other(tmp_path, name, 9, size=5))
+            assert node.checkpointing.is_contradicted is contradicted
+
+    run(scenario)
+
+
+def test_who_signs_a_third_root_is_a_liar_and_so_is_who_shows_what_no_validator_signed(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(5), sign=False)
+        await node.checkpointing.received("hebei", other(tmp_path / "a", "hebei", 5))
+        with pytest.raises(InvalidPeerMessage, match="a third"):
+            third = other(tmp_path / "b", "hebei", 5, root=b"\x02" * 32)
+            await node.checkpointing.received("hebei", third)
+        for name in ("national", "tianjin"):
+            true = SignedCheckpoint.parse(other(tmp_path / "a", name, 5).note)
+            forged = tuple(replace(one, signature=bytes(72)) for one in true.signatures)
+            for what in (
+                SignedCheckpoint(true.checkpoint, forged),
+                SignedCheckpoint(replace(true.checkpoint, root=b"\x02" * 32), true.signatures),
+                SignedCheckpoint(replace(true.checkpoint, origin="else"), true.signatures),
+            ):
+                with pytest.raises(InvalidPeerMessage, match="no validator"):
+                    message = CheckpointSignatures(5, what.encode())
+                    await node.checkpointing.received(name, message)
+        assert not node.checkpointing.is_contradicted
 
     run(scenario)
 

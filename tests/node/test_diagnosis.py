@@ -170,7 +170,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "diverged": (
         {"is_diverged": True},
-        [("critical", "diverged", "this node disagrees with a quorum about a block's …")],
+        [("critical", "diverged", "this node disagrees with the others about a block …")],
     ),
     "damaged, the height known": (
         {"damage": Damage("set aside", 811), "height": 40},
