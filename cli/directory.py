@@ -21,6 +21,7 @@ from cli.options import (
     YesOption,
 )
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table
+from cli.questions import confirm
 from cli.validation import build, build_from
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
@@ -191,7 +192,7 @@ def approve(
             return
         if not yes and not as_json:
             _show_waiting(waiting)
-            if not typer.confirm(f"Approve {len(waiting)}?", err=True):
+            if not confirm(f"Approve {len(waiting)}?", "--yes"):
                 raise CommandError(
                     "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
                 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
+from typing import Final
 
 from cli.network_setup import load_network
 from cli.output import CommandError
-from cli.processes import log_tail, running_process
+from cli.processes import log_tail, running_process, was_stopped
 from node.answers import Json
+from node.cometbft.program import supervised_home
 from node.config import load_config
 from node.diagnosis import OPERATORS_ONLY, Observation, diagnose
 from node.home import Home
+
+_SHOWN_FIRST: Final = ("timestamp", "ts", "level", "event", "_msg")
 
 
 def api_address(home: Path) -> str:
@@ -47,15 +52,36 @@ def local_home(address: str, network_home: Path) -> Path | None:
 
 def describe_silent(address: str, home: Path, error: str) -> Json:
     """Return what is known of a node that does not answer."""
+    record: Json = {"node": address, "ready": False, "reason": "not running", "home": str(home)}
     process_id = running_process(home)
-    reason = "not running" if process_id is None else f"its process {process_id} runs, but {error}"
-    return {
-        "node": address,
-        "ready": False,
-        "reason": reason,
-        "home": str(home),
-        "log": log_tail(home, lines=1),
-    }
+    if process_id is None and was_stopped(home):
+        return record | {"reason": "stopped"}
+    if process_id is not None and supervised_home(home) is not None:
+        record["reason"] = f"its supervisor {process_id} runs; both its processes are restarting"
+    elif process_id is not None:
+        record["reason"] = f"its process {process_id} runs, but {error}"
+    line = log_tail(home, lines=1)
+    return record | {"log": _log_line(line)} if line else record
+
+
+def _log_line(line: str) -> Json | str:
+    """Return a line of a log as an object where it is one, else as it stands."""
+    try:
+        read = json.loads(line)
+    except ValueError:
+        return line
+    return read if isinstance(read, dict) else line
+
+
+def log_text(line: Json | str) -> str:
+    """Return a log's line for people: when, what, and its figures."""
+    if isinstance(line, str):
+        return line
+    rest = {key: value for key, value in line.items() if key not in _SHOWN_FIRST}
+    what = line.get("event", line.get("_msg", ""))  # the node's own word for it, CometBFT's
+    figures = ", ".join(f"{key}={value}" for key, value in rest.items())
+    told = f"{line.get('level', '')}: {what}" + (f" ({figures})" if figures else "")
+    return f"{time} {told}" if (time := line.get("timestamp", line.get("ts"))) else told
 
 
 def local_findings(home: Path) -> tuple[Json, ...]:

@@ -12,6 +12,7 @@ import typer
 
 from cli.demo import commands as demo
 from cli.output import CommandError, ExitCode, say, show_error
+from cli.questions import end_line
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def run(words: list[str]) -> int:
     try:
         result = build_app(words)(args=words, prog_name="mulu", standalone_mode=False)
     except typer.Abort as abort:
+        end_line()
         if isinstance(abort.__context__, EOFError):
             hint = "Run in a terminal; where a command has --yes, it does not ask."
             show_error("nobody answered the question", hint=hint, code="no_answer", as_json=as_json)

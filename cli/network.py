@@ -199,7 +199,7 @@ def _show_status(found: NetworkStatus) -> None:
             "engine": found.engine,
             "checkpoint": f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)",
             "app hash": found.app_hash,
-            "stalled": found.stalled,
+            "stalled": _stalled_text(found),
             "findings": _findings_text(found),
         },
     )
@@ -208,6 +208,13 @@ def _show_status(found: NetworkStatus) -> None:
         ("Name", "Online"),
         ((validator.name, validator.online) for validator in found.validators),
     )
+
+
+def _stalled_text(found: NetworkStatus) -> str | None:
+    """Return why no block can be made, where that is not the finding that is shown."""
+    if found.stalled and found.findings and found.stalled in found.findings[0]["text"]:
+        return "yes"
+    return found.stalled
 
 
 def _findings_text(found: NetworkStatus) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.progress import Progress
 from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
-from cli.local_node import api_address, describe_silent, local_findings, local_home
+from cli.local_node import api_address, describe_silent, local_findings, local_home, log_text
 from cli.network_setup import free_ports
 from cli.options import EngineOption, JsonOption, KeyOption, NodeOption, ProfileOption
 from cli.output import (
@@ -29,7 +30,7 @@ from cli.output import (
 from cli.processes import log_tail, running_process, spawn_node
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
-from node.answers import Json
+from node.answers import EngineView, Json
 from node.certificates import (
     NODE_LIFETIME_DAYS,
     IssuedCertificate,
@@ -226,7 +227,7 @@ def status(
     if as_json:
         show_json({**record, "findings": list(findings)})
     else:
-        show_record("Node", record)
+        _show(record, findings)
         show_table(
             "Findings",
             ("Severity", "Code", "What is wrong, and what to do"),
@@ -246,17 +247,37 @@ def _ask(client: NodeClient) -> tuple[Json, tuple[Json, ...]]:
         "reason": reason,
         "chain_id": network.chain_id,
         "height": network.height,
-        "engine": str(network.engine),
+        "engine": asdict(network.engine),
         "checkpoint_size": network.checkpoint_size,
-        "checkpoint_time": time_text(network.checkpoint_time_ms),
+        "checkpoint_time_ms": network.checkpoint_time_ms,
         "app_hash": network.app_hash,
-        "validators_online": f"{network.online} of {network.total}",
+        "online": network.online,
+        "total": network.total,
+        "quorum": network.quorum,
     }
-    if network.engine.address is not None:
-        record["engine_address"] = network.engine.address
     if network.damage is not None:
         record["damage"] = network.damage
     return record, network.findings
+
+
+def _show(record: Json, findings: tuple[Json, ...]) -> None:
+    """Show people what machines get as numbers; what stands among the findings is not said twice."""
+    shown = dict(record)
+    if any(one["text"] == record["reason"] for one in findings):
+        del shown["reason"]
+    if "engine" in record:
+        engine = EngineView(**record["engine"])
+        quorum = "a quorum" if record["quorum"] else "no quorum"
+        shown["engine"] = engine
+        shown["engine_address"] = engine.address
+        shown["checkpoint_time"] = time_text(shown.pop("checkpoint_time_ms"))
+        shown["validators_online"] = f"{shown.pop('online')} of {shown.pop('total')}, {quorum}"
+        del shown["quorum"]
+        if engine.address is None:
+            del shown["engine_address"]
+    if "log" in record:
+        shown["log"] = log_text(record["log"])
+    show_record("Node", shown)
 
 
 @app.command(epilog="Example: mulu node renew ./network/nodes/hebei --authority hebei.pem")

@@ -24,6 +24,9 @@ _POLL_S: Final = 0.05
 _LOG_TAIL_LINES: Final = 15
 _LOG_SEARCH_LINES: Final = 200
 
+_STOPPED: Final = "ended by a signal"
+"""The last line of a node, or of its supervisor, that was stopped in order."""
+
 
 def spawn_node(home: Path, *, detached: bool) -> subprocess.Popen[bytes]:
     """Start a node's process; its output is appended to its log. A detached one outlives us."""
@@ -132,7 +135,8 @@ def process_family(process_id: int) -> tuple[int, ...]:
 def log_tail(home: Path, lines: int = _LOG_TAIL_LINES) -> str:
     """Return the end of a node's log: where its process has ended with an error that error, else the last lines.
 
-    Behind that error may stand a long traceback of a request that was under way.
+    Behind that error may stand a long traceback of a request that was under way. What was written before a node was
+    stopped in order the last time is over: "" where nothing was written since.
     """
     try:
         text = (home / "node.log").read_text("utf-8", errors="replace")
@@ -140,11 +144,32 @@ def log_tail(home: Path, lines: int = _LOG_TAIL_LINES) -> str:
         return ""
     written = text.splitlines()
     if running_process(home) is None:
+        written = written[_end_of_last_stop(written) :]
         marks = ('"level": "critical"', '"level": "error"')
         errors = [line for line in written[-_LOG_SEARCH_LINES:] if any(m in line for m in marks)]
         if errors:
             return errors[-1]
     return "\n".join(written[-lines:])
+
+
+def was_stopped(home: Path) -> bool:
+    """Tell whether a node was stopped in order, and has not been started since, as far as its log says."""
+    if running_process(home) is not None:
+        return False
+    try:
+        text = (home / "node.log").read_text("utf-8", errors="replace")
+    except OSError:
+        return False
+    written = text.splitlines()
+    return bool(written) and _end_of_last_stop(written) == len(written)
+
+
+def _end_of_last_stop(written: list[str]) -> int:
+    """Return how many lines were written until a node was stopped in order the last time; 0 where it never was."""
+    for number in range(len(written), 0, -1):
+        if _STOPPED in written[number - 1]:
+            return number
+    return 0
 
 
 def start_failure(network: Network, reasons: dict[str, str]) -> CommandError:

@@ -17,6 +17,7 @@ from cli.connection import connect
 from cli.options import JsonOption, KeyOption, NodeOption, PolicyOption, ProfileOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, time_text
 from cli.proofs import ProvedState, require_policy
+from cli.questions import confirm
 from cli.validation import duration_ms, handle_of, now_ms, pairs, read_bytes, use_id_of
 from cli.window import approval_text, basis_text, read_request, read_use_bundle
 from directory.lookup import effective_instrument, effective_matter
@@ -101,8 +102,10 @@ def approve(
     record = describe_approval(state, envelope, basis, signed)
     if not as_json:
         show_record("A use by law, without the holder's consent", record)
-        if not yes:
-            typer.confirm("Do you approve?", abort=True, err=True)
+        if not yes and not confirm("Do you approve?", "--yes"):
+            raise CommandError(
+                "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
+            )
     replace_file(approval_out, approval_text(signed).encode())
     use_id = signed.approval.use_id(_SUITE).hex()
     if as_json:

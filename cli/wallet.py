@@ -14,6 +14,7 @@ import typer
 from cli.connection import check_node_address, passphrase_of
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.questions import confirm
 from cli.validation import read_bytes, use_id_of
 from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
@@ -181,7 +182,7 @@ def consent(
     record = describe_request(opened, envelope)
     if not as_json:
         show_record("Somebody asks for your license", record)
-    if not yes and not typer.confirm("Do you consent?", err=True):
+    if not yes and not confirm("Do you consent?", "--yes"):
         opened.refuse(envelope, now_ms=now_ms())
         raise CommandError(
             "refused; nothing leaves the wallet", code="refused", exit_code=ExitCode.REFUSED
@@ -344,7 +345,7 @@ def _consent(
     if not as_json:
         show_record("Somebody asks for your license", record)
     consents = answer == "consent" or (
-        answer == "ask" and typer.confirm("Do you consent?", err=True)
+        answer == "ask" and confirm("Do you consent?", "--answer consent or --answer refuse")
     )
     if not consents:
         link.refuse(session, envelope)

@@ -50,16 +50,21 @@ class ValidatorStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """How far a node's engine is: `height` is of the block being decided, `address` is what CometBFT's peers dial."""
+    """How far a node's engine is: `height` is of the block being decided, `address` is what CometBFT's peers dial.
+
+    All but `name` is None where the engine does not answer.
+    """
 
     name: str
-    height: int
-    round: int
-    step: str
-    peers: int
+    height: int | None
+    round: int | None
+    step: str | None
+    peers: int | None
     address: str | None
 
     def __str__(self) -> str:
+        if self.height is None:
+            return f"{self.name}, which does not answer"
         return f"{self.name}, height {self.height}, round {self.round}, {self.step}, {self.peers} peers"
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+PROCESS_ID_FILE: Final = "node.pid"
+"""In a node's home: under which process id it runs."""
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:

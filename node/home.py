@@ -21,7 +21,7 @@ from ledger.keys import SoftwareSigner
 from node.certificates import IssuedCertificate
 from node.config import NodeConfig, format_config, load_config
 from node.errors import InvalidConfiguration
-from node.files import replace_file, sync_directory
+from node.files import PROCESS_ID_FILE, replace_file, sync_directory
 from node.signing_guard import create_checkpoint_guard
 
 
@@ -98,7 +98,7 @@ class Home:
 
     @property
     def process_id(self) -> Path:
-        return self.root / "node.pid"
+        return self.root / PROCESS_ID_FILE
 
 
 @dataclass(frozen=True, slots=True)

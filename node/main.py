@@ -125,7 +125,8 @@ def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
         return 1
     finally:
         store.close()
-        opened.home.process_id.unlink(missing_ok=True)
+        if process_id == os.getpid():  # a supervisor's stays until it ends: it starts us again
+            opened.home.process_id.unlink(missing_ok=True)
 
 
 def _calm_collector() -> None:

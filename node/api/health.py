@@ -58,8 +58,10 @@ def _observe(services: Services) -> None:
     out.set("mempool_bytes", services.mempool.size_bytes, "Bytes of pending transactions")
     out.set("mempool_evicted", services.mempool.evicted, "Pending transactions pushed out")
     out.set("links", len(services.network.links), "Linked nodes")
-    if runner.peers is not None:
-        out.set("engine_peers", runner.peers, "Nodes that are linked with this node's CometBFT")
+    if services.config.consensus.engine == "cometbft":
+        out.set(
+            "engine_peers", runner.peers or 0, "Nodes that are linked with this node's CometBFT"
+        )
     out.set("sessions", len(services.sessions), "Open one-time-code sessions")
     links = services.network.links.values()
     out.set("peer_bytes_received", sum(link.bytes_received for link in links), "Of live links")

@@ -46,16 +46,7 @@ def describe_network(services: Services) -> dict[str, Any]:
         "checkpoint_size": 0 if proven is None else proven.size,
         "checkpoint_time_ms": 0 if proven is None else proven.time_s * 1000,
         "proven_height": None if proven is None else proven.height,
-        "engine": {
-            "name": services.config.consensus.engine,
-            "height": runner.height,
-            "round": runner.round,
-            "step": runner.step,
-            "peers": len(links) if runner.peers is None else runner.peers,
-            "address": runner.address,
-        },
-        "round": runner.round,
-        "step": runner.step,
+        "engine": _describe_engine(services),
         "voting": runner.voting,
         "catching_up": services.sync.catching_up,
         "mempool": len(services.mempool),
@@ -63,6 +54,21 @@ def describe_network(services: Services) -> dict[str, Any]:
         "stalled": services.stalled(),
         "damage": None if services.damage is None else services.damage.text,
         "findings": [one.to_json() for one in services.watch.findings() if one.is_public],
+    }
+
+
+def _describe_engine(services: Services) -> dict[str, Any]:
+    """Return how far the engine is; nothing but its name where it does not answer."""
+    runner, name = services.runner.status, services.config.consensus.engine
+    if runner.problem is not None:
+        return {"name": name, **dict.fromkeys(("height", "round", "step", "peers", "address"))}
+    return {
+        "name": name,
+        "height": runner.height,
+        "round": runner.round,
+        "step": runner.step,
+        "peers": len(services.network.links) if runner.peers is None else runner.peers,
+        "address": runner.address,
     }
 
 

@@ -1,8 +1,8 @@
 """The client of a CometBFT process: JSON-RPC over its Unix socket, for what the application interface does not tell.
 
 Transactions go in by `broadcast_tx_sync`, an array of them in one request. How far consensus is, and who is connected,
-is asked once a second. CometBFT answers an array of one by an object, not by an array; and a request that it refuses as a
-whole by one error without an id of ours (`rpc/jsonrpc/server`).
+is asked once a second. CometBFT answers an array of one by an object, not by an array; and a request that it refuses
+as a whole by one error without an id of ours (its `rpc/jsonrpc/server`).
 """
 
 from __future__ import annotations

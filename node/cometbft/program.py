@@ -15,7 +15,6 @@ from typing import Any, Final
 from consensus.cometbft.release import INSTALL_COMMAND, VERSION
 from node.errors import InvalidConfiguration
 
-
 _NUMBERS: Final = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:\+.*)?", re.ASCII)
 """A release's; not those of one before it, `0.38.25-rc1` say."""
 

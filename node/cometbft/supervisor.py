@@ -26,6 +26,7 @@ import structlog
 from consensus.cometbft.release import ABCI_SOCKET, RPC_SOCKET
 from ledger.errors import LedgerError
 from node.cometbft.program import SupervisedHome, find_engine
+from node.files import PROCESS_ID_FILE
 from node.logs import configure_logging
 
 MAX_RESTARTS: Final = 10
@@ -82,13 +83,16 @@ def supervise(home: Path, wanted: SupervisedHome, module: str = "node") -> int:
     if problem is not None:
         _log.error("cannot start", reason=problem)
         return NOT_USABLE
-    return Supervisor(
-        Commands(
-            (sys.executable, "-m", module, SUPERVISED, str(home)),
-            (str(engine), "start", "--home", str(directory)),
-            directory,
-        )
-    ).run()
+    try:
+        return Supervisor(
+            Commands(
+                (sys.executable, "-m", module, SUPERVISED, str(home)),
+                (str(engine), "start", "--home", str(directory)),
+                directory,
+            )
+        ).run()
+    finally:
+        _forget_process_id(home / PROCESS_ID_FILE)
 
 
 def _not_usable(directory: Path) -> str | None:
@@ -102,6 +106,15 @@ def _not_usable(directory: Path) -> str | None:
             "backup nor make it anew; docs/OPERATING.md says how the validator gets a new key"
         )
     return None
+
+
+def _forget_process_id(path: Path) -> None:
+    """Remove the file that names us, which an application wrote when it had opened the store; no other's."""
+    try:
+        if int(path.read_text("ascii")) == os.getpid():
+            path.unlink()
+    except (OSError, ValueError):
+        pass
 
 
 def supervisor_id() -> int:

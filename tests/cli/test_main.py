@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from cli.main import GROUPS, build_app, run
+from cli.questions import confirm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -154,7 +155,25 @@ def test_a_question_that_nobody_answers_is_wrong_input_and_changes_nothing(
     monkeypatch.setattr("cli.profile.mulu_home", lambda: tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run(["profile", "list"]) == 2
-    assert "nobody answered" in capsys.readouterr().err
+    assert "\nerror: nobody answered" in capsys.readouterr().err
+
+
+def test_a_question_without_a_terminal_says_on_a_line_of_its_own_which_option_answers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.profile.load_profiles", lambda _: confirm("Well?", "--yes"))
+    monkeypatch.setattr("cli.profile.mulu_home", lambda: tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run(["profile", "list"]) == 2
+    told = capsys.readouterr().err
+    assert "Well? [y/N]:\nerror: nobody answered the question\n" in told
+    assert "or give --yes: then it does not ask" in told
+
+
+def test_every_question_is_asked_so() -> None:
+    modules = (ROOT / "cli").rglob("*.py")
+    asking = {path.name for path in modules if "typer.confirm(" in path.read_text("utf-8")}
+    assert asking == {"questions.py"}
 
 
 @pytest.mark.parametrize("path", sorted(set(COMMANDS) - {"node start"}))

@@ -174,7 +174,7 @@ class Crashes:
         for name in self.network.validators:
             with self.network.client(name) as client:
                 status = client.network()
-            if status.raw["mempool"] or status.raw["step"] != "unstarted":
+            if status.raw["mempool"] or status.engine.step != "unstarted":
                 return False
             heights.add(status.height)
         return len(heights) == 1

@@ -165,7 +165,7 @@ def test_a_node_that_is_not_running_is_said_to_be_with_the_last_error_of_its_log
     answer = json.loads(shown)
     assert exit_code == 3
     assert (answer["ready"], answer["reason"]) == (False, "not running")
-    assert "checkpoint guard" in answer["log"]
+    assert "checkpoint guard" in answer["log"]["reason"]
     found_by_address = CliRunner(
         env={**NO_KEY, "MULU_HOME": str(processes.network.directory)}
     ).invoke(app, ["status", "--node", processes.network.node("hebei").api])

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from cli import network as network_commands
 from cli import node as node_commands
-from cli.network_setup import create_network
+from cli.local_node import describe_silent
+from cli.network_setup import create_network, free_ports
+from cli.processes import running_process
 from consensus.cometbft.release import RPC_SOCKET
 from ledger.bundle import Bundle
 from ledger.fsck import check_directory
@@ -201,7 +203,9 @@ def test_status_shows_the_engine_its_height_round_step_and_peers(processes: Proc
         height = await_agreement(processes)
         shown = CliRunner().invoke(network_commands.app, ["status", "--home", home, "--json"])
         assert shown.exit_code == 0, shown.output
-        engine = json.loads(shown.stdout)["engine"]
+        told = json.loads(shown.stdout)
+        engine = told["engine"]
+        assert not {"round", "step"} & told.keys(), "once, in the engine's part"
         assert (engine["name"], engine["peers"]) == ("cometbft", 4)
         idle[:] = [height + 1]
         return (engine["height"], engine["round"]) == (height + 1, 0) and engine["step"] in (
@@ -214,7 +218,15 @@ def test_status_shows_the_engine_its_height_round_step_and_peers(processes: Proc
     assert re.search(rf"cometbft, height {idle[0]}, round 0, [a-z ]+, 4 peers", told.stdout)
     node = processes.network.node(VICTIM).api
     one = CliRunner().invoke(node_commands.app, ["status", "--node", node, "--json"])
-    assert json.loads(one.stdout)["engine_address"].partition("@")[2].startswith("127.0.0.1:")
+    answer = json.loads(one.stdout)
+    assert answer["engine"]["address"].partition("@")[2].startswith("127.0.0.1:")
+    assert (answer["engine"]["height"], answer["engine"]["peers"]) == (idle[0], 4)
+    assert (answer["online"], answer["total"], answer["quorum"]) == (4, 4, True)
+    assert isinstance(answer["checkpoint_time_ms"], int)
+    shown = CliRunner().invoke(node_commands.app, ["status", "--node", node])
+    assert re.search(r"engine_address +│ [0-9a-f]{40}@127\.0\.0\.1:", shown.stdout)
+    assert re.search(r"validators_online +│ 4 of 4, a quorum", shown.stdout)
+    assert re.search(r"checkpoint_time +│ 20\d\d-", shown.stdout)
 
 
 # --- out of order ------------------------------------------------------------------------------------
@@ -236,6 +248,79 @@ def test_when_either_process_is_killed_both_start_again_and_the_node_is_current(
     )
     processes.await_ready(VICTIM, timeout_s=RECOVERY_S)
     commit(processes, VICTIM)
+    await_agreement(processes)
+
+
+def test_while_both_processes_restart_the_node_is_known_to_run(processes: Processes) -> None:
+    supervisor, home = processes.running[VICTIM].pid, processes.home(VICTIM)
+    before = parts(supervisor)
+    os.kill(before["cometbft"], signal.SIGKILL)
+    reasons = set()
+
+    def both_are_new() -> bool:
+        assert running_process(home) == supervisor
+        reasons.add(describe_silent("", home, "no answer")["reason"])
+        after = parts(supervisor)
+        return len(after) == 2 and not set(after.values()) & set(before.values())
+
+    eventually(both_are_new, RECOVERY_S)
+    assert reasons == {f"its supervisor {supervisor} runs; both its processes are restarting"}
+    processes.await_ready(VICTIM, timeout_s=RECOVERY_S)
+
+
+def test_of_an_engine_that_does_not_answer_no_old_figures_are_shown_and_it_is_said_once(
+    processes: Processes,
+) -> None:
+    engine = parts(processes.running[VICTIM].pid)["cometbft"]
+    os.kill(engine, signal.SIGSTOP)
+    node = processes.network.node(VICTIM).api
+    try:
+        with processes.client(VICTIM) as victim:
+            eventually(lambda: victim.network().stalled == "CometBFT does not answer", 60)
+            status, (ready, reason) = victim.network(), victim.ready()
+        assert not ready
+        assert reason.startswith("CometBFT does not answer: wait until both")
+        assert status.raw["engine"] == {
+            "name": "cometbft",
+            **dict.fromkeys(("height", "round", "step", "peers", "address")),
+        }
+        assert not status.raw["voting"]
+        shown = CliRunner().invoke(node_commands.app, ["status", "--node", node])
+        assert shown.exit_code == 3
+        assert shown.stdout.count("CometBFT does not answer") == 1
+        assert "following" not in shown.stdout
+        shown = CliRunner().invoke(network_commands.app, ["status", "--node", node])
+        assert shown.stdout.count("CometBFT does not answer") == 1
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    processes.await_ready(VICTIM, timeout_s=RECOVERY_S)
+
+
+def test_a_node_whose_cometbft_has_no_peer_is_not_ready_though_it_is_linked_itself(
+    processes: Processes,
+) -> None:
+    await_agreement(processes)
+    assert processes.stop(VICTIM) == 0
+    config = processes.home(VICTIM) / "cometbft" / "config" / "config.toml"
+    before = config.read_text("utf-8")
+    [port] = free_ports(1)
+    alone = re.sub(r'laddr = "tcp://[^"]+"', f'laddr = "tcp://127.0.0.1:{port}"', before)
+    alone = re.sub(r'persistent_peers = "[^"]+"', 'persistent_peers = ""', alone)
+    config.write_text(alone, "utf-8")
+    processes.start(VICTIM)
+    with processes.client(VICTIM) as victim:
+        eventually(lambda: victim.ready()[1].startswith("no quorum: 1 of 4"), RECOVERY_S)
+        eventually(lambda: len(victim.network().raw["peers"]) == 4, RECOVERY_S)
+        status, (ready, reason) = victim.network(), victim.ready()
+    assert (status.engine.peers, status.online, status.quorum) == (0, 1, False)
+    assert (ready, reason.partition(";")[0]) == (
+        False,
+        "no quorum: 1 of 4 validators online, 3 needed",
+    )
+    assert processes.stop(VICTIM) == 0
+    config.write_text(before, "utf-8")
+    processes.start(VICTIM)
+    processes.await_ready(VICTIM, timeout_s=RECOVERY_S)
     await_agreement(processes)
 
 
