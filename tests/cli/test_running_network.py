@@ -448,6 +448,16 @@ def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
     assert shell("license", "status", "0" * 64, expect=1)["error"]["code"] == "license_unknown"
 
 
+def test_status_tells_machines_numbers_and_each_once(shell: Shell) -> None:
+    node = shell.network.node("hebei").api
+    one, whole = shell("node", "status", "--node", node), shell("network", "status")
+    assert (one["online"], one["total"], one["quorum"]) == (4, 4, True)
+    assert isinstance(one["checkpoint_time_ms"], int)
+    assert isinstance(one["engine"]["height"], int)
+    assert one["engine"].keys() == whole["engine"].keys()
+    assert not {"round", "step"} & whole.keys()
+
+
 def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
     shell: Shell,
 ) -> None:

@@ -186,6 +186,26 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "one-dissenter-contradicts",
+        "A single validator with another root makes a node call itself diverged.",
+        _CHECKPOINTS,
+        "if len(dissenters) > opened.validators.faults_tolerated and not self.is_contradicted:",
+        "if dissenters and not self.is_contradicted:",
+        (
+            "tests/node/test_checkpointing.py::test_another_root_is_kept_from_our_signatures_and_one_who_signs_it_may_be_faulty",
+        ),
+    ),
+    Mutant(
+        "blocksync-called-a-standstill",
+        "CometBFT is ended while it catches up by blocksync.",
+        "node/cometbft/standstill.py",
+        "if fetching or height != self._height or target - height < WELL_BEYOND:",
+        "if height != self._height or target - height < WELL_BEYOND:",
+        (
+            "tests/node/cometbft/test_standstill.py::test_it_has_stopped_where_for_long_others_went_on_and_it_did_not",
+        ),
+    ),
+    Mutant(
         "early-notes-unbounded",
         "Checkpoint notes for heights to come are kept, however many a peer sends.",
         _CHECKPOINTS,
