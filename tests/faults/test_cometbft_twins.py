@@ -106,4 +106,5 @@ def test_a_key_that_signs_in_two_places_is_convicted_and_leaves_and_the_others_g
     for name in CORRECT:
         assert processes.stop(name) == 0
         offences = convicted(processes, name)
-        assert [(one.kind, one.validator) for one in offences] == [("duplicate_vote", CULPRIT)]
+        # Once or more: until it has left, it may sign twice in further rounds.
+        assert {(one.kind, one.validator) for one in offences} == {("duplicate_vote", CULPRIT)}
