@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -285,6 +286,7 @@ def test_of_an_engine_that_does_not_answer_no_old_figures_are_shown_and_it_is_sa
             **dict.fromkeys(("height", "round", "step", "peers", "address")),
         }
         assert not status.raw["voting"]
+        assert "mulu_engine_peers 0.0" in httpx.get(f"{node}/metrics", trust_env=False).text
         shown = CliRunner().invoke(node_commands.app, ["status", "--node", node])
         assert shown.exit_code == 3
         assert shown.stdout.count("CometBFT does not answer") == 1
