@@ -93,6 +93,8 @@ class AbciServer:
         self._writers.add(writer)
         try:
             await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            pass  # by `_disconnect`: a connection ends with its server
         except (ConnectionError, InvalidAbciMessage):
             pass  # an engine that has stopped, or that is none: its connection ends, no other
         except Exception as error:

@@ -190,7 +190,10 @@ def test_when_it_ends_no_connection_is_left_open_nor_is_any_question_being_answe
             ended.set()
         raise AssertionError("not reached")
 
+    complaints: list[dict[str, object]] = []
+
     async def story(path: Path) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
         async with serving(path, handler) as server:
             waiting, deaf, silent = [await connect(path) for _ in range(3)]
             await waiting.send(check(0), FLUSH)
@@ -201,6 +204,7 @@ def test_when_it_ends_no_connection_is_left_open_nor_is_any_question_being_answe
         assert (ended.is_set(), server.connections) == (True, 0)
         assert await silent.receive() is None
         await asyncio.gather(sent, return_exceptions=True)
+        assert complaints == []
 
     run(story, path)
 
