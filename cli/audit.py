@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.connection import connect
-from cli.license import show_report
+from cli.license_verify import show_report
 from cli.offline import forbid_sockets
 from cli.options import (
     AnchorAgeOption,

@@ -80,3 +80,6 @@ EngineOption = Annotated[
     ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]
+HandleArgument = Annotated[
+    str, typer.Argument(metavar="HANDLE", help="The license's handle, 64 hex digits.")
+]

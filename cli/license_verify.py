@@ -1,0 +1,143 @@
+"""`mulu license verify`, online and offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import Connection, connect
+from cli.offline import forbid_sockets
+from cli.options import (
+    AnchorAgeOption,
+    FreshOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    PolicyOption,
+    ProfileOption,
+)
+from cli.output import CommandError, say, show_json, show_table
+from cli.proofs import require_policy
+from cli.validation import date_ms, now_ms, read_bytes
+from ledger.errors import DecodeError, InvalidSignature
+from ledger.suite import SHA256_ED25519
+from licenses.issuance import read_package
+from licenses.verification import Outcome, Question, Report, verify
+
+app = typer.Typer()
+
+
+@app.command(
+    "verify",
+    epilog="Example: mulu license verify permit.json --policy policy.txt; offline: add --offline --bundle B",
+)
+def verify_license(
+    credential: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A credential or presentation; - reads standard input.", allow_dash=True
+        ),
+    ] = None,
+    handle: Annotated[
+        str | None, typer.Option(help="Verify what the ledger says of this handle instead.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Evidence bundle; asked from the node if left out.", dir_okay=False),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="For this time: YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Open no socket; needs --bundle.")
+    ] = False,
+    max_anchor_age: AnchorAgeOption = 90.0,
+    fresh: FreshOption = 3600.0,
+    audience: Annotated[
+        str | None, typer.Option(help="The presentation must be for this organisation (USCC).")
+    ] = None,
+    nonce: Annotated[str | None, typer.Option(help="… and for this request.")] = None,
+    policy: PolicyOption = None,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a license: one verdict a check.
+
+    Exit codes: 0 valid, 1 not valid, 2 unreadable input, 3 could not be established.
+    """
+    if offline:
+        forbid_sockets()
+    text = None if credential is None else _read_text(credential)
+    if text is None and handle is None and bundle is None:
+        raise CommandError("nothing to verify", hint="Give a credential, --handle or --bundle.")
+    question = Question(
+        now_ms=now_ms(),
+        at_ms=None if at is None else date_ms(at),
+        audience=audience,
+        nonce=nonce,
+        fresh_ms=int(fresh * 1000),
+        max_anchor_age_ms=int(max_anchor_age * 86_400_000),
+    )
+    data = None if bundle is None else read_bytes(bundle)
+    anchor = policy
+    if data is None and not offline:
+        connection = connect(node, key, profile, policy=policy)
+        anchor = connection.policy
+        with connection.client:
+            data = _fetch_bundle(connection, text, handle)
+    trusted = require_policy(anchor)
+    report = verify(SHA256_ED25519, trusted, question, credential=text, bundle=data)
+    show_report(report, as_json)
+    raise typer.Exit(int(report.exit_code))
+
+
+def show_report(report: Report, as_json: bool) -> None:
+    """Show the verdicts of a verification."""
+    if as_json:
+        show_json(report.to_json())
+        return
+    marks = {
+        Outcome.PASSED: "✓",
+        Outcome.FAILED: "✗",
+        Outcome.UNREADABLE: "✗",
+        Outcome.UNESTABLISHED: "?",
+        Outcome.NOT_CHECKED: " ",
+    }
+    show_table(
+        f"Verification of {report.subject or 'the input'}",
+        ("", "Check", "Code", "What"),
+        (
+            (marks[one.outcome], one.check.replace("_", " "), one.code, one.text)
+            for one in report.verdicts
+            if one.outcome is not Outcome.NOT_CHECKED
+        ),
+    )
+    say(
+        {
+            0: "Valid.",
+            1: "NOT valid.",
+            2: "Unreadable input.",
+            3: "Could not be established.",
+        }[int(report.exit_code)]
+    )
+
+
+def _read_text(path: Path) -> str:
+    import sys
+
+    data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
+    return data.decode("utf-8", "replace")
+
+
+def _fetch_bundle(connection: Connection, text: str | None, handle: str | None) -> bytes | None:
+    """Return the evidence on a license; None where the credential is unreadable and so names no license."""
+    if handle is None:
+        try:
+            handle = read_package(connection.suite, text or "").handle.hex()
+        except (DecodeError, InvalidSignature):
+            return None
+    return connection.client.license_evidence(handle)
