@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from tests.sim.byzantine import INVALID_BLOCKS
+from tests.sim.byzantine.blocks import INVALID_BLOCKS
 from tests.sim.clients import BAD
 from tests.sim.plan import PARTITIONS, SCRIPTS
 
@@ -145,7 +145,7 @@ def test_what_the_simulator_injects_is_named() -> None:
 def test_what_is_named_is_what_the_simulator_counts() -> None:
     counted = {
         part.value
-        for path in (ROOT / "tests" / "sim").glob("*.py")
+        for path in (ROOT / "tests" / "sim").rglob("*.py")
         for part in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(part, ast.Constant) and isinstance(part.value, str)
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from tests.sim.byzantine import Script
+    from tests.sim.byzantine.liar import Script
     from tests.sim.world import World
 
 STOPS_TO_SEE_S = 0.1

@@ -17,7 +17,7 @@ from ledger.genesis import Genesis, Parameters
 from ledger.suite import Suite
 from ledger.votes import Vote
 from tests.ledger.chain import Member, make_genesis, members
-from tests.sim.byzantine import script_of
+from tests.sim.byzantine.catalogue import script_of
 from tests.sim.clients import Clients
 from tests.sim.disk import Crash
 from tests.sim.hiding import Hiding
