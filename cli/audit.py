@@ -23,9 +23,9 @@ from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import load_policy
 from cli.tracing import trace_use
 from cli.validation import date_ms, now_ms, read_bytes
+from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
 from licenses.verification import Question, verify
-from node.files import replace_file
 
 app = typer.Typer(help="Trace, bundle and verify evidence.", no_args_is_help=True)
 

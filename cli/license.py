@@ -20,6 +20,7 @@ from cli.options import (
 from cli.org import show_result
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
 from cli.validation import build, date_ms, now_ms, pairs
+from ledger.files import replace_file
 from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import (
     STATUS_NAMES,
@@ -29,7 +30,6 @@ from licenses.models import (
     RevokeLicense,
     SuspendIssuer,
 )
-from node.files import replace_file
 
 app = typer.Typer(
     help="License types, issuers, licenses, uses, verification.", no_args_is_help=True

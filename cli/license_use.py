@@ -39,11 +39,11 @@ from cli.window import (
     with_approval,
     with_consent,
 )
+from ledger.files import replace_file
 from ledger.keyfile import load_sealing_key
 from ledger.keys import SealingKey
 from licenses.use import Basis
 from node.client import NodeClient
-from node.files import replace_file
 
 app = typer.Typer()
 

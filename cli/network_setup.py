@@ -26,6 +26,7 @@ from cli import sample
 from cli.engine_setup import create_engine_homes
 from cli.output import CommandError, ExitCode
 from cli.profiles import Profile, Profiles, save_profiles
+from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keyfile import save_key, save_sealing_key
 from ledger.keys import SealingKey, SoftwareSigner
@@ -47,7 +48,6 @@ from node.config import (
     PeersConfig,
     SessionsConfig,
 )
-from node.files import replace_file
 from node.home import ValidatorSigners, create_node_home
 
 _LOOPBACK: Final = "127.0.0.1"

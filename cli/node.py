@@ -28,6 +28,7 @@ from cli.output import (
     time_text,
 )
 from cli.processes import log_tail, running_process, spawn_node
+from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from node.answers import EngineView, Json
@@ -47,7 +48,6 @@ from node.config import (
     load_config,
 )
 from node.errors import NodeUnreachable
-from node.files import replace_file
 from node.home import Home, ValidatorSigners, create_node_home, open_home
 
 app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)

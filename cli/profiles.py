@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError
-from node.files import replace_file
+from ledger.files import replace_file
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _FIELDS: Final = ("node", "key", "sealing_key", "policy", "organisation", "description")

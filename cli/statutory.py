@@ -22,6 +22,7 @@ from cli.validation import duration_ms, handle_of, now_ms, pairs, read_bytes, us
 from cli.window import approval_text, basis_text, read_request, read_use_bundle
 from directory.lookup import effective_instrument, effective_matter
 from ledger.errors import InvalidOperation
+from ledger.files import replace_file
 from ledger.light import TrustedView
 from ledger.membership import organisation
 from ledger.operations import Context
@@ -41,7 +42,6 @@ from licenses.use import (
     SignedApproval,
     sign_approval,
 )
-from node.files import replace_file
 
 _SUITE: Final = SHA256_ED25519
 

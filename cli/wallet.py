@@ -18,6 +18,7 @@ from cli.questions import confirm
 from cli.validation import read_bytes, use_id_of
 from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
+from ledger.files import replace_file
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from ledger.uscc import uscc_problem
@@ -25,7 +26,6 @@ from licenses.use import RequestEnvelope
 from licenses.wallet import KEY_FILE, Wallet
 from node.answers import OpenedSession
 from node.client import NodeClient
-from node.files import replace_file
 
 app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)
 

@@ -19,6 +19,7 @@ from cli.output import CommandError, ExitCode
 from cli.tracing import find_use
 from ledger.codec import Value
 from ledger.errors import DecodeError
+from ledger.files import replace_file
 from ledger.keys import SealingKey, seal
 from ledger.light import open_bundle
 from ledger.operations import body_value
@@ -47,7 +48,6 @@ from licenses.use import (
 )
 from licenses.verification import use_subject
 from node.client import NodeClient
-from node.files import replace_file
 
 _SUITE: Final = SHA256_ED25519
 

@@ -11,7 +11,6 @@ and never overwritten; a file that others may read is refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -25,6 +24,7 @@ import nacl.secret
 import nacl.utils
 
 from ledger.errors import InvalidKey, LedgerError
+from ledger.files import create_file
 from ledger.keys import SECRET_BYTES, SealingKey, SoftwareSigner
 
 FORMAT: Final = "mulu-key/v1"
@@ -162,23 +162,8 @@ def _save(path: Path, kind: str, public_key: str, secret: bytes, passphrase: str
 
 def _write_new(path: Path, content: bytes) -> None:
     """Create a file of mode 0600 with this content, durably; a crash leaves no part of it under its name."""
-    temporary = path.with_name(f".{path.name}.{nacl.utils.random(8).hex()}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename, never replaces a key
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        create_file(path, content)
     except FileExistsError:
         raise KeyFileError(f"{path}: exists already; a key file is never overwritten") from None
     except OSError as error:

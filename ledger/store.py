@@ -29,6 +29,7 @@ import plyvel
 from ledger import keyspace
 from ledger.database import Batch, Head
 from ledger.errors import DamagedStoreError, DecodeError, StorageError
+from ledger.files import sync_directory
 
 WRITE_BUFFER_BYTES: Final = 64 * 1024 * 1024
 """A block's batch must fit many times over, or writers wait for compaction."""
@@ -207,7 +208,7 @@ class Store:
             for name in (_MARKER, _DATABASE):
                 if (directory / name).exists():
                     (directory / name).rename(aside / name)
-            _sync_directory(directory)
+            sync_directory(directory)
         except OSError as error:
             raise StorageError(f"cannot move the store in {directory}: {error}") from error
         return aside
@@ -280,8 +281,8 @@ def _create(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / _DATABASE).mkdir()
-        _sync_directory(directory)
-        _sync_directory(directory.parent)  # where `directory` may be new
+        sync_directory(directory)
+        sync_directory(directory.parent)  # where `directory` may be new
     except OSError as error:
         raise StorageError(f"cannot create {directory}: {error.strerror}") from error
 
@@ -307,7 +308,7 @@ def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -
     try:
         # LevelDB renames CURRENT last and syncs no directory after it: until a file system that keeps no order of names
         # has the new one, synced writes could be lost with the old.
-        _sync_directory(path)
+        sync_directory(path)
     except OSError as error:
         database.close()
         raise StorageError(f"cannot sync {path}: {error.strerror}") from error
@@ -420,7 +421,7 @@ class _HeadMarker:
                     raise DamagedStoreError(f"the head marker {path} has not the size of one")
                 os.pwrite(descriptor, bytes(2 * cls._SLOT_BYTES), 0)
                 os.fsync(descriptor)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         except BaseException:
             marker.close()
             raise
@@ -469,11 +470,3 @@ class _HeadMarker:
             return None
         height, app_hash = self._RECORD.unpack(record)
         return Head(height, app_hash)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

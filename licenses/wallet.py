@@ -25,6 +25,7 @@ import nacl.utils
 from ledger import keyfile
 from ledger.codec import encode
 from ledger.errors import LedgerError
+from ledger.files import replace_file
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.light import VerifiedBundle, open_bundle
 from ledger.policy import Policy
@@ -293,19 +294,9 @@ class Wallet:
 
     def _seal(self, path: Path, content: bytes) -> None:
         """Replace a file atomically and durably."""
-        temporary = path.with_name(f".{path.name}.new")
+        sealed = signed_bytes(VAULT_KIND, bytes(self._box.encrypt(content)))
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(signed_bytes(VAULT_KIND, bytes(self._box.encrypt(content))))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            replace_file(path, sealed, temporary=path.with_name(f".{path.name}.new"))
         except OSError as error:
             raise WalletError("wallet.home", f"{path}: {error.strerror}") from None
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consensus.tendermint.last_sign import create_last_sign
+from ledger.files import replace_file, sync_directory
 from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keyfile import load_key, save_key
 from ledger.keys import SoftwareSigner
 from node.certificates import IssuedCertificate
 from node.config import NodeConfig, format_config, load_config
 from node.errors import InvalidConfiguration
-from node.files import PROCESS_ID_FILE, replace_file, sync_directory
+from node.files import PROCESS_ID_FILE
 from node.signing_guard import create_checkpoint_guard
 
 

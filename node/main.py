@@ -16,6 +16,7 @@ import uvloop
 
 from ledger.application import Application
 from ledger.errors import DamagedStoreError, LedgerError
+from ledger.files import replace_file
 from ledger.fsck import open_store
 from ledger.operations import OperationTable
 from ledger.store import Store
@@ -23,7 +24,6 @@ from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
 from node.diagnosis import Damage
 from node.errors import InvalidConfiguration
-from node.files import replace_file
 from node.home import OpenedHome, open_home
 from node.logs import configure_logging
 from node.node import Node

@@ -11,9 +11,9 @@ from pathlib import Path
 from ledger.checkpoints import Checkpoint
 from ledger.codec import decode_array, encode
 from ledger.errors import DecodeError, StorageError
+from ledger.files import replace_file
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.suite import HASH_BYTES
-from node.files import replace_file
 
 
 class SigningGuard:

@@ -13,9 +13,9 @@ from cli.sample import VALIDATORS, by_short_name
 from cli.tracing import trace_use
 from cli.validation import build
 from cli.window import record_operation
+from ledger.files import replace_file
 from ledger.membership_operations import RegisterOrganisation
 from licenses.models import STATUS_NAMES, ChangeStatus, RevokeLicense
-from node.files import replace_file
 
 _ARCHIVE: Final = "12110112MB1A001404"
 _VICTIM: Final = "hebei"

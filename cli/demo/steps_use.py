@@ -19,13 +19,13 @@ from cli.window import (
     record_operation,
     show_request,
 )
+from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
 from licenses.identifiers import LicenseIdentifier
 from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import AccreditIssuer, DefineType
 from licenses.use import Item
 from licenses.verification import ExitCode, Question, verify
-from node.files import replace_file
 
 ANSWER_S = 15.0
 HOLDERS_NODE = "beijing"

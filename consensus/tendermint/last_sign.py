@@ -14,9 +14,7 @@ Blocking I/O. This is the engine's only module that touches a file.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from consensus.tendermint.rounds import RoundValue, Step
 from ledger.codec import decode_array, encode
 from ledger.decoding import MAX_ROUND, hash_field, integer, short_text, signature_field
 from ledger.errors import DecodeError, StorageError
+from ledger.files import replace_file
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.suite import Signer
 from ledger.votes import SignedVote, Vote, VoteType, sign_vote
@@ -234,18 +233,7 @@ def _replace(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the outcome is unknown. Stop the process; never try again.
     """
-    temporary = path.with_name(path.name + ".new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with contextlib.closing(os.fdopen(descriptor, "wb")) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_file(path, data, temporary=path.with_name(f"{path.name}.new"))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error}") from error

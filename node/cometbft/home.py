@@ -6,9 +6,9 @@ from pathlib import Path
 
 from consensus.cometbft import layout
 from consensus.cometbft.layout import EngineSettings
+from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
-from node.files import replace_file
 
 
 def create_engine_home(

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from cli.network_setup import Network
+from ledger.files import replace_file
 from node.config import NodeConfig, format_config, load_config
-from node.home import replace_file
 
 CLONE_NEWNET: Final = 0x4000_0000
 OWN_NAMESPACE: Final = Path("/proc/thread-self/ns/net")

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cli.network_setup import Network
+from ledger.files import replace_file
 from node.config import PeerAddress, format_config, load_config
-from node.home import replace_file
 
 CHUNK_BYTES: Final = 8 * 1024
 CHUNKS_UNDER_WAY: Final = 32

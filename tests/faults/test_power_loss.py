@@ -6,7 +6,6 @@ Data and keys of each node lie on a disk of their own that loses unsynced bytes;
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ledger.database import Batch, Head
+from ledger.files import sync_directory
 from ledger.history import History
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE
@@ -100,12 +100,6 @@ def test_a_store_has_its_first_write_after_power_loss_on_a_disk_that_keeps_no_or
         store = Store.open(directory)
         assert store.head() == Head(height, bytes(32))
         store.close()
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(descriptor)
-    os.close(descriptor)
 
 
 @pytest.mark.faults

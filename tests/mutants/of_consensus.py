@@ -398,8 +398,8 @@ _DURABLE: Final[tuple[Mutant, ...]] = (
     Mutant(
         "last-sign-not-synced",
         "The guard's record is not synced before the signature is released.",
-        _GUARD,
-        "            os.fsync(file.fileno())\n",
+        "ledger/files.py",
+        "        os.fsync(file.fileno())\n",
         "",
         (
             "tests/consensus/test_last_sign.py::test_file_and_directory_are_synced_before_a_signature_is_released",

@@ -12,13 +12,13 @@ import pytest
 from consensus.tendermint.last_sign import create_last_sign
 from ledger.bundle import Bundle, ValidatorChange
 from ledger.codec import Value
+from ledger.files import replace_file
 from ledger.keyfile import save_key
 from ledger.keys import SoftwareSigner
 from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from node.config import format_config, load_config
-from node.files import replace_file
 from node.home import Home
 from node.signing_guard import create_checkpoint_guard
 from tests.node.cluster import Cluster, eventually
