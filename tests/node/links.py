@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ from node.peers import Membership, PeerNetwork
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
 NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)
 NAMES = ("beijing", "hebei", "national", "tianjin")
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
 
 
 def controller_of(name: str) -> str:
@@ -121,6 +126,42 @@ def make_network(
     )
 
 
+@dataclass
+class Place:
+    """Nodes of one chain, whose certificates lie in a directory and are good from `now` on."""
+
+    directory: Path
+    now: datetime.datetime = field(default_factory=utc_now)
+
+    def __post_init__(self) -> None:
+        self.jurisdictions = Jurisdictions(self.now)
+        self.membership = self.jurisdictions.membership()
+
+    def node(
+        self,
+        name: str,
+        handler: Recorder | None = None,
+        *,
+        peers: dict[str, int] | None = None,
+        issuer: IssuedCertificate | None = None,
+        now: datetime.datetime | None = None,
+        chain_id: str = CHAIN,
+        max_links: int = 64,
+    ) -> PeerNetwork:
+        """Return a node that dials `peers`, by name and port, and has its certificate from its own authority."""
+        return make_network(
+            self.directory,
+            name,
+            issuer or self.jurisdictions.authority(name),
+            self.membership,
+            handler or Recorder(),
+            peers=peers,
+            now=now or self.now,
+            chain_id=chain_id,
+            max_links=max_links,
+        )
+
+
 async def until(handler: Recorder, condition: object, timeout_s: float = 10.0) -> None:
     """Wait until `condition()` holds, asked again whenever the handler is called."""
     async with asyncio.timeout(timeout_s):
@@ -142,3 +183,15 @@ async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
         finally:
             for task in started:
                 task.cancel()
+
+
+@asynccontextmanager
+async def two_nodes(
+    place: Place, left: Recorder, right: Recorder
+) -> AsyncIterator[tuple[PeerNetwork, PeerNetwork]]:
+    """Run beijing, heard by `left`, which dials tianjin, heard by `right`."""
+    tianjin = place.node("tianjin", right)
+    async with running(tianjin):
+        beijing = place.node("beijing", left, peers={"tianjin": tianjin.port})
+        async with running(beijing):
+            yield beijing, tianjin

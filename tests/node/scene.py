@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from websockets.frames import Opcode
 
 from node.messages import Hello, Priority, Status
 from node.peers import PeerNetwork
-from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
+from tests.node.links import CHAIN, Place, Recorder, two_nodes, until
 from tests.node.raw_peer import RawPeer, client_context, frame, raw_peer
 
 HELLO = Hello(CHAIN, "hebei", "validator", 1)
@@ -59,28 +57,13 @@ class Scene:
 
 def on_a_scene(directory: Path, test: Callable[[Scene], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        now = datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
-        all_ = Jurisdictions(now)
-        membership, heard = all_.membership(), Recorder()
-        make_network(directory, "hebei", all_.authority("hebei"), membership, Recorder(), now=now)
-        tianjin = make_network(
-            directory, "tianjin", all_.authority("tianjin"), membership, heard, now=now
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                directory,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                Recorder(),
-                peers={"tianjin": tianjin.port},
-                now=now,
-            )
-            async with running(beijing):
-                await until(heard, lambda: "beijing" in tianjin.links)
-                context = client_context(directory / "hebei.crt", directory / "hebei.pem")
-                scene = Scene(tianjin, beijing, heard, context)
-                await test(scene)
-                await scene.others_are_well()
+        place, heard = Place(directory), Recorder()
+        place.node("hebei")  # its certificate: the tests play it
+        async with two_nodes(place, Recorder(), heard) as (beijing, tianjin):
+            await until(heard, lambda: "beijing" in tianjin.links)
+            context = client_context(directory / "hebei.crt", directory / "hebei.pem")
+            scene = Scene(tianjin, beijing, heard, context)
+            await test(scene)
+            await scene.others_are_well()
 
     asyncio.run(scenario())

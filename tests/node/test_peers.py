@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -43,14 +42,10 @@ from node.messages import (
     transaction_frames,
 )
 from node.peers import MAX_GREETING, PeerNetwork
-from tests.node.links import CHAIN, Jurisdictions, Recorder, make_network, running, until
+from tests.node.links import CHAIN, Place, Recorder, running, two_nodes, until, utc_now
 
 FLOOD = 2 * MAX_UNFINISHED
 """Sockets that say nothing, and as many that begin a handshake."""
-
-
-def utc_now() -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -65,13 +60,11 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
-def context_of(name: str, all_: Jurisdictions, directory: Path) -> ssl.SSLContext:
+def context_of(name: str, place: Place) -> ssl.SSLContext:
     """Return the TLS context of a client with a node's certificate and no node behind it."""
-    make_network(
-        directory, name, all_.authority(name), all_.membership(), Recorder(), now=utc_now()
-    )
+    place.node(name)
     context = unverified_context()
-    context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.pem")
+    context.load_cert_chain(place.directory / f"{name}.crt", place.directory / f"{name}.pem")
     return context
 
 
@@ -152,11 +145,9 @@ def test_transactions_are_split_into_frames_in_order(raws: list[bytes]) -> None:
 @asynccontextmanager
 async def greeted(directory: Path, handler: Recorder) -> AsyncIterator[ClientConnection]:
     """Connect with beijing's certificate to a running node, which has said hello; ours is for the test to say."""
-    all_ = Jurisdictions(utc_now())
-    tianjin = make_network(
-        directory, "tianjin", all_.authority("tianjin"), all_.membership(), handler, now=utc_now()
-    )
-    context = context_of("beijing", all_, directory)
+    place = Place(directory)
+    tianjin = place.node("tianjin", handler)
+    context = context_of("beijing", place)
     async with running(tianjin):
         url = f"wss://127.0.0.1:{tianjin.port}/"
         async with connect(url, ssl=context, proxy=None, compression=None) as connection:
@@ -166,59 +157,29 @@ async def greeted(directory: Path, handler: Recorder) -> AsyncIterator[ClientCon
 
 def test_two_nodes_that_dial_each_other_keep_one_link_and_talk_both_ways(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
         left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
-            async with running(beijing):
-                await until(left, lambda: "tianjin" in beijing.links)
-                await until(right, lambda: "beijing" in tianjin.links)
-                assert beijing.send("tianjin", Status(7, 3).encode(), Priority.CONSENSUS)
-                tianjin.broadcast(Transactions((b"t",)).encode(), Priority.TRANSACTIONS)
-                await until(right, lambda: ("beijing", Status(7, 3)) in right.messages)
-                await until(left, lambda: ("tianjin", Transactions((b"t",))) in left.messages)
+        async with two_nodes(Place(tmp_path), left, right) as (beijing, tianjin):
+            await until(left, lambda: "tianjin" in beijing.links)
+            await until(right, lambda: "beijing" in tianjin.links)
+            assert beijing.send("tianjin", Status(7, 3).encode(), Priority.CONSENSUS)
+            tianjin.broadcast(Transactions((b"t",)).encode(), Priority.TRANSACTIONS)
+            await until(right, lambda: ("beijing", Status(7, 3)) in right.messages)
+            await until(left, lambda: ("tianjin", Transactions((b"t",))) in left.messages)
 
     run(scenario)
 
 
 def test_a_peer_that_sends_garbage_is_cut_off_for_a_while(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
         left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
-            async with running(beijing):
-                await until(left, lambda: "tianjin" in beijing.links)
-                beijing.send("tianjin", b"\xc1garbage", Priority.CONSENSUS)
-                await until(right, lambda: right.down == ["beijing"])
-                await until(left, lambda: left.down == ["tianjin"])
-                assert right.messages == []
-                await asyncio.sleep(0.6)  # long enough for a redial
-                assert "beijing" not in tianjin.links
+        async with two_nodes(Place(tmp_path), left, right) as (beijing, tianjin):
+            await until(left, lambda: "tianjin" in beijing.links)
+            beijing.send("tianjin", b"\xc1garbage", Priority.CONSENSUS)
+            await until(right, lambda: right.down == ["beijing"])
+            await until(left, lambda: left.down == ["tianjin"])
+            assert right.messages == []
+            await asyncio.sleep(0.6)  # long enough for a redial
+            assert "beijing" not in tianjin.links
 
     run(scenario)
 
@@ -234,27 +195,21 @@ STRANGERS = {
 @pytest.mark.parametrize("case", STRANGERS.values(), ids=STRANGERS.keys())
 def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
-        left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        issuer, issued = all_.authority("beijing"), utc_now()
+        place, left, right = Place(tmp_path), Recorder(), Recorder()
+        tianjin = place.node("tianjin", right)
+        issuer, issued = place.jurisdictions.authority("beijing"), place.now
         if case == "foreign":
             issuer = create_certificate_authority("beijing-ca", now=utc_now())
         if case == "wrong-name":
-            issuer = all_.authority("hebei")
+            issuer = place.jurisdictions.authority("hebei")
         if case == "expired":
             issued = utc_now() - datetime.timedelta(days=60)
         async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
+            beijing = place.node(
                 "beijing",
-                issuer,
-                membership,
                 left,
                 peers={"tianjin": tianjin.port},
+                issuer=issuer,
                 now=issued,
                 chain_id="another-chain" if case == "chain" else CHAIN,
             )
@@ -268,15 +223,9 @@ def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
 
 def test_who_answers_in_anothers_place_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
-        left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        beijing = make_network(
-            tmp_path, "beijing", all_.authority("beijing"), membership, left, now=utc_now()
-        )
+        place, left, right = Place(tmp_path), Recorder(), Recorder()
+        tianjin = place.node("tianjin", right)
+        beijing = place.node("beijing", left)
         async with running(tianjin):
             address = PeerAddress(name="hebei", host="127.0.0.1", port=tianjin.port)
             async with asyncio.timeout(5):
@@ -330,23 +279,11 @@ def test_other_nodes_never_take_the_validators_slots(tmp_path: Path) -> None:
     """Of five slots four are the validators': one other node is linked, a second is not, a validator is."""
 
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
-        right = Recorder()
-        tianjin = make_network(
-            tmp_path,
-            "tianjin",
-            all_.authority("tianjin"),
-            membership,
-            right,
-            now=utc_now(),
-            max_links=5,
-        )
+        place, right = Place(tmp_path), Recorder()
+        tianjin = place.node("tianjin", right, max_links=5)
 
         def other(name: str) -> PeerNetwork:
-            return make_network(
-                tmp_path, name, all_.authority("beijing"), membership, Recorder(), now=utc_now()
-            )
+            return place.node(name, issuer=place.jurisdictions.authority("beijing"))
 
         async with running(tianjin), asyncio.TaskGroup() as tasks:
             address = PeerAddress(name="tianjin", host="127.0.0.1", port=tianjin.port)
@@ -364,11 +301,8 @@ def test_other_nodes_never_take_the_validators_slots(tmp_path: Path) -> None:
 
 def test_without_a_certificate_there_is_no_link(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
         right = Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), all_.membership(), right, now=utc_now()
-        )
+        tianjin = Place(tmp_path).node("tianjin", right)
         context = unverified_context()
         async with running(tianjin):
             with pytest.raises(Exception, match=r"certificate required|did not receive|closed|EOF"):
@@ -383,99 +317,53 @@ def test_without_a_certificate_there_is_no_link(tmp_path: Path) -> None:
 
 def test_a_member_whose_authority_is_revoked_is_cut_off_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
         left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
+        place = Place(tmp_path)
+        async with two_nodes(place, left, right) as (_, tianjin):
+            await until(right, lambda: "beijing" in tianjin.links)
+            tianjin.update_membership(
+                place.jurisdictions.membership("tianjin", "hebei", "national")
             )
-            async with running(beijing):
-                await until(right, lambda: "beijing" in tianjin.links)
-                tianjin.update_membership(all_.membership("tianjin", "hebei", "national"))
-                await until(right, lambda: "beijing" not in tianjin.links)
+            await until(right, lambda: "beijing" not in tianjin.links)
 
     run(scenario)
 
 
 def test_consensus_frames_overtake_transactions_that_wait(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
         left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
-            async with running(beijing):
-                await until(left, lambda: "tianjin" in beijing.links)
-                for _ in range(20):
-                    beijing.send(
-                        "tianjin", Transactions((b"t" * 60_000,)).encode(), Priority.TRANSACTIONS
-                    )
-                beijing.send("tianjin", ConsensusPayload(b"vote").encode(), Priority.CONSENSUS)
-                await until(right, lambda: len(right.messages) == 21)
-                kinds = [type(message) for _, message in right.messages]
-                assert kinds.index(ConsensusPayload) == 0
+        async with two_nodes(Place(tmp_path), left, right) as (beijing, _):
+            await until(left, lambda: "tianjin" in beijing.links)
+            for _ in range(20):
+                beijing.send(
+                    "tianjin", Transactions((b"t" * 60_000,)).encode(), Priority.TRANSACTIONS
+                )
+            beijing.send("tianjin", ConsensusPayload(b"vote").encode(), Priority.CONSENSUS)
+            await until(right, lambda: len(right.messages) == 21)
+            kinds = [type(message) for _, message in right.messages]
+            assert kinds.index(ConsensusPayload) == 0
 
     run(scenario)
 
 
 def test_frames_for_a_slow_peer_are_bounded(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
         left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        async with running(tianjin):
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
-            async with running(beijing):
-                await until(left, lambda: "tianjin" in beijing.links)
-                frame = Transactions((b"t" * 60_000,) * 16).encode()
-                taken = [beijing.send("tianjin", frame, Priority.TRANSACTIONS) for _ in range(40)]
-                assert not all(taken)
-                assert sum(taken) * len(frame) <= 8 * 1024 * 1024
-                assert "tianjin" in beijing.links
+        async with two_nodes(Place(tmp_path), left, right) as (beijing, _):
+            await until(left, lambda: "tianjin" in beijing.links)
+            frame = Transactions((b"t" * 60_000,) * 16).encode()
+            taken = [beijing.send("tianjin", frame, Priority.TRANSACTIONS) for _ in range(40)]
+            assert not all(taken)
+            assert sum(taken) * len(frame) <= 8 * 1024 * 1024
+            assert "tianjin" in beijing.links
 
     run(scenario)
 
 
 def test_hundreds_of_unfinished_handshakes_keep_no_validator_out(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
-        left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
+        place, left, right = Place(tmp_path), Recorder(), Recorder()
+        tianjin = place.node("tianjin", right)
         async with running(tianjin):
             before = len(os.listdir("/proc/self/fd"))
             silent = [
@@ -483,15 +371,7 @@ def test_hundreds_of_unfinished_handshakes_keep_no_validator_out(tmp_path: Path)
             ]
             for _, writer in silent[::2]:
                 writer.write(b"\x16\x03\x01\x02")  # the beginning of a TLS record, and no more
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
+            beijing = place.node("beijing", left, peers={"tianjin": tianjin.port})
             async with running(beijing):
                 await until(right, lambda: "beijing" in tianjin.links)
                 # Beside our own ends, the flooded node holds no more than its bound.
@@ -507,27 +387,15 @@ def test_hundreds_of_unfinished_handshakes_keep_no_validator_out(tmp_path: Path)
 
 def test_a_member_that_never_says_hello_keeps_only_itself_out(tmp_path: Path) -> None:
     async def scenario() -> None:
-        all_ = Jurisdictions(utc_now())
-        membership = all_.membership()
-        left, right = Recorder(), Recorder()
-        tianjin = make_network(
-            tmp_path, "tianjin", all_.authority("tianjin"), membership, right, now=utc_now()
-        )
-        context = context_of("hebei", all_, tmp_path)  # hebei opens connections and stays silent
+        place, left, right = Place(tmp_path), Recorder(), Recorder()
+        tianjin = place.node("tianjin", right)
+        context = context_of("hebei", place)  # hebei opens connections and stays silent
         async with running(tianjin):
             silent = [
                 await asyncio.open_connection("127.0.0.1", tianjin.port, ssl=context)
                 for _ in range(80)
             ]
-            beijing = make_network(
-                tmp_path,
-                "beijing",
-                all_.authority("beijing"),
-                membership,
-                left,
-                peers={"tianjin": tianjin.port},
-                now=utc_now(),
-            )
+            beijing = place.node("beijing", left, peers={"tianjin": tianjin.port})
             async with running(beijing):
                 await until(right, lambda: "beijing" in tianjin.links)
             ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
