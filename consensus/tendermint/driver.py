@@ -53,6 +53,7 @@ from consensus.tendermint.events import (
     TimeoutElapsed,
     VoteReceived,
 )
+from consensus.tendermint.height_log import HeightLog
 from consensus.tendermint.messages import (
     Message,
     Proposal,
@@ -90,7 +91,6 @@ from consensus.tendermint.rounds import (
 )
 from consensus.tendermint.timeouts import Timeouts
 from consensus.tendermint.vote_keeper import VoteKeeper
-from consensus.tendermint.wal import decode_record, encode_record
 from ledger.commits import Commit
 from ledger.evidence import DuplicateVoteEvidence
 from ledger.suite import Suite
@@ -125,9 +125,7 @@ class HeightDriver:
         self._building: int | None = None  # the round that a block is being built for
         self._divergence_reported = False
 
-        self._unsaved: list[bytes] = []  # records that no SaveWal has carried yet
-        self._saved = 0
-        self._replaying = False
+        self._log = HeightLog(kept=self._own_name is not None)
 
     # ---- events
 
@@ -154,8 +152,8 @@ class HeightDriver:
             case TimeoutElapsed(_, round, step):
                 self._fire(event, TimeoutExpired(round, step), effects)
             case StartHeight() if self._state.step is Step.UNSTARTED:
-                self._log(event)
-                self._log_received(0, 0)
+                self._log.add(event)
+                self._log.add_received(self._proposals, self._votes, 0, 0)
                 self._apply(StartRound(0, self._is_proposer(0)), effects)
                 self._advance(effects)
         return effects
@@ -171,7 +169,7 @@ class HeightDriver:
             raise InvalidMessage(f"vote of {vote.validator} with a bad signature")
         counted = self._votes.add(index, signed)
         if self._is_entered(vote.round):
-            self._log(VoteReceived(signed))
+            self._log.add(VoteReceived(signed))
         if counted.conflict is not None:
             evidence = DuplicateVoteEvidence.of(counted.conflict, signed)
             effects.append(ReportEvidence(evidence))
@@ -203,7 +201,7 @@ class HeightDriver:
         proposal = signed.proposal
         self._proposals.add(signed, timely)
         if self._is_entered(proposal.round):
-            self._log(ProposalReceived(signed, None, timely))
+            self._log.add(ProposalReceived(signed, None, timely))
         if proposal.round == self._state.round:
             self._ask_for_polka(self._proposals.get(proposal.round))
         if proposal.proposer == self._own_name:
@@ -212,14 +210,14 @@ class HeightDriver:
 
     def _on_body(self, event: BodyReceived, effects: list[Effect]) -> None:
         block = self._proposals.block(event.block_id)
-        if block.body is None and (block.asked or self._replaying):
+        if block.body is None and (block.asked or self._log.replaying):
             self._proposals.add_body(event.block_id, event.body, event.timely)
             self._advance(effects)
 
     def _on_validated(self, event: BlockValidated, effects: list[Effect]) -> None:
         block = self._proposals.block(event.block_id)
         if block.body is not None and block.valid is None:
-            self._log(event)
+            self._log.add(event)
             self._proposals.update(event.block_id, replace(block, valid=event.valid))
             self._advance(effects)
 
@@ -236,7 +234,7 @@ class HeightDriver:
         """Apply the input that an event stands for, and log the event if its rule fires."""
         state, outputs = apply(self._state, input)
         if state is not self._state or outputs:
-            self._log(event)
+            self._log.add(event)
             self._apply(input, effects)
             self._advance(effects)
 
@@ -306,7 +304,7 @@ class HeightDriver:
                 effects.append(FetchBody(self._height, block_id))
             else:
                 timely = block.timely is True
-                self._log(BodyReceived(self._height, block_id, block.body, timely))
+                self._log.add(BodyReceived(self._height, block_id, block.body, timely))
                 effects.append(ValidateBlock(self._height, block_id, block.body))
         return block.valid
 
@@ -353,7 +351,7 @@ class HeightDriver:
     def _enter_round(self, round: int, effects: list[Effect]) -> None:
         """Go to a later round: let go of what is too old, and start it."""
         held = [value for value in (self._state.locked, self._state.valid) if value is not None]
-        self._log_received(self._state.round + 1, round)
+        self._log.add_received(self._proposals, self._votes, self._state.round + 1, round)
         self._votes.enter_round(round, [value.round for value in held])
         needed = [value.block_id for value in held]
         needed += [block_id for _, block_id in self._votes.decisions()]
@@ -381,20 +379,17 @@ class HeightDriver:
         Raises:
             InvalidWal: the records are damaged.
         """
-        assert self._state == RoundState() and not self._saved
+        assert self._state == RoundState() and not self._log.length
         if lock is not None:
             # Where the log was lost, only the guard knows of it. It binds all the same, also what is replayed: a
             # log begun anew may leave votes due that would be cast otherwise without it.
             self._state = remember_lock(self._state, lock)
         effects: list[Effect] = []
-        self._replaying = True
-        for record in records:
+        for event in self._log.replay(records, self._height):
             try:
-                effects += self.handle(decode_record(record, self._height))
+                effects += self.handle(event)
             except InvalidMessage as error:
                 raise InvalidWal(f"write-ahead log: {error}") from None
-            self._saved += 1
-        self._replaying = False
         return [effect for effect in effects if self._is_due(effect)]
 
     def _is_due(self, effect: Effect) -> bool:
@@ -425,28 +420,9 @@ class HeightDriver:
         """Tell whether messages of this round are logged as they come."""
         return self._state.step is not Step.UNSTARTED and round <= self._state.round
 
-    def _log(self, event: Event) -> None:
-        """Keep an event for the next `SaveWal`. Who casts no votes needs no log."""
-        if self._own_name is not None and not self._replaying:
-            self._unsaved.append(encode_record(event))
-
-    def _log_received(self, first: int, last: int) -> None:
-        """Log what has been received of rounds `first` to `last`, which are being entered or passed."""
-        for round in self._proposals.rounds:
-            kept = self._proposals.get(round)
-            if kept is not None and first <= round <= last:
-                self._log(ProposalReceived(kept.signed, None, kept.timely))
-        for round in self._votes.rounds:
-            if first <= round <= last:
-                for signed in self._votes.votes_of_round(round):
-                    self._log(VoteReceived(signed))
-
     def _save(self, effects: list[Effect]) -> None:
         """Have everything logged so far saved before what comes next."""
-        if self._unsaved:
-            effects.append(SaveWal(self._saved, tuple(self._unsaved)))
-            self._saved += len(self._unsaved)
-            self._unsaved.clear()
+        effects += self._log.save()
 
     # ---- what others may know
 
@@ -481,7 +457,7 @@ class HeightDriver:
     @property
     def wal_length(self) -> int:
         """How many records this height has in the write-ahead log."""
-        return self._saved
+        return self._log.length
 
     @property
     def height(self) -> int:

@@ -202,20 +202,20 @@ def test_who_only_watches_decides_and_signs_and_saves_nothing() -> None:
         )
         assert driver.decided
         assert not [e for e in effects if isinstance(e, SignVote | SaveWal | Broadcast)]
-        assert not driver._unsaved
+        assert not driver._log.unsaved
 
 
 def test_a_flood_of_far_rounds_is_bounded_in_memory_and_never_reaches_the_log() -> None:
     driver = driver_of()
     run(driver, StartHeight(1))
-    logged = len(driver._unsaved)
+    logged = len(driver._log.unsaved)
     for round in range(10, 400):
         run(driver, prevote("d", "A", round), precommit("d", "B", round))
     proposers_rounds = range(2, 400, 4)  # d proposes these
     for round in proposers_rounds:
         run(driver, proposal("D", round))
     assert driver.round == 0
-    assert len(driver._unsaved) == logged
+    assert len(driver._log.unsaved) == logged
     assert len(driver._votes.rounds) <= 3
     assert len(driver._proposals.rounds) <= 1
 

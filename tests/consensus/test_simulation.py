@@ -87,7 +87,9 @@ def test_the_log_brings_back_the_state_that_wrote_it(seed: int) -> None:
             driver = node.driver
             if node.up and driver.started and not driver.decided:
                 again = node.new_driver(driver.height)
-                again.replay([*(node.disk.wal[i] for i in sorted(node.disk.wal)), *driver._unsaved])
+                again.replay(
+                    [*(node.disk.wal[i] for i in sorted(node.disk.wal)), *driver._log.unsaved]
+                )
                 assert again.state == driver.state, simulation.description
                 assert again.status() == driver.status(), simulation.description
                 compared += 1

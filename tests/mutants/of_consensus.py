@@ -347,7 +347,7 @@ _DURABLE: Final[tuple[Mutant, ...]] = (
         "prevote-before-the-body-is-durable",
         "A block's body is not logged before the prevote that says it is valid.",
         _DRIVER,
-        "                self._log(BodyReceived(self._height, block_id, block.body, timely))\n",
+        "                self._log.add(BodyReceived(self._height, block_id, block.body, timely))\n",
         "",
         ("tests/consensus/test_driver.py::test_the_body_is_saved_before_the_prevote_is_signed",),
     ),

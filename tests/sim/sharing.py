@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import ledger.application
 import node.replica
-from consensus.tendermint import driver
+from consensus.tendermint import height_log
 from consensus.tendermint.events import Event, VoteReceived
 from consensus.tendermint.messages import decode_message as decode_consensus_message
 from ledger.admission import PreparedTransaction
@@ -94,7 +94,7 @@ def shared_work() -> Iterator[Suite]:
                 prepared[raw] = found
         return found
 
-    real_record = driver.encode_record
+    real_record = height_log.encode_record
     vote_record = by_identity(lambda vote: real_record(VoteReceived(vote)))
 
     def record(event: Event) -> bytes:
@@ -104,7 +104,7 @@ def shared_work() -> Iterator[Suite]:
         (SoftwareSigner, "sign", sign),
         (ledger.application, "prepare_transaction", prepare),
         (node.replica, "decode_consensus_message", read_consensus),
-        (driver, "encode_record", record),
+        (height_log, "encode_record", record),
         (ValidatorSet, "hash", by_identity(ValidatorSet.hash)),
         (Vote, "signed_bytes", by_identity(Vote.signed_bytes)),
     )
