@@ -131,6 +131,26 @@ def open_key(path: Path) -> SoftwareSigner:
     return load_key(path, passphrase_of(path))
 
 
+def new_passphrase(without: str) -> str:
+    """Return the passphrase for new keys: MULU_PASSPHRASE, or what the terminal answers twice.
+
+    `without` is the option that makes keys without one, for the hint.
+    """
+    text = os.environ.get("MULU_PASSPHRASE")
+    if text is None:
+        if not os.isatty(0):
+            raise CommandError(
+                "no passphrase was given",
+                hint=f"Set MULU_PASSPHRASE, run in a terminal, or give {without} for a test.",
+            )
+        text = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    if len(text) < 8:
+        raise CommandError(
+            "the passphrase is shorter than 8 characters", hint="Choose a longer one."
+        )
+    return text
+
+
 def passphrase_of(path: Path) -> str:
     """Return the passphrase that a key file needs: "", MULU_PASSPHRASE, or what the terminal answers.
 

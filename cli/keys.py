@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.connection import new_passphrase
 from cli.options import JsonOption
 from cli.output import CommandError, say, show_json, show_record
 from ledger.keyfile import is_protected, read_public_key, save_key, save_sealing_key
@@ -45,7 +45,7 @@ def new(
         )
     if not file.parent.is_dir():
         raise CommandError(f"there is no directory {file.parent}", hint="Create it first.")
-    passphrase = "" if unencrypted else _new_passphrase()
+    passphrase = "" if unencrypted else new_passphrase("--unencrypted")
     if algorithm == "sealing":
         sealing = SealingKey.generate()
         save_sealing_key(file, sealing, passphrase)
@@ -72,19 +72,3 @@ def show(file: KeyFile, as_json: JsonOption = False) -> None:
         show_json(record)
     else:
         show_record("Key", record)
-
-
-def _new_passphrase() -> str:
-    text = os.environ.get("MULU_PASSPHRASE")
-    if text is None:
-        if not os.isatty(0):
-            raise CommandError(
-                "no passphrase was given",
-                hint="Set MULU_PASSPHRASE, run in a terminal, or give --unencrypted for a test.",
-            )
-        text = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
-    if len(text) < 8:
-        raise CommandError(
-            "the passphrase is shorter than 8 characters", hint="Choose a longer one."
-        )
-    return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.connection import check_node_address, passphrase_of
+from cli.connection import check_node_address, new_passphrase, passphrase_of
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
 from cli.questions import confirm
@@ -61,7 +60,7 @@ def init(
     origins = {log.key.name for log in Policy.parse(SHA256_ED25519, text).logs}
     if len(origins) != 1:
         raise CommandError(f"{policy} is not the policy of one chain")
-    passphrase = "" if unprotected else _new_passphrase()
+    passphrase = "" if unprotected else new_passphrase("--unprotected")
     Wallet.create(home, passphrase, chain_id=origins.pop(), policy=text)
     replace_file(home / "node.json", json.dumps({"node": node}).encode())
     if as_json:
@@ -435,17 +434,3 @@ def _link(wallet: Path, node: str | None) -> WalletLink:
                 f"the wallet names no node: {error}", hint="Give --node URL."
             ) from None
     return WalletLink(opened, NodeClient(check_node_address(url)))
-
-
-def _new_passphrase() -> str:
-    text = os.environ.get("MULU_PASSPHRASE")
-    if text is None:
-        if not os.isatty(0):
-            raise CommandError(
-                "no passphrase was given",
-                hint="Set MULU_PASSPHRASE, run in a terminal, or give --unprotected for a test.",
-            )
-        text = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True))
-    if len(text) < 8:
-        raise CommandError("the passphrase is shorter than 8 characters")
-    return text

@@ -40,6 +40,19 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def new_instrument() -> tuple[str, dict[str, Value]]:
+    """Return an operation of tongzhou-editor that nobody has submitted before."""
+    return "directory.instrument.publish", {
+        "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
+        "kind": "rule",
+        "name": "Rules",
+        "issuer": "Tongzhou",
+        "in_force_from_ms": 1_600_000_000_000,
+        "articles": ("1",),
+        "digest": bytes(32),
+    }
+
+
 class Cluster:
     """All nodes of a sample network; use it as a context manager."""
 
@@ -155,13 +168,4 @@ class Cluster:
 
     def publish(self, node: str = "beijing") -> SubmissionResult:
         """Submit an entry that nobody has submitted before, and wait for what becomes of it."""
-        body: dict[str, Value] = {
-            "id": f"{TONGZHOU}-{os.urandom(6).hex()}",
-            "kind": "rule",
-            "name": "Rules",
-            "issuer": "Tongzhou",
-            "in_force_from_ms": 1_600_000_000_000,
-            "articles": ("1",),
-            "digest": bytes(32),
-        }
-        return self.submit(node, "tongzhou-editor", ("directory.instrument.publish", body))
+        return self.submit(node, "tongzhou-editor", new_instrument())

@@ -21,9 +21,7 @@ from ledger.suite import SHA256_ED25519 as SUITE
 from node.config import format_config, load_config
 from node.home import Home
 from node.signing_guard import create_checkpoint_guard
-from tests.node.cluster import Cluster, eventually
-
-TONGZHOU = "11110112MB1D52349B"
+from tests.node.cluster import Cluster, eventually, new_instrument
 
 
 @pytest.fixture
@@ -43,18 +41,6 @@ def make_validator(cluster: Cluster, name: str) -> tuple[SoftwareSigner, ...]:
     create_last_sign(home.last_sign, cluster.network.chain_id)
     create_checkpoint_guard(home.checkpoint_guard)
     return keys
-
-
-def instrument(number: int) -> tuple[str, dict[str, Value]]:
-    return "directory.instrument.publish", {
-        "id": f"{TONGZHOU}-joining-{number}",
-        "kind": "rule",
-        "name": "Rules",
-        "issuer": "Tongzhou",
-        "in_force_from_ms": 1_600_000_000_000,
-        "articles": ("1",),
-        "digest": bytes(32),
-    }
 
 
 def test_a_new_validator_joins_votes_and_is_proved(cluster: Cluster) -> None:
@@ -81,7 +67,7 @@ def test_a_new_validator_joins_votes_and_is_proved(cluster: Cluster) -> None:
             eventually(lambda: xiongan.network().height == beijing.network().height)
         # Four of five are a quorum: with one gone, the new one's vote decides.
         cluster.stop("hebei")
-        result = cluster.submit("national", "tongzhou-editor", instrument(1))
+        result = cluster.submit("national", "tongzhou-editor", new_instrument())
         assert result.status == "committed", result
     _check_evidence(cluster, result.id)
 
