@@ -1,8 +1,10 @@
 """Nodes that die where they are told to, and the scenes in which a node comes to each crash point.
 
-with crashing(directory) as crashes:               # four validators that obey orders
-    crashes.crash(VICTIM, "block/unmarked")        # fires, or the test fails
-    crashes.come_back()                            # recovers, and votes: without it there is no quorum
+def test_…(crashes: Crashes) -> None:              # a module's four validators, which obey orders
+    with crashes.load() as load:
+        crashes.crash(VICTIM, "block/unmarked")    # fires, or the test fails
+        crashes.come_back()                        # recovers, and votes: without it there is no quorum
+    crashes.network.check_running(load)
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.crash_points import Order, carried_out, number
-from tests.faults.network import RECOVERY_S, FaultyNetwork, Load, faulty_network
+from tests.faults.network import RECOVERY_S, FaultyNetwork, Load
 from tests.node.processes import eventually
 
 VICTIM, PAUSED, CLIENTS = "hebei", "national", ("beijing", "tianjin")
 
 DEATH_S = 60.0
 """Within this a process comes to any point. Generous: the machine may be loaded."""
+
+CALM_S = 0.1
+"""Between the transactions of a client: no height waits for the next one."""
 
 RUNNING = {
     "write-ahead log": ("wal/before", "wal/after"),
@@ -132,6 +137,19 @@ class Crashes:
         for name in names:
             self.network.start(name, environment={"CRASH_ORDER": str(self.order(name))})
 
+    def restore(self) -> None:
+        """Withdraw all orders, let everybody run, and wait until all are ready."""
+        names = self.network.validators
+        for name in names:
+            self.order(name).unlink(missing_ok=True)
+        self.network.resume(*self.network.running)
+        self.start(*(name for name in names if name not in self.network.running))
+        self.network.await_ready(*names)
+
+    def load(self) -> contextlib.AbstractContextManager[Load]:
+        """Let clients submit all the time, and leave processors to those that start."""
+        return self.network.load(*CLIENTS, pause_s=CALM_S)
+
     def crash(self, name: str, point: str, passing: int = 1) -> None:
         """Let a node die at a point: the running one at once, another one in its next start."""
         order = Order(point, passing)
@@ -194,14 +212,4 @@ class Crashes:
             eventually(lambda: self.network.height(name) >= height, RECOVERY_S)
         finally:
             self.network.resume(PAUSED)
-
-
-@contextlib.contextmanager
-def crashing(directory: Path, injected: Counter[str], *absent: str) -> Iterator[Crashes]:
-    """Lay out four validators that obey orders, and start all but the absent ones."""
-    with faulty_network(directory, started=False) as network:
-        crashes = Crashes(network, injected)
-        present = [name for name in network.validators if name not in absent]
-        crashes.start(*present)
-        network.await_ready(*present)
-        yield crashes
+        self.network.check_signatures()

@@ -156,13 +156,6 @@ class FaultyNetwork(Processes):
             eventually(committed, timeout_s)
         return sent
 
-    def time_to_recover(self) -> float:
-        """Return how many seconds it takes until each validator has brought a transaction to commit."""
-        began_s = time.monotonic()
-        for name in self.validators:
-            self.commit_one(name)
-        return time.monotonic() - began_s
-
     def height(self, name: str) -> int:
         with self.client(name) as client:
             return client.network().height
@@ -321,3 +314,21 @@ def faulty_network(
     finally:
         processes.close()
         processes.relays.close()
+
+
+@contextlib.contextmanager
+def shared_network(
+    directory: Path,
+    *,
+    query_nodes: Sequence[str] = (),
+    consensus: ConsensusConfig | None = None,
+    started: bool = True,
+    relayed: bool = False,
+) -> Iterator[FaultyNetwork]:
+    """Make a network for the tests of a module, which check it while it runs; check its stores after the last."""
+    with faulty_network(
+        directory, query_nodes=query_nodes, consensus=consensus, started=started, relayed=relayed
+    ) as network:
+        yield network
+        network.restore()
+        network.check(*network.loads)

@@ -21,6 +21,7 @@ from ledger.history import History
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE
+from tests.faults.measured import Measured
 from tests.faults.network import FaultyNetwork, Receipt
 from tests.node.processes import eventually
 
@@ -83,15 +84,13 @@ def _restart(network: FaultyNetwork, name: str, environment: Mapping[str, str]) 
     ],
 )
 def test_one_wrong_clock_moves_no_time_and_costs_few_rounds(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float], wrong: Wrong
+    network: FaultyNetwork, injected: Counter[str], measured: Measured, wrong: Wrong
 ) -> None:
     _restart(network, HEBEI, {"FAKETIME": wrong.clock})
     injected[f"clock of {wrong.clock}"] += 1
     first = network.height(BEIJING) + 1
-    began_s = time.monotonic()
-    with network.load(*OTHERS) as load:
+    with network.load(*OTHERS) as load, measured.during("forty acknowledgements"):
         load.await_progress(40)
-    measured["forty acknowledgements"] = time.monotonic() - began_s
     _check_idle(network)
     _check_judgement(network, wrong)
     network.check_running(load, correct=OTHERS)
@@ -174,21 +173,18 @@ def _history(network: FaultyNetwork, name: str) -> Iterator[History]:
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_a_clock_that_jumps_by_hours_while_the_node_runs_stops_nobody(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float], tmp_path: Path
+    network: FaultyNetwork, injected: Counter[str], measured: Measured, tmp_path: Path
 ) -> None:
     told = tmp_path / "clock"
     told.write_text("+0", "ascii")
     _restart(network, HEBEI, {"FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_CACHE_DURATION": "1"})
-    slowest_s = 0.0
     with network.load(*OTHERS) as load:
         for jump in ("+1h", "-1h", "+30s", "-30s", "+4s", "+0"):
-            began_s = time.monotonic()
-            told.write_text(jump, "ascii")
-            injected["clock jump"] += 1
-            time.sleep(1.5)  # until libfaketime has read it
-            load.await_progress(10)
-            slowest_s = max(slowest_s, time.monotonic() - began_s)
-        measured["the slowest ten acknowledgements"] = slowest_s
+            with measured.during("the slowest ten acknowledgements"):
+                told.write_text(jump, "ascii")
+                injected["clock jump"] += 1
+                time.sleep(1.5)  # until libfaketime has read it
+                load.await_progress(10)
         network.commit_one(HEBEI)  # its clock is right again
     network.check_running(load)
     network.stop(HEBEI)
@@ -199,16 +195,14 @@ def test_a_clock_that_jumps_by_hours_while_the_node_runs_stops_nobody(
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_clocks_that_are_three_seconds_apart_from_each_other_cost_rounds_only(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    network: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     first = network.height(BEIJING) + 1
     for name, clock in ((BEIJING, "-3s"), (NATIONAL, "+3s")):
         _restart(network, name, {"FAKETIME": clock})
         injected[f"clock of {clock}"] += 1
-    began_s = time.monotonic()
-    with network.load() as load:
+    with network.load() as load, measured.during("thirty acknowledgements"):
         load.await_progress(30)
-        measured["thirty acknowledgements"] = time.monotonic() - began_s
     network.check_running(load)
     last = network.height(HEBEI)
     network.stop(HEBEI)

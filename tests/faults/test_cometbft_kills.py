@@ -14,7 +14,8 @@ import pytest
 
 from consensus.cometbft.layout import IDLE_INTERVAL_S
 from node.config import ConsensusConfig
-from tests.faults.network import RECOVERY_S, FaultyNetwork, faulty_network
+from tests.faults.measured import Measured
+from tests.faults.network import RECOVERY_S, FaultyNetwork, shared_network
 from tests.node.cometbft.engine import needs_cometbft, parts
 from tests.node.processes import eventually
 
@@ -23,10 +24,13 @@ pytestmark = needs_cometbft
 PARTS = (("application",), ("cometbft",), ("application", "cometbft"), ("supervisor",))
 
 
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[FaultyNetwork]:
-    with faulty_network(tmp_path, consensus=ConsensusConfig(engine="cometbft")) as started:
-        yield started
+@pytest.fixture(scope="module")
+def network_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]:
+    """Four validators with CometBFT."""
+    with shared_network(
+        tmp_path_factory.mktemp("cometbft"), consensus=ConsensusConfig(engine="cometbft")
+    ) as shared:
+        yield shared
 
 
 def kill_parts(network: FaultyNetwork, name: str, killed: tuple[str, ...]) -> None:
@@ -57,7 +61,7 @@ def is_running(process_id: int) -> bool:
 @pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("count", [4, pytest.param(50, marks=pytest.mark.faults)])
 def test_whatever_is_killed_of_a_node_with_cometbft_the_others_go_on_and_nothing_is_lost(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float], count: int
+    network: FaultyNetwork, injected: Counter[str], measured: Measured, count: int
 ) -> None:
     chance = random.Random(20261128)
     choices = [*PARTS, *(chance.choice(PARTS) for _ in range(count - len(PARTS)))]
@@ -70,15 +74,15 @@ def test_whatever_is_killed_of_a_node_with_cometbft_the_others_go_on_and_nothing
             load.await_progress(5)  # the others do not stop
             network.await_ready(victim, timeout_s=RECOVERY_S)
             network.commit_one(victim)
-    measured["recovery"] = network.time_to_recover()
-    network.check(load)
+    measured.recovery(network)
+    network.check_running(load)
 
 
 @pytest.mark.row("crash at every numbered write point; kill -9 loops on 1…4 nodes")
 @pytest.mark.faults
 @pytest.mark.timeout(500)
 def test_validators_that_began_a_height_for_what_has_expired_meet_those_that_come_back(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    network: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     """CometBFT's validators wait for each other then; the empty block of the interval brings them together."""
     away = ("hebei", "national")
@@ -91,8 +95,7 @@ def test_validators_that_began_a_height_for_what_has_expired_meet_those_that_com
         height = beijing.network().height
         eventually(lambda: time.time_ns() // 1_000_000 > short.valid_until_ms)
         network.start(*away)
-        began_s = time.monotonic()
-        eventually(lambda: beijing.network().height > height, IDLE_INTERVAL_S + RECOVERY_S)
-        measured["until the next block"] = time.monotonic() - began_s
+        with measured.during("until the next block"):
+            eventually(lambda: beijing.network().height > height, IDLE_INTERVAL_S + RECOVERY_S)
     network.await_ready(*network.validators, timeout_s=RECOVERY_S)
-    network.check()
+    network.check_running()

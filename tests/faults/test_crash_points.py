@@ -2,7 +2,8 @@
 
 Each point is met twice: at a later passing, while the node runs under load, and then at the first passing of the start
 that follows, so that it dies again while it recovers. A node that has come back votes: another one is paused, and three
-of four are a quorum only with it. Points that only a start passes: `test_crash_points_at_start`.
+of four are a quorum only with it. Points that only a start passes: `test_crash_points_at_start`; all at one point at
+once: `test_crash_points_together`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from tests.faults.crashes import (
     RECOVERY,
     RUNNING,
     SETTING_ASIDE,
-    TOGETHER,
     VICTIM,
     Crashes,
 )
@@ -45,11 +45,11 @@ def test_every_point_is_tried() -> None:
 
 
 def test_a_validator_that_dies_within_a_write_comes_back_and_votes(crashes: Crashes) -> None:
-    with crashes.network.load(*CLIENTS) as load:
+    with crashes.load() as load:
         for point in SELECTION:
             crashes.crash(VICTIM, point)
         crashes.come_back()
-    crashes.network.check(load)
+    crashes.network.check_running(load)
 
 
 @pytest.mark.faults
@@ -58,9 +58,13 @@ def test_a_validator_that_dies_within_a_write_comes_back_and_votes(crashes: Cras
 def test_a_validator_dies_at_each_point_twice_and_votes_again(
     crashes: Crashes, written: str
 ) -> None:
-    with crashes.network.load(*CLIENTS):
+    with crashes.load() as load:
         die_at_each(crashes, RUNNING[written])
-    crashes.network.check(*crashes.network.loads)
+    crashes.network.check_running(load)
+
+
+IDLE_S = 1.5
+"""Each second an idle node saves what no block carries along."""
 
 
 @pytest.mark.faults
@@ -68,9 +72,9 @@ def test_a_validator_dies_at_each_point_twice_and_votes_again(
 def test_a_validator_dies_at_each_point_of_saving_checkpoints_and_votes_again(
     crashes: Crashes,
 ) -> None:
-    with crashes.network.load(*CLIENTS, pause_s=2.5):
+    with crashes.network.load(*CLIENTS, pause_s=IDLE_S) as load:
         die_at_each(crashes, IDLE)
-    crashes.network.check(*crashes.network.loads)
+    crashes.network.check_running(load)
 
 
 def die_at_each(crashes: Crashes, points: tuple[str, ...]) -> None:
@@ -78,17 +82,3 @@ def die_at_each(crashes: Crashes, points: tuple[str, ...]) -> None:
         crashes.crash(VICTIM, point, passing=3)
         crashes.crash(VICTIM, point)  # while it recovers
         crashes.come_back()
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(900)
-def test_all_validators_that_die_at_one_point_at_once_go_on_by_themselves(
-    crashes: Crashes,
-) -> None:
-    network = crashes.network
-    for point in TOGETHER:
-        with crashes.crash_together(point) as load:
-            crashes.start(*network.validators)
-            network.await_ready(*network.validators)
-            load.await_progress(5)
-    network.check(*network.loads)

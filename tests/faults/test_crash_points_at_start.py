@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from node.client import NodeClient
 from tests.faults.crash_points import POINTS
 from tests.faults.crashes import (
-    CLIENTS,
     FIRST_START,
     INDEX_START,
     LATER_START,
@@ -23,7 +20,6 @@ from tests.faults.crashes import (
     SETTING_ASIDE,
     VICTIM,
     Crashes,
-    crashing,
 )
 from tests.node.processes import eventually
 
@@ -35,26 +31,27 @@ pytestmark = [
 
 
 def test_a_node_that_dies_at_each_point_of_its_first_start_begins_once_more(
-    tmp_path: Path, injected: Counter[str]
+    crashes: Crashes,
 ) -> None:
-    with crashing(tmp_path, injected, VICTIM) as crashes:
-        network = crashes.network
-        with network.load(*CLIENTS) as load:
-            for point, passing in FIRST_START:
-                shutil.rmtree(network.home(VICTIM) / "data")  # what its keys have signed binds it
-                crashes.crash(VICTIM, point, passing)
-                crashes.start(VICTIM)
-                network.await_ready(VICTIM)
-                network.kill(VICTIM)
-            crashes.come_back()
-        network.check(load)
+    network = crashes.network
+    with crashes.load() as load:
+        for point, passing in FIRST_START:
+            network.kill(VICTIM)
+            shutil.rmtree(network.home(VICTIM) / "data")  # what its keys have signed binds it
+            crashes.crash(VICTIM, point, passing)
+            crashes.start(VICTIM)
+            network.await_ready(VICTIM)
+            network.check_signatures()
+        network.kill(VICTIM)
+        crashes.come_back()
+    network.check_running(load)
 
 
 @pytest.mark.parametrize("before", LATER_START)
 def test_a_validator_dies_again_at_each_point_of_the_start_that_follows(
     crashes: Crashes, before: str
 ) -> None:
-    with crashes.network.load(*CLIENTS) as load:
+    with crashes.load() as load:
         for point in LATER_START[before]:
             if before in POINTS:
                 crashes.crash(VICTIM, before)
@@ -62,14 +59,14 @@ def test_a_validator_dies_again_at_each_point_of_the_start_that_follows(
                 crashes.network.kill(VICTIM)
             crashes.crash(VICTIM, point)
             crashes.come_back()
-    crashes.network.check(load)
+    crashes.network.check_running(load)
 
 
 def test_a_node_that_dies_at_each_point_of_building_its_index_builds_it_again(
     crashes: Crashes,
 ) -> None:
     network = crashes.network
-    with network.load(*CLIENTS) as load:
+    with crashes.load() as load:
         for point in INDEX_START:
             network.kill(VICTIM)
             for path in (network.home(VICTIM) / "data").glob("index.sqlite*"):
@@ -83,7 +80,7 @@ def test_a_node_that_dies_at_each_point_of_building_its_index_builds_it_again(
         for receipt in load.acknowledged[:: len(load.acknowledged) // 10]:
             identifier = str(receipt.transaction.operations[0].body["id"])
             eventually(lambda identifier=identifier: finds(auditor, identifier))  # type: ignore[misc]
-    network.check(load)
+    network.check_running(load)
 
 
 def finds(client: NodeClient, identifier: str) -> bool:
@@ -102,7 +99,7 @@ def test_a_node_that_dies_at_each_point_of_saving_a_damaged_store_saves_it_in_th
 ) -> None:
     network = crashes.network
     database = network.home(VICTIM) / "data" / "ledger" / "db"
-    with network.load(*CLIENTS) as load:
+    with crashes.load() as load:
         for point, passing in points:
             network.kill(VICTIM)
             [path] = database.glob(damaged)
@@ -110,4 +107,4 @@ def test_a_node_that_dies_at_each_point_of_saving_a_damaged_store_saves_it_in_th
             crashes.crash(VICTIM, point, passing)
             crashes.come_back()
             assert not list(database.parent.parent.glob("fsck-*")), "a copy was left behind"
-    network.check(load)
+    network.check_running(load)

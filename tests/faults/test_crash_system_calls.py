@@ -66,9 +66,8 @@ def test_all_that_a_node_syncs_or_renames_has_crash_points(
     network.start(VICTIM, under=traced(output, "-f"))
     with network.load(*CLIENTS, VICTIM) as load:
         network.await_ready(VICTIM)
-        seen = len(load.acknowledged)
-        eventually(lambda: len(load.acknowledged) > seen + 10)
-    network.check(load)
+        load.await_progress(10)
+    network.check_running(load)
     found = {
         path: [name for name, pattern in WRITTEN.items() if re.fullmatch(pattern, path)]
         for path in paths_in(network, output)
@@ -91,7 +90,7 @@ def test_a_node_that_dies_between_any_two_steps_of_opening_leveldb_opens_it_agai
     network, output = crashes.network, tmp_path / "calls"
     ledger = network.home(VICTIM) / "data" / "ledger"
     network.kill(VICTIM)
-    with network.load(*CLIENTS) as load:
+    with crashes.load() as load:
         for call in ("fdatasync", "rename"):
             for count in itertools.count(1):
                 if start == "first":
@@ -106,7 +105,7 @@ def test_a_node_that_dies_between_any_two_steps_of_opening_leveldb_opens_it_agai
                 network.kill(VICTIM)
         crashes.come_back()
     assert {f"crash before LevelDB's {step}" for step in STEPS[start]} <= set(injected)
-    network.check(load)
+    network.check_running(load)
 
 
 def die_before(network: FaultyNetwork, output: Path, call: str, count: int) -> str | None:

@@ -277,16 +277,9 @@ def damage_marker(home: Path) -> None:
         flip(home / "data" / "ledger" / "head", slot + 3)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(cut_log, marks=pytest.mark.faults),
-        pytest.param(flip_log, marks=pytest.mark.faults),
-        pytest.param(remove_current, marks=pytest.mark.faults),
-        pytest.param(empty_database, marks=pytest.mark.faults),
-        pytest.param(lose_marker, marks=pytest.mark.faults),
-        pytest.param(damage_marker, marks=pytest.mark.faults),
-    ],
+    "damage", [cut_log, flip_log, remove_current, empty_database, lose_marker, damage_marker]
 )
 def test_a_node_whose_store_is_damaged_says_so_and_is_whole_again(
     network: FaultyNetwork, injected: Counter[str], damage: Callable[[Path], None]
@@ -327,15 +320,9 @@ def leave_unfinished_records(home: Path) -> None:
     (home / "keys" / ".checkpoint-guard-x").write_bytes(b"")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(tear_log, marks=pytest.mark.faults),
-        pytest.param(tear_marker, marks=pytest.mark.faults),
-        pytest.param(remove_lock, marks=pytest.mark.faults),
-        pytest.param(damage_index, marks=pytest.mark.faults),
-        pytest.param(leave_unfinished_records, marks=pytest.mark.faults),
-    ],
+    "damage", [tear_log, tear_marker, remove_lock, damage_index, leave_unfinished_records]
 )
 def test_a_node_that_has_lost_nothing_by_it_starts_as_ever(
     network: FaultyNetwork, injected: Counter[str], damage: Callable[[Path], None]

@@ -49,14 +49,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]
         yield started
 
 
-@pytest.fixture(scope="module")
-def loads() -> list[Load]:
-    """What clients were told in each test, to be checked at the end."""
-    return []
-
-
 @contextlib.contextmanager
-def victim_stopped(network: FaultyNetwork, loads: list[Load]) -> Iterator[Load]:
+def victim_stopped(network: FaultyNetwork) -> Iterator[Load]:
     """Stop the victim, with clients at it and at another one; afterwards, once healed, it comes back by itself."""
     if VICTIM in network.running:
         assert network.stop(VICTIM) == 0
@@ -65,7 +59,6 @@ def victim_stopped(network: FaultyNetwork, loads: list[Load]) -> Iterator[Load]:
         yield load
         network.start(VICTIM)
         network.await_ready(VICTIM)
-    loads.append(load)
 
 
 def await_end(network: FaultyNetwork, load: Load, reason: str) -> None:
@@ -149,13 +142,12 @@ def strace(failure: Failure, path: Path, output: Path) -> Sequence[str]:
 )
 def test_a_node_whose_write_or_sync_fails_ends_and_syncs_nothing_again(
     network: FaultyNetwork,
-    loads: list[Load],
     injected: Counter[str],
     tmp_path: Path,
     failure: Failure,
 ) -> None:
     output = tmp_path / "strace"
-    with victim_stopped(network, loads) as load:
+    with victim_stopped(network) as load:
         path = path_of(network.home(VICTIM), failure.file)
         network.start(VICTIM, under=strace(failure, path, output))
         await_end(network, load, os.strerror(getattr(errno, failure.error)))
@@ -168,9 +160,9 @@ def test_a_node_whose_write_or_sync_fails_ends_and_syncs_nothing_again(
 
 @pytest.mark.faults
 def test_a_node_whose_files_may_not_grow_ends_and_comes_back(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str]
+    network: FaultyNetwork, injected: Counter[str]
 ) -> None:
-    with victim_stopped(network, loads) as load:
+    with victim_stopped(network) as load:
         data = network.home(VICTIM) / "data"
         sizes = [path.stat().st_size for path in data.rglob("*") if path.is_file()]
         limit = (
@@ -217,13 +209,13 @@ def fill(directory: Path) -> Path:
 @pytest.mark.faults
 @pytest.mark.parametrize("name", ["data", "keys"])
 def test_a_node_whose_disk_is_full_ends_and_comes_back_once_there_is_room(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str], name: str
+    network: FaultyNetwork, injected: Counter[str], name: str
 ) -> None:
     if VICTIM in network.running:
         assert network.stop(VICTIM) == 0
     directory = network.home(VICTIM) / name
     with small_disk(directory):
-        with victim_stopped(network, loads) as load:
+        with victim_stopped(network) as load:
             network.start(VICTIM)
             network.await_ready(VICTIM)
             filler = fill(directory)
@@ -244,7 +236,7 @@ def test_a_node_whose_disk_is_full_ends_and_comes_back_once_there_is_room(
 
 
 def test_after_all_failed_writes_every_invariant_holds(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str]
+    network: FaultyNetwork, injected: Counter[str]
 ) -> None:
     if VICTIM not in network.running:
         network.start(VICTIM)
@@ -253,4 +245,4 @@ def test_after_all_failed_writes_every_invariant_holds(
     injected["kill -9"] += 1
     network.start(VICTIM)
     network.await_ready(VICTIM)
-    network.check(*loads)
+    network.check(*network.loads)

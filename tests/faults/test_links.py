@@ -11,6 +11,7 @@ from itertools import permutations
 
 import pytest
 
+from tests.faults.measured import Measured
 from tests.faults.network import FaultyNetwork
 from tests.faults.relay import Bandwidth, Condition
 from tests.node.processes import eventually
@@ -29,7 +30,7 @@ def _until(seconds: float) -> Iterator[None]:
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_partitions_that_change_every_moment_stop_nothing_for_good(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     names = relayed.validators
     with relayed.load() as load:
@@ -40,7 +41,7 @@ def test_partitions_that_change_every_moment_stop_nothing_for_good(
             injected[f"partition {4 - size}/{size}"] += 1
             time.sleep(RANDOM.uniform(0.5, 2))
         relayed.relays.heal()
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 
@@ -65,7 +66,7 @@ def test_moments_in_which_a_direction_carries_nothing_cost_moments(
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_links_that_are_reset_again_and_again_are_dialled_again(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     pairs = itertools.cycle(permutations(relayed.validators, 2))
     with relayed.load() as load:
@@ -75,44 +76,42 @@ def test_links_that_are_reset_again_and_again_are_dialled_again(
             injected["link reset"] += 1
             time.sleep(0.3)
         assert len(load.acknowledged) > seen
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_a_node_that_everybody_refuses_says_so_at_once_and_is_back_when_they_do_not(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
-    with relayed.load("beijing", "national", "tianjin") as load, relayed.client("hebei") as hebei:
-        began_s = time.monotonic()
+    with relayed.load("beijing", "national", "tianjin") as load:
         relayed.relays.set(Condition(reset=True), *relayed.relays.around("hebei"))
         injected["directions refused"] += 6
-        eventually(lambda: not hebei.network().quorum)
-        measured["not current told after"] = time.monotonic() - began_s
+        measured.loss_of_quorum(relayed, "hebei")
         load.await_progress(10)
         relayed.relays.heal()
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_connections_that_the_middle_has_forgotten_are_given_up_and_made_anew(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     with relayed.load() as load:
         load.await_progress(5)
         relayed.relays.freeze()
         injected["connections forgotten"] += 6
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_a_node_that_was_restarted_behind_a_cut_is_taken_back_though_its_old_links_look_alive(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     with relayed.load("beijing", "national", "tianjin") as load:
         relayed.relays.set(Condition(cut=True), *relayed.relays.around("hebei"))
@@ -123,7 +122,7 @@ def test_a_node_that_was_restarted_behind_a_cut_is_taken_back_though_its_old_lin
             eventually(hebei.healthy, 60.0)
         load.await_progress(5)
         relayed.relays.heal()
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 
@@ -131,7 +130,7 @@ def test_a_node_that_was_restarted_behind_a_cut_is_taken_back_though_its_old_lin
 @pytest.mark.parametrize("far", [["tianjin"], ["beijing", "hebei", "national", "tianjin"]])
 @pytest.mark.faults
 def test_a_quarter_of_a_second_each_way_slows_blocks_and_stops_none(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float], far: list[str]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured, far: list[str]
 ) -> None:
     directions = {one for name in far for one in relayed.relays.around(name)}
     relayed.relays.set(Condition(delay_s=0.25, jitter_s=0.1), *directions)
@@ -147,19 +146,21 @@ def test_a_quarter_of_a_second_each_way_slows_blocks_and_stops_none(
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_large_blocks_pass_a_node_with_little_bandwidth_by_and_reach_it_in_the_end(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     _narrow(relayed, "hebei")
     injected["limit of 64 KiB/s"] += 2
-    began_s = time.monotonic()
-    with relayed.client("beijing") as beijing:
-        results = beijing.submit([one.raw for one in relayed.transactions(15, 240)], timeout_s=60)
-    assert {one.status for one in results} == {"committed"}
-    measured["the others commit 0.7 MB after"] = time.monotonic() - began_s
-    with relayed.load("beijing", "national", "tianjin") as load:
-        load.await_progress(20)
-    relayed.commit_one("hebei", 120.0)
-    measured["the slow one commits after"] = time.monotonic() - began_s
+    with measured.during("the slow one commits after"):
+        with (
+            measured.during("the others commit 0.7 MB after"),
+            relayed.client("beijing") as beijing,
+        ):
+            sent = [one.raw for one in relayed.transactions(15, 240)]
+            results = beijing.submit(sent, timeout_s=60)
+        assert {one.status for one in results} == {"committed"}
+        with relayed.load("beijing", "national", "tianjin") as load:
+            load.await_progress(20)
+        relayed.commit_one("hebei", 120.0)
     relayed.check_running(load)
 
 
@@ -167,7 +168,7 @@ def test_large_blocks_pass_a_node_with_little_bandwidth_by_and_reach_it_in_the_e
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_a_node_that_was_away_catches_up_over_little_bandwidth(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     relayed.kill("hebei")
     with relayed.client("beijing") as beijing:
@@ -176,11 +177,12 @@ def test_a_node_that_was_away_catches_up_over_little_bandwidth(
             assert {one.status for one in results} == {"committed"}
     _narrow(relayed, "hebei")
     injected["limit of 64 KiB/s"] += 2
-    began_s = time.monotonic()
-    relayed.start("hebei")
-    with relayed.load("beijing", "national", "tianjin") as load:
+    with (
+        relayed.load("beijing", "national", "tianjin") as load,
+        measured.during("the slow one has fetched 1 MB and commits after"),
+    ):
+        relayed.start("hebei")
         relayed.commit_one("hebei", 150.0)
-    measured["the slow one has fetched 1 MB and commits after"] = time.monotonic() - began_s
     relayed.check_running(load)
 
 

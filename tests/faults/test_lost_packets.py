@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from node.pulse import ASK_INTERVAL_S, MAX_IN_VAIN
+from tests.faults.measured import Measured
 from tests.faults.namespaces import Hosts, hosts, missing
 from tests.faults.network import FaultyNetwork, faulty_network
-from tests.node.processes import eventually
 
 pytestmark = [
     pytest.mark.row("partitions 3/1, 2/2, asymmetric, ring, flapping; loss, delay, bandwidth"),
@@ -45,7 +45,7 @@ def network(apart: Hosts, tmp_path: Path) -> Iterator[FaultyNetwork]:
 
 
 def test_hosts_that_lose_packets_and_each_other_recover(
-    apart: Hosts, network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    apart: Hosts, network: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     with network.load() as load:
         for direction in permutations(ALL, 2):
@@ -58,12 +58,9 @@ def test_hosts_that_lose_packets_and_each_other_recover(
                 apart.lose("hebei", other)
                 apart.lose(other, "hebei")
                 injected["direction loses all"] += 2
-        began_s = time.monotonic()
-        with network.client("hebei") as hebei:
-            eventually(lambda: not hebei.network().quorum)
-        measured["not current told after"] = time.monotonic() - began_s
+        measured.loss_of_quorum(network, "hebei")
         time.sleep(MAX_IN_VAIN * ASK_INTERVAL_S)  # links are given up, and dialled in vain
         load.await_progress(10)
         apart.heal()
-        measured["all commit after"] = network.time_to_recover()
+        measured.recovery(network)
     network.check(load)

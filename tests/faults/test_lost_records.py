@@ -45,12 +45,6 @@ def backup_of(home: Path) -> Path:
     return home.with_name(f"{home.name}-backup")
 
 
-@pytest.fixture(scope="module")
-def loads() -> list[Load]:
-    """What clients were told in each test, to be checked at the end."""
-    return []
-
-
 # --- what is done to the files --------------------------------------------------------------------
 
 
@@ -121,7 +115,7 @@ def long(damage: Damage) -> object:
     ],
 )
 def test_with_its_record_a_validator_signs_nothing_old_and_votes_again_at_once(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str], damage: Damage
+    network: FaultyNetwork, injected: Counter[str], damage: Damage
 ) -> None:
     before = last_signed(network)
     with network.load("beijing", "tianjin") as load:
@@ -129,7 +123,6 @@ def test_with_its_record_a_validator_signs_nothing_old_and_votes_again_at_once(
         injected[damage.__name__] += 1
         network.await_ready(VICTIM)
         eventually(lambda: last_signed(network) > before, 60.0)
-    loads.append(load)
     assert "not voting" not in log_of(network).read_text("utf-8")
     assert_it_is_missed(network)
 
@@ -145,7 +138,7 @@ def test_with_its_record_a_validator_signs_nothing_old_and_votes_again_at_once(
     ],
 )
 def test_without_its_record_a_validator_is_silent_until_a_new_height_is_decided(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str], damage: Damage
+    network: FaultyNetwork, injected: Counter[str], damage: Damage
 ) -> None:
     known = len(signed_by(network, VICTIM))
     with network.load("beijing", "tianjin") as load:
@@ -153,7 +146,6 @@ def test_without_its_record_a_validator_is_silent_until_a_new_height_is_decided(
         injected[damage.__name__] += 1
         network.await_ready(VICTIM)
         eventually(lambda: voted_heights(network, known) != [], 60.0)
-    loads.append(load)
     assert "not voting until a height" in log_of(network).read_text("utf-8")
     # The block before the last one decided was proposed after the start, so the last one began after it.
     first_height = voted_heights(network, known)[0]
@@ -165,14 +157,13 @@ def test_without_its_record_a_validator_is_silent_until_a_new_height_is_decided(
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", [lose_checkpoint_guard, damage_checkpoint_guard])
 def test_without_its_record_a_validator_signs_no_checkpoint_of_before_its_start(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str], damage: Damage
+    network: FaultyNetwork, injected: Counter[str], damage: Damage
 ) -> None:
     known = len(signed_by(network, VICTIM))
     with network.load("beijing", "tianjin") as load:
         started_ms = damaged(network, damage, load)
         injected[damage.__name__] += 1
         eventually(lambda: checkpoint_sizes(network, known) != [], 60.0)
-    loads.append(load)
     assert voted_heights(network, known)
     assert "checkpoint not signed: no record" in log_of(network).read_text("utf-8")
     first_size = checkpoint_sizes(network, known)[0]
@@ -186,13 +177,13 @@ def test_without_its_record_a_validator_signs_no_checkpoint_of_before_its_start(
 
 
 def test_after_all_that_every_invariant_holds(
-    network: FaultyNetwork, loads: list[Load], injected: Counter[str]
+    network: FaultyNetwork, injected: Counter[str]
 ) -> None:
     with network.load() as load:
         damaged(network, wipe_data, load)
         injected["wipe_data"] += 1
         network.await_ready(VICTIM)
-    network.check(load, *loads)
+    network.check(*network.loads)
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from node.api.transactions import NO_QUORUM_WAIT_S
 from node.pulse import ASK_INTERVAL_S, MAX_IN_VAIN, SILENT_S
+from tests.faults.measured import Measured
 from tests.faults.network import FaultyNetwork
 from tests.faults.relay import Condition, Direction
 from tests.node.processes import eventually
@@ -69,24 +70,23 @@ SHORT = ("2/2",)
     ],
 )
 def test_who_has_no_quorum_says_so_the_others_go_on_and_all_recover(
-    relayed: FaultyNetwork, injected: Counter[str], measured: dict[str, float], shape: Shape
+    relayed: FaultyNetwork, injected: Counter[str], measured: Measured, shape: Shape
 ) -> None:
     with relayed.load() as load:
         load.await_progress(5)
         relayed.relays.set(Condition(cut=True), *shape.cut)
         injected["direction cut"] += len(shape.cut)
-        began_s = time.monotonic()
-        for name in shape.alone:
-            _await_not_current(relayed, name)
         if shape.alone:
-            measured["not current told after"] = time.monotonic() - began_s
+            with measured.during("not current told after"):
+                for name in shape.alone:
+                    _await_not_current(relayed, name)
         for name in set(ALL).difference(shape.alone):
             relayed.commit_one(name)
         for name in shape.alone:
             _check_not_current(relayed, name)
         time.sleep(shape.lasts_s)
         relayed.relays.heal()
-        measured["all commit after"] = relayed.time_to_recover()
+        measured.recovery(relayed)
     relayed.check_running(load)
 
 

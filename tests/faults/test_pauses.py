@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from node.pulse import SILENT_S
-from tests.faults.network import FaultyNetwork, faulty_network
-from tests.node.processes import eventually
+from tests.faults.measured import Measured
+from tests.faults.network import FaultyNetwork, shared_network
 
 ROW = "slow or paused node"
 
@@ -21,20 +21,10 @@ MAX_GROWTH_BYTES = 64 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]:
-    """Four validators and a query node that the tests here share; their stores are checked after the last."""
-    directory = tmp_path_factory.mktemp("paused")
-    with faulty_network(directory, query_nodes=["xiongan"]) as started:
-        yield started
-        started.restore()
-        started.check(*started.loads)
-
-
-@pytest.fixture
-def network(shared: FaultyNetwork) -> FaultyNetwork:
-    """The shared network as a test finds it: everybody runs and is ready."""
-    shared.restore()
-    return shared
+def network_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyNetwork]:
+    """Four validators and a query node."""
+    with shared_network(tmp_path_factory.mktemp("paused"), query_nodes=["xiongan"]) as shared:
+        yield shared
 
 
 @pytest.mark.row(ROW)
@@ -49,7 +39,7 @@ def network(shared: FaultyNetwork) -> FaultyNetwork:
 def test_a_paused_node_holds_up_nobody_and_is_not_ready_before_it_is_current_again(
     network: FaultyNetwork,
     injected: Counter[str],
-    measured: dict[str, float],
+    measured: Measured,
     name: str,
     seconds: float,
 ) -> None:
@@ -64,7 +54,8 @@ def test_a_paused_node_holds_up_nobody_and_is_not_ready_before_it_is_current_aga
         acknowledged = len(load.acknowledged) - seen
         height = network.height(others[0])
         network.resume(name)
-        measured["current again after"] = _await_current(network, name, height)
+        with measured.during("current again after"):
+            _await_current(network, name, height)
     measured["an acknowledgement meanwhile"] = seconds / max(acknowledged, 1)
     assert acknowledged > seconds
     for one in others:
@@ -72,8 +63,8 @@ def test_a_paused_node_holds_up_nobody_and_is_not_ready_before_it_is_current_aga
     network.check_running(load)
 
 
-def _await_current(network: FaultyNetwork, name: str, height: int) -> float:
-    """Return after how many seconds a node that was paused is ready: it is not while it is behind.
+def _await_current(network: FaultyNetwork, name: str, height: int) -> None:
+    """Wait until a node that was paused is ready: it is not while it is behind.
 
     `height` was the others' when it resumed; two blocks fewer still count as current.
     """
@@ -82,29 +73,24 @@ def _await_current(network: FaultyNetwork, name: str, height: int) -> float:
         while not client.ready()[0]:  # asked without a pause: the first moment counts
             assert time.monotonic() - began_s < 60, "not ready in time"
         assert client.network().height >= height - 2
-    return time.monotonic() - began_s
 
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_a_proposer_that_is_paused_costs_a_moment(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    network: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     names = sorted(network.validators)
-    slowest_s = 0.0
     with network.load() as load:
         load.await_progress(5)
         for _ in range(12):
             proposer = names[(network.height("beijing") + 1) % 4]
-            began_s = time.monotonic()
-            network.pause(proposer)
-            injected["SIGSTOP of the next proposer"] += 1
-            load.await_progress(
-                4, 15.0
-            )  # it may be what a validator that is a block behind had asked for it
-            slowest_s = max(slowest_s, time.monotonic() - began_s)
+            with measured.during("slowest four acknowledgements"):
+                network.pause(proposer)
+                injected["SIGSTOP of the next proposer"] += 1
+                # Four: it may have sent what a validator that is a block behind had asked it for.
+                load.await_progress(4, 15.0)
             network.resume(proposer)
-    measured["slowest four acknowledgements"] = slowest_s
     network.check_running(load)
 
 
@@ -112,37 +98,31 @@ def test_a_proposer_that_is_paused_costs_a_moment(
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.faults
 def test_paused_together_they_go_on_together(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float], count: int
+    network: FaultyNetwork, injected: Counter[str], measured: Measured, count: int
 ) -> None:
     paused, running = network.validators[:count], network.validators[count:]
     with network.load() as load:
         load.await_progress(5)
         network.pause(*paused)
         injected["SIGSTOP"] += count
-        began_s = time.monotonic()
-        for name in running:
-            with network.client(name) as client:
-                eventually(lambda client=client: not client.network().quorum)  # type: ignore[misc]
-        measured["not current told after"] = time.monotonic() - began_s
+        measured.loss_of_quorum(network, *running)
         time.sleep(2 * SILENT_S)
         network.resume(*paused)
-        measured["all commit after"] = network.time_to_recover()
+        measured.recovery(network)
     network.check_running(load)
 
 
 @pytest.mark.row(ROW)
 @pytest.mark.faults
 def test_a_node_that_gets_a_tenth_of_the_time_holds_up_nobody(
-    network: FaultyNetwork, injected: Counter[str], measured: dict[str, float]
+    network: FaultyNetwork, injected: Counter[str], measured: Measured
 ) -> None:
     with network.load("beijing", "national", "tianjin") as load:
-        with _starved(network, "hebei", injected):
-            began_s = time.monotonic()
-            load.await_progress(30)
-            measured["thirty acknowledgements"] = time.monotonic() - began_s
+        with _starved(network, "hebei", injected), measured.during("the starved one commits after"):
+            with measured.during("thirty acknowledgements"):
+                load.await_progress(30)
             network.commit_one("hebei")
-            measured["the starved one commits after"] = time.monotonic() - began_s
-        measured["all commit after"] = network.time_to_recover()
+        measured.recovery(network)
     network.check_running(load)
 
 

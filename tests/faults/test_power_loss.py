@@ -18,8 +18,7 @@ from ledger.history import History
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE
 from tests.faults.mounted_disk import MountedDisk, missing, mounted_disk
-from tests.faults.network import FaultyNetwork, Load, check_receipts, faulty_network
-from tests.node.processes import eventually
+from tests.faults.network import FaultyNetwork, check_receipts, faulty_network
 
 _MISSING = missing()
 
@@ -71,9 +70,15 @@ def cut_power(
     network.await_ready(*names)
 
 
-def await_acknowledgements(load: Load, count: int = MANY) -> None:
-    seen = len(load.acknowledged)
-    eventually(lambda: len(load.acknowledged) >= seen + count, 60.0)
+@pytest.fixture(scope="module")
+def losing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[FaultyNetwork, Mapping[str, MountedDisk]]]:
+    """Four validators and their disks, which the tests here share; their stores are checked after the last."""
+    with network_on_losing_disks(tmp_path_factory.mktemp("losing")) as (network, disks):
+        yield network, disks
+        network.restore()
+        network.check(*network.loads)
 
 
 @pytest.fixture
@@ -104,16 +109,17 @@ def test_a_store_has_its_first_write_after_power_loss_on_a_disk_that_keeps_no_or
 
 @pytest.mark.faults
 def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
-    tmp_path: Path, injected: Counter[str]
+    losing: tuple[FaultyNetwork, Mapping[str, MountedDisk]], injected: Counter[str]
 ) -> None:
-    with network_on_losing_disks(tmp_path) as (network, disks):
-        with network.load() as load:
-            for seed in (None, 1):
-                await_acknowledgements(load)
-                cut_power(network, disks, ["tianjin"], seed)
-                injected["power lost, unsynced bytes " + ("gone" if seed is None else "torn")] += 1
-            await_acknowledgements(load)
-        network.check(load)
+    network, disks = losing
+    network.restore()
+    with network.load() as load:
+        for seed in (None, 1):
+            load.await_progress(MANY)
+            cut_power(network, disks, ["tianjin"], seed)
+            injected["power lost, unsynced bytes " + ("gone" if seed is None else "torn")] += 1
+        load.await_progress(MANY)
+    network.check_running(load)
 
 
 @pytest.mark.timeout(480)  # twenty starts, on a machine that may be loaded
@@ -125,16 +131,19 @@ def test_a_node_that_loses_power_under_load_is_not_missed_and_comes_back(
     ],
 )
 def test_all_nodes_that_lose_power_at_once_again_and_again_resume_by_themselves(
-    tmp_path: Path, injected: Counter[str], seeds: Sequence[int | None]
+    losing: tuple[FaultyNetwork, Mapping[str, MountedDisk]],
+    injected: Counter[str],
+    seeds: Sequence[int | None],
 ) -> None:
-    with network_on_losing_disks(tmp_path) as (network, disks):
-        with network.load() as load:
-            for seed in seeds:
-                await_acknowledgements(load)
-                cut_power(network, disks, list(disks), seed)
-                injected["power lost on all, " + ("gone" if seed is None else "torn")] += 1
-            await_acknowledgements(load)
-        network.check(load)
+    network, disks = losing
+    network.restore()
+    with network.load() as load:
+        for seed in seeds:
+            load.await_progress(MANY)
+            cut_power(network, disks, list(disks), seed)
+            injected["power lost on all, " + ("gone" if seed is None else "torn")] += 1
+        load.await_progress(MANY)
+    network.check_running(load)
 
 
 @pytest.mark.faults
@@ -144,7 +153,7 @@ def test_power_loss_is_found_out_when_nothing_is_synced(
     """The planted bug: a disk that ignores fsync. The same check must fail."""
     with network_on_losing_disks(tmp_path, ignore_syncs=True) as (network, disks):
         with network.load() as load:
-            await_acknowledgements(load)
+            load.await_progress(MANY)
         network.kill(*disks)
         for name, disk in disks.items():
             disk.cut_power()
