@@ -25,7 +25,7 @@ VICTIM, PAUSED, CLIENTS = "hebei", "national", ("beijing", "tianjin")
 DEATH_S = 60.0
 """Within this a process comes to any point. Generous: the machine may be loaded."""
 
-CALM_S = 0.1
+CALM_S = 0.2
 """Between the transactions of a client: no height waits for the next one."""
 
 RUNNING = {

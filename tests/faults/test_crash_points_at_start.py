@@ -13,6 +13,7 @@ import pytest
 from node.client import NodeClient
 from tests.faults.crash_points import POINTS
 from tests.faults.crashes import (
+    CLIENTS,
     FIRST_START,
     INDEX_START,
     LATER_START,
@@ -30,11 +31,15 @@ pytestmark = [
 ]
 
 
+SHORT_CHAIN_S = 1.0
+"""Between the transactions of a client where a node fetches the whole chain with each start."""
+
+
 def test_a_node_that_dies_at_each_point_of_its_first_start_begins_once_more(
     crashes: Crashes,
 ) -> None:
     network = crashes.network
-    with crashes.load() as load:
+    with network.load(*CLIENTS, pause_s=SHORT_CHAIN_S) as load:
         for point, passing in FIRST_START:
             network.kill(VICTIM)
             shutil.rmtree(network.home(VICTIM) / "data")  # what its keys have signed binds it
