@@ -45,6 +45,9 @@ VALIDATORS_KEY: Final = state_key("ledger", "validators", "set")
 MAX_KNOWN_ORGANISATIONS: Final = 4_096
 """Organisations whose record is kept as an object, for as long as the state holds the very same value."""
 
+MAX_KNOWN_KEYS: Final = 16_384
+"""Keys, likewise: the operators of a city's windows, whose requests are checked with every use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
@@ -101,6 +104,7 @@ class ValidatorFault:
 
 
 _known: dict[str, tuple[Mapping[str, Any], Organisation]] = {}
+_known_keys: dict[str, tuple[Mapping[str, Any], EnrolledKey]] = {}
 
 
 def organisation_key(uscc: str) -> str:
@@ -154,7 +158,10 @@ def enrolled_key(state: StateReader, public_key: str) -> EnrolledKey | None:
     record = _record(state, enrolled_key_key(public_key))
     if record is None:
         return None
-    return EnrolledKey(
+    known = _known_keys.get(public_key)
+    if known is not None and known[0] is record:
+        return known[1]
+    found = EnrolledKey(
         record["organisation"],
         record["roles"],
         record["status"],
@@ -162,6 +169,10 @@ def enrolled_key(state: StateReader, public_key: str) -> EnrolledKey | None:
         record.get("revoked_ms"),
         record.get("compromised_since_ms"),
     )
+    if len(_known_keys) >= MAX_KNOWN_KEYS:
+        _known_keys.clear()
+    _known_keys[public_key] = (record, found)
+    return found
 
 
 def certificate_authority(state: StateReader, name: str) -> CertificateAuthority | None:

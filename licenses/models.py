@@ -283,6 +283,27 @@ class License:
         """Tell whether `time_ms` lies in the validity period."""
         return in_period(self.valid_from_ms, self.valid_to_ms, time_ms)
 
+    def used(self, head: bytes, pending: tuple[tuple[bytes, int], ...]) -> License:
+        """Return the record after one more use; `head` is the chain's new head, `pending` the requests remembered."""
+        # Spelt out: every use passes here, and `replace` takes three times as long.
+        return License(
+            self.handle,
+            self.type,
+            self.issuer,
+            self.credential,
+            self.credential_key,
+            self.holder,
+            self.document,
+            self.valid_from_ms,
+            self.valid_to_ms,
+            self.previous,
+            self.recorded_ms,
+            self.history,
+            self.uses + 1,
+            head,
+            pending,
+        )
+
     def to_value(self) -> Value:
         value: dict[str, Value] = {
             "type": self.type,
@@ -294,15 +315,18 @@ class License:
             "history": _history_value(self.history),
             "uses": self.uses,
         }
-        optional: dict[str, Value] = {
-            "holder": self.holder,
-            "document": self.document,
-            "valid_to_ms": self.valid_to_ms,
-            "previous": self.previous,
-            "last_use": self.last_use,
-            "pending": self.pending or None,
-        }
-        value.update((name, part) for name, part in optional.items() if part is not None)
+        if self.holder is not None:
+            value["holder"] = self.holder
+        if self.document is not None:
+            value["document"] = self.document
+        if self.valid_to_ms is not None:
+            value["valid_to_ms"] = self.valid_to_ms
+        if self.previous is not None:
+            value["previous"] = self.previous
+        if self.last_use is not None:
+            value["last_use"] = self.last_use
+        if self.pending:
+            value["pending"] = self.pending
         return value
 
     @staticmethod
@@ -376,11 +400,13 @@ def save_license(state: State, record: License) -> None:
 
 
 def _history(value: Any) -> tuple[Change, ...]:
-    return tuple(Change(*row) for row in value)
+    return tuple([Change(*row) for row in value])
 
 
 def _history_value(history: tuple[Change, ...]) -> Value:
     return tuple(
-        (change.status, change.time_ms, change.height, change.organisation, change.reason)
-        for change in history
+        [
+            (change.status, change.time_ms, change.height, change.organisation, change.reason)
+            for change in history
+        ]
     )

@@ -10,7 +10,7 @@ requests until they have expired anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from directory.lookup import effective_matter, is_entrusted, matter_problem
@@ -80,7 +80,7 @@ def check_use(state: StateReader, body: RecordUse, context: Context) -> CheckedU
     consent, approval = _authorisation(request, request_hash, body, context)
     granted = _granted(consent, approval)
     _check_grants(request, granted)
-    records = tuple(_usable_license(state, each, request_hash) for each in granted)
+    records = tuple([_usable_license(state, each, request_hash) for each in granted])
     matter = _check_matter(state, request, context)
     for item, each, record in zip(request.items, granted, records, strict=True):
         _check_license(record, item.license_type, each, context)
@@ -205,7 +205,7 @@ def _usable_license(state: StateReader, granted: _Granted, request_hash: bytes) 
     record = find_license(state, granted.handle)
     if record is None:
         raise InvalidOperation("licenses.use.license_unknown", f"no {granted.handle.hex()}")
-    if any(used == request_hash for used, _ in record.pending):
+    if request_hash in [used for used, _ in record.pending]:
         raise InvalidOperation(
             "licenses.use.consent_replayed", "this request has been used on the license already"
         )
@@ -304,10 +304,13 @@ def _check_approval(
 
 
 def _pending(record: License, context: Context) -> tuple[tuple[bytes, int], ...]:
-    return tuple(entry for entry in record.pending if entry[1] > context.time_ms)
+    time_ms = context.time_ms
+    return tuple([entry for entry in record.pending if entry[1] > time_ms])
 
 
 def _check_room(record: License, context: Context) -> None:
+    if len(record.pending) < MAX_PENDING_REQUESTS:
+        return
     if len(_pending(record, context)) >= MAX_PENDING_REQUESTS:
         raise InvalidOperation(
             "licenses.use.too_many_pending", "too many uses of this license within minutes"
@@ -318,15 +321,8 @@ def _record(state: State, record: License, use: CheckedUse, context: Context) ->
     request = use.request
     number = record.uses + 1
     head = chained_use(context.suite, record.last_use, number, use.id, context.transaction_id)
-    save_license(
-        state,
-        replace(
-            record,
-            uses=number,
-            last_use=head,
-            pending=(*_pending(record, context), (use.request_hash, request.expires_ms)),
-        ),
-    )
+    pending = (*_pending(record, context), (use.request_hash, request.expires_ms))
+    save_license(state, record.used(head, pending))
     attributes = {
         "use": use.id.hex(),
         "license": record.handle.hex(),

@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 from ledger.codec import Value, decode_array, encode
@@ -305,8 +304,8 @@ class Consent(_Decoded):
         chain_id, request_hash, grants, expires_ms = decode_array(
             data, 4, max_bytes=MAX_ENVELOPE_BYTES
         )
-        decoded = tuple(_grant(grant) for grant in items(grants, "grants", MAX_ITEMS))
-        _distinct(tuple(grant.handle for grant in decoded))
+        decoded = tuple([_grant(grant) for grant in items(grants, "grants", MAX_ITEMS)])
+        _distinct([grant.handle for grant in decoded])
         consent = Consent(
             short_text(chain_id, "chain_id"),
             hash_field(request_hash, "request_hash"),
@@ -349,10 +348,10 @@ class SignedConsent:
     def verify(self, suite: Suite) -> bool:
         """Tell whether each grant's holder key signed the consent."""
         message = self.consent.signed_bytes()
-        return all(
-            _verify(suite, grant.holder, message, signature)
-            for grant, signature in zip(self.consent.grants, self.signatures, strict=True)
-        )
+        for grant, signature in zip(self.consent.grants, self.signatures, strict=True):
+            if not _verify(suite, grant.holder, message, signature):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +395,7 @@ class Approval:
         for grant in items(parts[3], "grants", MAX_ITEMS):
             handle, names = fields(grant, "grant", 2)
             grants.append((hash_field(handle, "handle"), _field_names(names)))
-        _distinct(tuple(handle for handle, _ in grants))
+        _distinct([handle for handle, _ in grants])
         return Approval(
             short_text(parts[0], "chain_id"),
             hash_field(parts[1], "request_hash"),
@@ -582,16 +581,19 @@ def _signed_consent(data: bytes) -> SignedConsent:
     body, signatures = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
     consent = Consent.decode(_bytes(body))
     listed = items(signatures, "signatures", MAX_ITEMS, len(consent.grants))
-    return SignedConsent(consent, tuple(signature_field(each) for each in listed))
+    return SignedConsent(consent, tuple([signature_field(each) for each in listed]))
 
 
 def _verify(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:
-    return _verify_once(suite.name, key, message, signature)
+    return _verify_once(suite.name, key.algorithm, key.data, message, signature)
 
 
 @lru_cache(maxsize=2 * _REMEMBERED)
-def _verify_once(suite_name: str, key: PublicKey, message: bytes, signature: bytes) -> bool:
-    return SUITES[suite_name].verify(key, message, signature)
+def _verify_once(
+    suite_name: str, algorithm: str, key: bytes, message: bytes, signature: bytes
+) -> bool:
+    """Remember a verdict, good or bad, by the very bytes that it follows from."""
+    return SUITES[suite_name].verify(PublicKey(algorithm, key), message, signature)
 
 
 @lru_cache(maxsize=2 * _REMEMBERED)
@@ -626,13 +628,13 @@ def _grant(value: Value) -> Grant:
 
 def _field_names(value: Value) -> tuple[str, ...]:
     listed = items(value, "fields", MAX_FIELDS)
-    names = tuple(_matching(_FIELD, name, "field") for name in listed)
-    if not names or any(a >= b for a, b in pairwise(names)):
+    names = [_matching(_FIELD, name, "field") for name in listed]
+    if not names or names != sorted(set(names)):
         raise DecodeError("fields: expected names in ascending order, each once, at least one")
-    return names
+    return tuple(names)
 
 
-def _distinct(handles: tuple[bytes, ...]) -> None:
+def _distinct(handles: Sequence[bytes]) -> None:
     if not handles or len(set(handles)) != len(handles):
         raise DecodeError("grants: expected at least one, each license once")
 

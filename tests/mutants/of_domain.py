@@ -128,8 +128,8 @@ _USES: Final[tuple[Mutant, ...]] = (
         "consent-used-twice",
         "A request that has been used on a license is used again.",
         _RECORDING,
-        "if any(used == request_hash for used, _ in record.pending):",
-        "if any(used == granted.handle for used, _ in record.pending):",
+        "if request_hash in [used for used, _ in record.pending]:",
+        "if granted.handle in [used for used, _ in record.pending]:",
         ("tests/licenses/test_recording.py::test_a_consent_is_used_once",),
     ),
     Mutant(
