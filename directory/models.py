@@ -454,9 +454,9 @@ class Entrustment(Entry):
 
 
 def _require_own(owner: str, identifiers: tuple[str, ...], what: str) -> None:
-    foreign = next((value for value in identifiers if owner_of(value) != owner), None)
-    if foreign is not None:
-        raise ValueError(f"{what} must be the owner's own; {foreign} is not {owner}'s")
+    for value in identifiers:
+        if owner_of(value) != owner:
+            raise ValueError(f"{what} must be the owner's own; {value} is not {owner}'s")
 
 
 class RetireEntry(Body):

@@ -143,16 +143,18 @@ def record_to_value(record: EntryRecord) -> dict[str, Value]:
         "status": record.status,
         "versions": record.versions,
         "history": tuple(
-            (
-                change.number,
-                change.action,
-                change.version,
-                change.submitter,
-                change.approver,
-                change.time_ms,
-                change.height,
-            )
-            for change in record.history
+            [
+                (
+                    change.number,
+                    change.action,
+                    change.version,
+                    change.submitter,
+                    change.approver,
+                    change.time_ms,
+                    change.height,
+                )
+                for change in record.history
+            ]
         ),
     }
     if record.last is not None:
@@ -160,9 +162,9 @@ def record_to_value(record: EntryRecord) -> dict[str, Value]:
     if record.effective is not None:
         value["effective"] = record.effective
     if record.pending is not None:
-        value["pending"] = _fields(record.pending)
+        value["pending"] = _submission_value(record.pending)
     if record.decision is not None:
-        value["decision"] = _fields(record.decision)
+        value["decision"] = _decision_value(record.decision)
     return value
 
 
@@ -184,12 +186,31 @@ def record_from_value(value: Value) -> EntryRecord:
     )
 
 
-def _fields(part: Submission | Decision) -> dict[str, Value]:
-    return {
-        name: value
-        for name in part.__dataclass_fields__
-        if (value := getattr(part, name)) is not None
+def _submission_value(pending: Submission) -> dict[str, Value]:
+    value: dict[str, Value] = {
+        "action": pending.action,
+        "version": pending.version,
+        "submitter": pending.submitter,
+        "submitted_ms": pending.submitted_ms,
+        "height": pending.height,
     }
+    if pending.body is not None:
+        value["body"] = pending.body
+    if pending.reason is not None:
+        value["reason"] = pending.reason
+    return value
+
+
+def _decision_value(decision: Decision) -> dict[str, Value]:
+    value: dict[str, Value] = {
+        "outcome": decision.outcome,
+        "version": decision.version,
+        "by": decision.by,
+        "time_ms": decision.time_ms,
+    }
+    if decision.opinion is not None:
+        value["opinion"] = decision.opinion
+    return value
 
 
 def settled_status(record: EntryRecord, otherwise: Status) -> Status:
@@ -198,6 +219,8 @@ def settled_status(record: EntryRecord, otherwise: Status) -> Status:
     return "effective" if record.effective is not None else otherwise
 
 
-def new_record(collection: Collection, identifier: str) -> EntryRecord:
-    """Return the record of an entry of which nothing has happened yet."""
-    return EntryRecord(collection, owner_of(identifier), "withdrawn", 0, None, None, None, None, ())
+def new_record(collection: Collection, identifier: str, pending: Submission) -> EntryRecord:
+    """Return the record of an entry that is submitted for the first time."""
+    return EntryRecord(
+        collection, owner_of(identifier), "pending", 0, None, None, pending, None, ()
+    )

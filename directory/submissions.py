@@ -33,29 +33,31 @@ from ledger.state import State
 
 def publish(state: State, body: Entry, context: Context) -> list[Event]:
     """Submit an entry of which no version counts."""
-    _require_owner(state, body.identifier, context)
+    collection, identifier = body.collection, body.identifier
+    _require_owner(state, identifier, context)
     _require_marked(body)
-    record = load_record(state, body.collection, body.identifier)
-    if record is None:
-        record = new_record(body.collection, body.identifier)
-    _require_nothing_pending(record)
-    if record.effective is not None:
-        raise InvalidOperation(
-            "directory.entry.exists", f"{body.identifier} is published; amend it instead"
-        )
-    return _submit(state, body.identifier, record, "publish", entry_value(body), None, context)
+    record = load_record(state, collection, identifier)
+    if record is not None:
+        _require_nothing_pending(record)
+        if record.effective is not None:
+            raise InvalidOperation(
+                "directory.entry.exists", f"{identifier} is published; amend it instead"
+            )
+    value = entry_value(body)
+    return _submit(state, collection, identifier, record, "publish", value, None, context)
 
 
 def amend(state: State, body: Entry, context: Context) -> list[Event]:
     """Submit a new version of an entry that counts; until it is approved, the present version
     counts."""
-    _require_owner(state, body.identifier, context)
+    collection, identifier = body.collection, body.identifier
+    _require_owner(state, identifier, context)
     _require_marked(body)
-    record = _effective_record(state, body.collection, body.identifier)
+    record = _effective_record(state, collection, identifier)
     value = entry_value(body)
     if value == record.effective:
         raise InvalidOperation("directory.entry.unchanged", "the new version changes nothing")
-    return _submit(state, body.identifier, record, "amend", value, None, context)
+    return _submit(state, collection, identifier, record, "amend", value, None, context)
 
 
 def retire(
@@ -64,7 +66,7 @@ def retire(
     """Ask that an entry count no longer."""
     _require_owner(state, body.id, context)
     record = _effective_record(state, collection, body.id)
-    return _submit(state, body.id, record, "retire", None, body.reason, context)
+    return _submit(state, collection, body.id, record, "retire", None, body.reason, context)
 
 
 def withdraw(state: State, body: WithdrawEntry, context: Context) -> list[Event]:
@@ -112,40 +114,38 @@ def entry_event(kind: str, identifier: str, record: EntryRecord, version: bytes)
 
 def _submit(
     state: State,
+    collection: Collection,
     identifier: str,
-    record: EntryRecord,
+    record: EntryRecord | None,
     action: Action,
     body: Mapping[str, Value] | None,
     reason: str | None,
     context: Context,
 ) -> list[Event]:
+    versions, last = (0, None) if record is None else (record.versions, record.last)
     version = version_hash(
-        context.suite,
-        record.collection,
-        identifier,
-        record.versions + 1,
-        record.last,
-        action,
-        body,
-        reason,
+        context.suite, collection, identifier, versions + 1, last, action, body, reason
     )
     pending = Submission(
         action, body, version, str(context.signer), context.time_ms, context.height, reason
     )
-    # Spelt out: every entry that is submitted passes here, and `replace` would cost a tenth more.
-    record = EntryRecord(
-        collection=record.collection,
-        owner=record.owner,
-        status=settled_status(record, "pending"),
-        versions=record.versions,
-        last=record.last,
-        effective=record.effective,
-        pending=pending,
-        decision=None,
-        history=record.history,
-    )
+    if record is None:
+        record = new_record(collection, identifier, pending)
+    else:
+        # Spelt out: every entry that is amended passes here, and `replace` would cost a tenth more.
+        record = EntryRecord(
+            collection=record.collection,
+            owner=record.owner,
+            status=settled_status(record, "pending"),
+            versions=record.versions,
+            last=record.last,
+            effective=record.effective,
+            pending=pending,
+            decision=None,
+            history=record.history,
+        )
     save_record(state, identifier, record)
-    return [entry_event(f"directory.{record.collection}.{action}", identifier, record, version)]
+    return [entry_event(f"directory.{collection}.{action}", identifier, record, version)]
 
 
 def _require_owner(state: State, identifier: str, context: Context) -> None:

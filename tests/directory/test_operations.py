@@ -478,6 +478,19 @@ def test_a_submission_waits_without_counting() -> None:
     assert not instrument_article_in_force(ledger, LAW, "29", START_MS)
 
 
+def test_the_present_version_counts_while_a_new_one_waits(ledger: Ledger) -> None:
+    for collection in COLLECTIONS:
+        present = sample(collection)
+        before = ledger.record(collection, present.identifier)
+        field = {"entrustment": "document"}.get(collection, "name")
+        editor = "national" if collection == "instrument" else "editor"
+        assert ledger.submit(editor, "amend", sample(collection, **{field: "New"})) == ""
+        record = ledger.record(collection, present.identifier)
+        assert record is not None and before is not None and record.pending is not None
+        assert record.effective == before.effective == entry_value(present)
+        assert (record.status, record.last) == ("effective", before.last)
+
+
 def test_the_table_declares_exactly_the_codes_that_handlers_raise() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in _SOURCES.glob("*.py"))
     raised = set(re.findall(r'InvalidOperation\(\s*"([^"]+)"', source)) | set(MATTER_CODES)

@@ -64,10 +64,20 @@ _DIRECTORY: Final[tuple[Mutant, ...]] = (
     Mutant(
         "submission-counts-unapproved",
         "An entry counts from its submission on, before anybody has approved it.",
-        _SUBMISSIONS,
-        "        effective=record.effective,\n        pending=pending,",
-        "        effective=record.effective or body,\n        pending=pending,",
+        "directory/records.py",
+        '"pending", 0, None, None, pending, None, ()',
+        '"pending", 0, None, pending.body, pending, None, ()',
         ("tests/directory/test_operations.py::test_a_submission_waits_without_counting",),
+    ),
+    Mutant(
+        "amendment-counts-unapproved",
+        "A new version counts from its submission on, before anybody has approved it.",
+        _SUBMISSIONS,
+        "            effective=record.effective,\n            pending=pending,",
+        "            effective=body or record.effective,\n            pending=pending,",
+        (
+            "tests/directory/test_operations.py::test_the_present_version_counts_while_a_new_one_waits",
+        ),
     ),
     Mutant(
         "stranger-amends-an-entry",
