@@ -54,6 +54,9 @@ class _Generations(Generic[_K, _V]):
     def get(self, key: _K) -> _V | None:
         entry = self._young.get(key)
         if entry is None:
+            # Unlocked: who misses what another thread moves at this moment reads it again.
+            if key not in self._old:
+                return None
             with self.lock:
                 entry = self._old.get(key)
                 if entry is None:
@@ -64,17 +67,27 @@ class _Generations(Generic[_K, _V]):
     def put(self, key: _K, value: _V, cost: int) -> None:
         """Cache a value that takes `cost` of the capacity."""
         with self.lock:
-            if self._cost >= self._capacity:
-                self._old, self._young = self._young, {}
-                self._cost = 0
-            self._young[key] = (value, cost)
-            self._cost += cost
+            self._put(key, value, cost)
+
+    def put_all(self, entries: Iterable[tuple[_K, _V]]) -> None:
+        """Cache values that take 1 of the capacity each, under the lock once."""
+        with self.lock:
+            for key, value in entries:
+                self._put(key, value, 1)
+
+    def _put(self, key: _K, value: _V, cost: int) -> None:
+        if self._cost >= self._capacity:
+            self._old, self._young = self._young, {}
+            self._cost = 0
+        self._young[key] = (value, cost)
+        self._cost += cost
 
     def discard(self, keys: Iterable[_K]) -> None:
         with self.lock:
+            young, old = self._young, self._old
             for key in keys:
-                self._young.pop(key, None)
-                self._old.pop(key, None)
+                young.pop(key, None)
+                old.pop(key, None)
 
 
 class _Pages:
@@ -94,8 +107,8 @@ class _Pages:
     def get(self, root: bytes) -> Page | None:
         return self._entries.get(root)
 
-    def put(self, page: Page) -> None:
-        self._entries.put(page.root, page, 1)
+    def put(self, *pages: Page) -> None:
+        self._entries.put_all([(page.root, page) for page in pages])
 
     def stage(self, root: bytes, replaced: Sequence[bytes]) -> None:
         """Note what the block under the state root `root` replaces."""
@@ -232,7 +245,7 @@ class StateView:
                 batch.delete(keyspace.page(path))
             else:
                 batch.put(keyspace.page(path), page.encode())
-                self._pages.put(page)
+        self._pages.put(*[page for page in updated.pages.values() if page is not None])
         self._pages.stage(updated.root, updated.replaced)
         return updated.root
 

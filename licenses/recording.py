@@ -26,7 +26,7 @@ from licenses.models import (
     License,
     RecordUse,
     find_license,
-    save_license,
+    save_use,
 )
 from licenses.use import (
     HOLDER_MODE,
@@ -193,6 +193,8 @@ def _check_grants(request: Request, granted: tuple[_Granted, ...]) -> None:
             "licenses.use.grant_mismatch", "a use grants one license for each item of its request"
         )
     for item, each in zip(request.items, granted, strict=True):
+        if each.fields == item.fields:
+            continue
         beyond = sorted(set(each.fields) - set(item.fields))
         if beyond:
             raise InvalidOperation(
@@ -322,7 +324,7 @@ def _record(state: State, record: License, use: CheckedUse, context: Context) ->
     number = record.uses + 1
     head = chained_use(context.suite, record.last_use, number, use.id, context.transaction_id)
     pending = (*_pending(record, context), (use.request_hash, request.expires_ms))
-    save_license(state, record.used(head, pending))
+    save_use(state, record, head, pending)
     attributes = {
         "use": use.id.hex(),
         "license": record.handle.hex(),

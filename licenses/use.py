@@ -569,6 +569,9 @@ def _use_id(suite: Suite, request_hash: bytes, handles: tuple[bytes, ...]) -> by
 _REMEMBERED: Final = 4_096
 """About two blocks of uses."""
 
+_KNOWN_LISTS: Final = 512
+"""Lists of fields that matters ask for; the longest takes some 8 KiB."""
+
 
 @lru_cache(maxsize=_REMEMBERED)
 def _signed_request(data: bytes) -> SignedRequest:
@@ -609,11 +612,12 @@ def _items(value: Value) -> tuple[Item, ...]:
     listed = items(value, "items", MAX_ITEMS)
     if not listed:
         raise DecodeError("items: expected at least one")
-    result = []
-    for entry in listed:
-        license_type, names = fields(entry, "item", 2)
-        result.append(Item(_matching(_TYPE, license_type, "license_type"), _field_names(names)))
-    return tuple(result)
+    return tuple([_item(entry) for entry in listed])
+
+
+def _item(value: Value) -> Item:
+    license_type, names = fields(value, "item", 2)
+    return Item(_matching(_TYPE, license_type, "license_type"), _field_names(names))
 
 
 def _grant(value: Value) -> Grant:
@@ -627,6 +631,15 @@ def _grant(value: Value) -> Grant:
 
 
 def _field_names(value: Value) -> tuple[str, ...]:
+    try:
+        return _checked_field_names(value)
+    except TypeError:  # a map among them cannot be looked up
+        raise DecodeError("fields: expected names") from None
+
+
+@lru_cache(maxsize=_KNOWN_LISTS)
+def _checked_field_names(value: Value) -> tuple[str, ...]:
+    """Matters ask for the same few lists of fields again and again."""
     listed = items(value, "fields", MAX_FIELDS)
     names = [_matching(_FIELD, name, "field") for name in listed]
     if not names or names != sorted(set(names)):

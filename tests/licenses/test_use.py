@@ -162,6 +162,8 @@ BAD_PARTS: list[tuple[int, Any]] = [
     (7, ((TYPE, ("name", "name")),)),
     (7, ((TYPE, ("Name",)),)),
     (7, ((TYPE, ("名",)),)),
+    (7, ((TYPE, ("address", {"name": 1})),)),
+    (7, ((TYPE, {"name": 1}),)),
     (7, ((TYPE[:-1], ("name",)),)),
     (7, ((TYPE, ("name",)),) * (MAX_ITEMS + 1)),
     (7, ((TYPE, tuple(f"f{n:03}" for n in range(MAX_FIELDS + 1))),)),
