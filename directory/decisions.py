@@ -9,8 +9,6 @@ against the state at this moment (`requirements`).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from directory.codes import owner_of
 from directory.models import ENTRY_MODELS, ApproveEntry, ReturnEntry
 from directory.records import (
@@ -54,8 +52,8 @@ def return_entry(state: State, body: ReturnEntry, context: Context) -> list[Even
     decision = Decision(
         "returned", pending.version, str(context.signer), context.time_ms, body.opinion
     )
-    record = replace(
-        record, status=settled_status(record, "returned"), pending=None, decision=decision
+    record = record._replace(
+        status=settled_status(record, "returned"), pending=None, decision=decision
     )
     save_record(state, body.id, record)
     return [entry_event("directory.entry.return", body.id, record, pending.version)]
@@ -71,8 +69,7 @@ def _changed(record: EntryRecord, pending: Submission, context: Context) -> Entr
         context.time_ms,
         context.height,
     )
-    return replace(
-        record,
+    return record._replace(
         status="retired" if pending.action == "retire" else "effective",
         versions=change.number,
         last=pending.version,

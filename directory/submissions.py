@@ -8,7 +8,6 @@ owner is part of the identifier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from directory.catch_all import is_catch_all
 from directory.codes import Collection, owner_of
@@ -74,8 +73,8 @@ def withdraw(state: State, body: WithdrawEntry, context: Context) -> list[Event]
     _require_owner(state, body.id, context)
     record, pending = pending_submission(state, body.collection, body.id, body.version)
     decision = Decision("withdrawn", pending.version, str(context.signer), context.time_ms)
-    record = replace(
-        record, status=settled_status(record, "withdrawn"), pending=None, decision=decision
+    record = record._replace(
+        status=settled_status(record, "withdrawn"), pending=None, decision=decision
     )
     save_record(state, body.id, record)
     return [entry_event("directory.entry.withdraw", body.id, record, pending.version)]

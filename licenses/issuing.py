@@ -145,8 +145,7 @@ def bind_holder(state: State, body: BindHolder, context: Context) -> list[Event]
     # The credential is a new one, with whatever claims: only who may issue may put it in place of the old one.
     _require_accredited(state, found.type, found.issuer, context)
     _check_credential_key(state, body.credential_key, context)
-    record = replace(
-        found,
+    record = found._replace(
         holder=body.holder,
         credential=body.credential,
         credential_key=body.credential_key,
@@ -272,7 +271,7 @@ def _check_period(valid_from_ms: int, valid_to_ms: int | None, code: str) -> Non
 
 
 def _with_status(record: License, status: str, context: Context, reason: str) -> License:
-    return replace(record, history=(*record.history, _change(status, context, reason)))
+    return record._replace(history=(*record.history, _change(status, context, reason)))
 
 
 def _change(status: str, context: Context, reason: str) -> Change:

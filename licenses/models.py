@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -187,8 +187,7 @@ class LicenseType:
         return LicenseType(code=code, **cast("dict[str, Any]", value))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An entry of a history: the status since `time_ms` (block time) at `height`, and who set it
     why."""
 
@@ -240,8 +239,8 @@ class Accreditation:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class License:
+# Named tuples, not frozen data classes, as `Change`: made for each use, at a third of the cost.
+class License(NamedTuple):
     """A license as the ledger knows it. Hashes are 32 bytes; `valid_to_ms` None means without end.
 
     `uses` counts recorded uses, `last_use` is the head of their chain (`handles.chained_use`),

@@ -10,8 +10,7 @@ requests until they have expired anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from directory.lookup import effective_matter, is_entrusted, matter_problem
 from directory.models import Matter
@@ -42,8 +41,7 @@ from licenses.use import (
 RECORD_KIND: Final = "licenses.use.record"
 
 
-@dataclass(frozen=True, slots=True)
-class _Granted:
+class _Granted(NamedTuple):
     """What is granted of one license, in either mode. `holder` is the consent's grant, None in statutory mode."""
 
     handle: bytes
@@ -51,8 +49,7 @@ class _Granted:
     holder: Grant | None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedUse:
+class CheckedUse(NamedTuple):
     """A use that has passed all checks, with the records of its licenses as they are before it."""
 
     request: Request

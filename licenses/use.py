@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger.codec import Value, decode_array, encode
 from ledger.decoding import (
@@ -72,8 +72,7 @@ _USCC: Final = re.compile(r"[0-9A-Z]{18}", re.ASCII)
 _DIVISION: Final = re.compile(r"[0-9]{6}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """What a request asks of one license: its type (21 characters) and field names, ascending, at
     least one."""
 
@@ -262,8 +261,7 @@ class SignedRequest:
         return _verify(suite, request.operator, request.signed_bytes(), self.signature)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What a holder grants of one license: fields (a part of those asked, ascending), and the
     opened commitment."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -355,7 +354,7 @@ def test_a_full_history_takes_no_more_but_a_revocation(story: Story) -> None:
     handle = issue(story)
     record = story.license(handle)
     history = (Change("01", 0, 1, ISSUER, "issued"),) * MAX_STATUS_CHANGES
-    story.values[f"licenses/license/{handle.hex()}"] = replace(record, history=history).to_value()
+    story.values[f"licenses/license/{handle.hex()}"] = record._replace(history=history).to_value()
     with refused("license.too_many_changes"):
         story.apply(BY, ("licenses.license.withhold", change(handle)))
     revoke = RevokeLicense(licenses=(handle,), reason="end")
@@ -369,8 +368,7 @@ def test_records_survive_the_way_through_the_state(story: Story) -> None:
     handle = issue(story)
     record = story.license(handle)
     assert License.from_value(handle, record.to_value()) == record
-    full = replace(
-        record,
+    full = record._replace(
         holder=bytes(32),
         document=bytes(32),
         valid_to_ms=9000,

@@ -140,7 +140,7 @@ def test_too_many_uses_within_minutes_are_refused(world: World) -> None:
     record = world.license(world.person.handle)
     pending = tuple((bytes([n]) * 32, world.time_ms + DAY_MS) for n in range(MAX_PENDING_REQUESTS))
     key = f"licenses/license/{record.handle.hex()}"
-    world.values[key] = replace(record, pending=pending).to_value()
+    world.values[key] = record._replace(pending=pending).to_value()
     with refused("too_many_pending"):
         use_once(world)
 

@@ -415,7 +415,7 @@ def test_a_disclosure_is_checked_against_use_and_record(
         open_disclosure(SUITE, key, sealed[0], uses[1], records)
     with pytest.raises(InvalidProof):
         open_disclosure(SUITE, key, sealed[0], uses[0], {})
-    other = {handle: replace(records[handle], credential=bytes(32))}
+    other = {handle: records[handle]._replace(credential=bytes(32))}
     with pytest.raises(InvalidProof, match="digest"):
         open_disclosure(SUITE, key, sealed[0], uses[0], other)
 
