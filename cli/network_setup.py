@@ -129,15 +129,19 @@ def create_network(
     query_nodes: Sequence[str] = sample.QUERY_NODES,
     consensus: ConsensusConfig | None = None,
     passphrase: str = "",
+    more: Sequence[sample.SampleOrganisation] = (),
 ) -> Network:
     """Create everything that the network's nodes and people need, in an empty directory.
+
+    `more` are organisations beside the sample's; an authority among them may run a node.
 
     Raises:
         CommandError: the directory is not empty, or a name is none of the sample's authorities.
     """
     names = (*validators, *query_nodes)
-    _check_names(directory, names)
-    controllers = {one.short: one for one in sample.AUTHORITIES}
+    organisations = (*sample.ORGANISATIONS, *more)
+    controllers = {one.short: one for one in organisations if one.authority}
+    _check_names(directory, names, tuple(controllers))
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     authorities = {node: create_certificate_authority(f"{node}-ca", now=now) for node in names}
     signers = {node: _validator_signers() for node in validators}
@@ -153,7 +157,7 @@ def create_network(
         )
         for node in validators
     )
-    genesis = _genesis(name, members, keys, sealing, authorities)
+    genesis = _genesis(name, members, organisations, keys, sealing, authorities)
     policy = policy_for(
         genesis.suite,
         members,
@@ -220,8 +224,7 @@ def _ephemeral_ports_from() -> int:
         return 32_768
 
 
-def _check_names(directory: Path, names: Sequence[str]) -> None:
-    known = [one.short for one in sample.AUTHORITIES]
+def _check_names(directory: Path, names: Sequence[str], known: Sequence[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise CommandError(
@@ -246,12 +249,13 @@ def _validator_signers() -> ValidatorSigners:
 def _genesis(
     name: str,
     members: ValidatorSet,
+    known: Sequence[sample.SampleOrganisation],
     keys: Mapping[str, SoftwareSigner],
     sealing: Mapping[str, SealingKey],
     authorities: Mapping[str, IssuedCertificate],
 ) -> Genesis:
     time_ms = time.time_ns() // 1_000_000
-    usccs = {one.short: one.uscc for one in sample.ORGANISATIONS}
+    usccs = {one.short: one.uscc for one in known}
     organisations = (
         Organisation(
             uscc=one.uscc,
@@ -264,7 +268,7 @@ def _genesis(
             status="active",
             successor="",
         )
-        for one in sample.ORGANISATIONS
+        for one in known
     )
     enrolled = {
         str(keys[one.profile].public_key): EnrolledKey(

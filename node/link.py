@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -45,6 +46,14 @@ QUEUE_BYTES: Final[Mapping[Priority, int]] = MappingProxyType(
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Bytes of frames that a node's links have carried since its start, those that have ended included."""
+
+    received: int = 0
+    sent: int = 0
+
+
 class Link:
     """One live link. `height` is the peer's last announced height."""
 
@@ -55,6 +64,7 @@ class Link:
         identity: NodeIdentity,
         hello: Hello,
         dialler: str,
+        traffic: Traffic,
     ) -> None:
         self.name: Final = identity.name
         self.role: Final = hello.role
@@ -63,9 +73,8 @@ class Link:
         self.sync_only: Final = identity.controller == ""
         self.dialler: Final = dialler
         self.height = hello.height
-        self.bytes_received = 0
-        self.bytes_sent = 0
         self.frames_dropped = 0
+        self._traffic = traffic
         self._connection = connection
         self._queues: tuple[deque[bytes], ...] = (deque(), deque(), deque())
         self._queued_bytes = [0, 0, 0]
@@ -106,7 +115,7 @@ class Link:
             frame = self._queues[priority].popleft()
             self._queued_bytes[priority] -= len(frame)
             await self._connection.send(frame)
-            self.bytes_sent += len(frame)
+            self._traffic.sent += len(frame)
 
     def _next_priority(self) -> Priority | None:
         for priority in Priority:
@@ -125,7 +134,7 @@ class Link:
         frame = await self._connection.recv()
         self._listening = False
         assert isinstance(frame, bytes), "the connection refuses text"
-        self.bytes_received += len(frame)
+        self._traffic.received += len(frame)
         return decode_message(frame)
 
     async def keep_asking(self) -> None:

@@ -34,7 +34,7 @@ from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bund
 from node.config import PeerAddress, PeersConfig
 from node.connections import PeerClientConnection, PeerConnection, PeerServerConnection
 from node.errors import InvalidCertificate, InvalidPeerMessage
-from node.link import CLOSE_TIMEOUT_S, Link
+from node.link import CLOSE_TIMEOUT_S, Link, Traffic
 from node.listener import Listener
 from node.messages import (
     MAX_FRAME_BYTES,
@@ -131,6 +131,7 @@ class PeerNetwork:
         self._banned_until: dict[str, float] = {}
         self._greeting: Counter[str] = Counter()
         self._height = 0
+        self.traffic: Final = Traffic()
         self.listening = asyncio.Event()
         self.port = 0
 
@@ -339,7 +340,9 @@ class PeerNetwork:
         frame = await connection.recv()
         theirs = _check_hello(frame, self._chain_id, identity.name)
         dialler = self._name if dialled is not None else identity.name
-        return Link(connection, _certificate_of(connection), identity, theirs, dialler)
+        return Link(
+            connection, _certificate_of(connection), identity, theirs, dialler, self.traffic
+        )
 
     def _has_slot(self, name: str) -> bool:
         """Validators' slots are reserved: other nodes never take the last of them."""

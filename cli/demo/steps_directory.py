@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cli.demo import content
 from cli.demo.world import StoryError, World, now_ms, operation
-from cli.directory import pending_version
 from cli.sample import QUERY_NODES, VALIDATORS, by_short_name
 from cli.validation import build, build_from
 from directory.codes import Collection
@@ -103,10 +102,9 @@ def _publish(world: World, profile: str, collection: Collection, entry: dict[str
 
 def _approve(world: World, profile: str, collection: Collection, *identifiers: str) -> str:
     """Approve what waits, as the approver's node shows it; return the transaction's id."""
-    client = world.client(profile)
     operations = []
     for identifier in identifiers:
-        version = pending_version(client.directory_entry(collection, identifier))
+        version = world.pending_version(profile, collection, identifier)
         body = build(ApproveEntry, collection=collection, id=identifier, version=version)
         operations.append(operation("directory.entry.approve", body))
     return world.commit(profile, operations).id

@@ -15,11 +15,13 @@ from typing import Any, Final
 from cli import sample
 from cli.connection import DEFAULT_VALIDITY_MS
 from cli.demo.wallet_process import WalletProcess
+from cli.directory import pending_version
 from cli.engine_setup import require_engine
 from cli.network_setup import Network, create_network
 from cli.processes import python_environment, spawn_node, start_failure, terminate, wait_until_ready
 from cli.proofs import verify_transaction_proof
 from cli.window import Case
+from directory.codes import Collection
 from ledger.keyfile import load_key, load_sealing_key
 from ledger.keys import SealingKey
 from ledger.operations import Body, body_value
@@ -70,14 +72,21 @@ class World:
     _clients: dict[tuple[str, str], NodeClient] = field(default_factory=dict)
 
     @staticmethod
-    def create(directory: Path, engine: EngineName) -> World:
-        """Lay out the network; nothing runs yet.
+    def create(
+        directory: Path,
+        engine: EngineName,
+        validators: Sequence[str] = sample.VALIDATORS,
+        more: Sequence[sample.SampleOrganisation] = (),
+    ) -> World:
+        """Lay out the network, with `more` organisations than the sample's; nothing runs yet.
 
         Raises:
             CommandError: the engine is not installed.
         """
         consensus = ConsensusConfig(engine=engine)
-        network = create_network(directory, name="demo", consensus=consensus)
+        network = create_network(
+            directory, name="demo", validators=validators, consensus=consensus, more=more
+        )
         require_engine(network.node_home(place) for place in network.nodes)
         policy = Policy.parse(SHA256_ED25519, (directory / "policy.txt").read_bytes())
         return World(directory, engine, network, policy, {})
@@ -188,6 +197,10 @@ class World:
         if result.status != "committed":
             raise StoryError(f"{profile}: {result.status} {result.code} {result.text}")
         return result
+
+    def pending_version(self, profile: str, collection: Collection, identifier: str) -> str:
+        """Return the version of an entry that waits for approval, as the profile's node shows it."""
+        return pending_version(self.client(profile).directory_entry(collection, identifier))
 
     def shown_by(self, transaction: str, node: str, *, code: str = "") -> str:
         """Ask a node for a transaction, verify its proof under our policy, and say so.

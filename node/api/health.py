@@ -63,9 +63,9 @@ def _observe(services: Services) -> None:
             "engine_peers", runner.peers or 0, "Nodes that are linked with this node's CometBFT"
         )
     out.set("sessions", len(services.sessions), "Open one-time-code sessions")
-    links = services.network.links.values()
-    out.set("peer_bytes_received", sum(link.bytes_received for link in links), "Of live links")
-    out.set("peer_bytes_sent", sum(link.bytes_sent for link in links), "Of live links")
+    traffic = services.network.traffic
+    out.set("peer_bytes_received", traffic.received, "Frames from peers, before TLS")
+    out.set("peer_bytes_sent", traffic.sent, "Frames to peers, before TLS")
     _observe_diagnosis(services)
     times = os.times()
     out.set("cpu_seconds", times.user + times.system, "Processor time of the process")
