@@ -76,3 +76,21 @@ def _show(scenario: str, figures: dict[str, Any], as_json: bool) -> None:
     from cli.bench.report import show_figures
 
     show_figures(scenario, figures, as_json)
+
+
+@app.command(epilog="Example: mulu bench query --seconds 10 --clients 2")
+def query(
+    seconds: SecondsOption = 5.0,
+    warm_up: WarmUpOption = 1.0,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="Processes that ask.")] = 1,
+    connections: Annotated[int, typer.Option(min=1, max=500, help="… over so many each.")] = 16,
+    licenses: Annotated[int, typer.Option(min=50, max=1_000_000, help="On the ledger.")] = 1_000,
+    entries: Annotated[int, typer.Option(min=1, max=1_000_000, help="… of the directory.")] = 2_000,
+    engine: EngineOption = "tendermint",
+    as_json: JsonOption = False,
+) -> None:
+    """Answers of one query node: status with proof, alone and in arrays; traces; searches. Samples are verified."""
+    from cli.bench.query import QueryOptions, measure_queries
+
+    options = QueryOptions(engine, seconds, warm_up, clients, connections, licenses, entries)
+    _show("query", measure_queries(options, error_console().print), as_json)

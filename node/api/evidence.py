@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
 
 from ledger.bundle import Bundle
 from ledger.codec import decode
@@ -23,9 +24,15 @@ from node.services import Services
 
 router = APIRouter(prefix="/v1", tags=["evidence"])
 
-StateKey = Annotated[
-    str, Query(pattern=r"^[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}$", max_length=210)
+_Key = Annotated[
+    str, Field(pattern=r"^[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}$", max_length=210)
 ]
+StateKey = Annotated[_Key, Query()]
+
+MAX_KEYS_AT_ONCE: Final = 100
+"""Each is a descent into the state tree; the answer has some hundred kilobytes then."""
+
+StateKeys = Annotated[list[_Key], Query(min_length=1, max_length=MAX_KEYS_AT_ONCE)]
 BUNDLE_TYPE = "application/vnd.mulu.bundle"
 
 
@@ -42,12 +49,12 @@ async def state(services: Node, _: Member, key: StateKey) -> dict[str, Any]:
     }
 
 
-@router.get("/evidence/state", summary="Bundle about a state value or its absence")
-async def state_bundle(services: Node, _: Member, key: StateKey) -> Response:
+@router.get("/evidence/state", summary="Bundle about state values or their absence")
+async def state_bundle(services: Node, _: Member, key: StateKeys) -> Response:
     proven = require_proven(services)
-    return _bundle(
-        services, await asyncio.to_thread(evidence.state_bundle, proven, (key,), f"state:{key}")
-    )
+    keys = tuple(dict.fromkeys(key))
+    subject = f"state:{keys[0]}" if len(keys) == 1 else "states"
+    return _bundle(services, await asyncio.to_thread(evidence.state_bundle, proven, keys, subject))
 
 
 @router.get("/evidence/transactions/{transaction_id}", summary="Bundle about a transaction")
