@@ -90,9 +90,13 @@ class StateEvidence:
     proof: StateProof
     block: EntryEvidence
 
-    def encode(self) -> bytes:
-        """Return the canonical encoding `[key, value or nil, proof, evidence of the block entry]`."""
-        return encode((self.key, self.value, self.proof.encode(), self.block.encode()))
+    def encode(self, block: bytes | None = None) -> bytes:
+        """Return the canonical encoding `[key, value or nil, proof, evidence of the block entry]`.
+
+        `block` is the encoding of that evidence, where the caller has it: many states stand under one block.
+        """
+        block = self.block.encode() if block is None else block
+        return encode((self.key, self.value, self.proof.encode(), block))
 
     @staticmethod
     def decode(data: bytes) -> StateEvidence:

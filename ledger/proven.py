@@ -9,8 +9,10 @@ writes for it. See docs/adr/0002-proven-view-by-snapshot.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
+from ledger.bundle import EntryEvidence
 from ledger.checkpoints import SignedCheckpoint
 from ledger.codec import Value
 from ledger.errors import DamagedStoreError, InvalidProof
@@ -42,9 +44,13 @@ class View:
     changes_validators: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProvenView:
-    """A view with its quorum checkpoint, and the time in seconds that a quorum vouches for."""
+    """A view with its quorum checkpoint, and the time in seconds that a quorum vouches for.
+
+    Every proof of a state value goes through the one entry that binds the state root. It is read, proved and verified
+    once for a view, and stays in memory: what a disk serves later does not bear on it.
+    """
 
     view: View
     checkpoint: SignedCheckpoint
@@ -79,16 +85,20 @@ class ProvenView:
         """Return the state's value at `key`."""
         return self.view.state.get(key)
 
-    def binding_entry(self) -> bytes:
-        """Return the entry that binds the state root.
+    @cached_property
+    def binding(self) -> EntryEvidence:
+        """The entry that binds the state root, with its proof.
 
         Raises:
-            DamagedStoreError: it is missing.
+            DamagedStoreError: entries and tiles are not those of the checkpoint.
         """
-        encoded = self.view.history.entry(self.view.binding_index)
-        if encoded is None:
-            raise DamagedStoreError(f"entry {self.view.binding_index} is missing")
-        return encoded
+        encoded, proof = self.proven_entry(self.binding_index)
+        return EntryEvidence(encoded, self.binding_index, proof, self.checkpoint)
+
+    @cached_property
+    def binding_encoding(self) -> bytes:
+        """The encoding of `binding`."""
+        return self.binding.encode()
 
     def proven_entry(self, index: int) -> tuple[bytes, tuple[bytes, ...]]:
         """Return entry `index` and the proof that it is in the log under this checkpoint, verified.

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,6 +33,9 @@ CLOCK_LEEWAY_S: Final = 30
 MAX_TOKEN_CHARACTERS: Final = 2_048
 """A token of ours has some 350 characters; a longer one is not parsed."""
 
+MAX_REMEMBERED: Final = 1_024
+"""Verified tokens that a node remembers: two megabytes at most, of strangers too, since anyone can sign one."""
+
 _ALGORITHMS: Final = {"ed25519": "Ed25519", "p256": "ES256"}
 
 
@@ -38,7 +44,7 @@ class Token:
     """A verified token: the key that signed it, and the claims beside the standard ones."""
 
     key: PublicKey
-    claims: dict[str, Any]
+    claims: Mapping[str, Any]
 
 
 def make_token(
@@ -71,6 +77,18 @@ def verify_token(token: str, chain_id: str, now_s: int) -> Token:
     """
     if len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
         raise InvalidToken("the token is too long")
+    verified = _signed(token)
+    _check_claims(verified.claims, chain_id, now_s)
+    return verified
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _signed(token: str) -> Token:
+    """Verify form and signature, which hold for ever; a client asks many times with one token.
+
+    Raises:
+        InvalidToken: with the reason; what is no good is not remembered.
+    """
     key = _issuer(token)
     try:
         decoded = jwt.decode(token, _jwk(key), algorithms=[_ALGORITHMS[key.algorithm]])
@@ -78,11 +96,10 @@ def verify_token(token: str, chain_id: str, now_s: int) -> Token:
         raise InvalidToken(
             f"the token's signature or form is wrong ({type(error).__name__})"
         ) from None
-    _check_claims(decoded.claims, chain_id, now_s)
-    return Token(key, decoded.claims)
+    return Token(key, MappingProxyType(decoded.claims))
 
 
-def _check_claims(claims: dict[str, Any], chain_id: str, now_s: int) -> None:
+def _check_claims(claims: Mapping[str, Any], chain_id: str, now_s: int) -> None:
     issued, expires = claims.get("iat"), claims.get("exp")
     if claims.get("aud") != chain_id:
         raise InvalidToken("the token is for another chain")

@@ -31,7 +31,7 @@ def entry_evidence(proven: ProvenView, index: int) -> EntryEvidence:
 def state_evidence(proven: ProvenView, key: str) -> StateEvidence:
     """Return a state value, or its absence, with its proof."""
     value, proof = proven.state.prove(key)
-    return StateEvidence(key, value, proof, entry_evidence(proven, proven.binding_index))
+    return StateEvidence(key, value, proof, proven.binding)
 
 
 def validator_changes(proven: ProvenView, since_size: int = 0) -> tuple[ValidatorChange, ...]:

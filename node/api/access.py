@@ -24,7 +24,8 @@ class Caller:
     roles: frozenset[str]
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """Return the node's parts. Asynchronous like all dependencies: others cost a thread's turn at each request."""
     services: Services = request.app.state.services
     return services
 
@@ -47,8 +48,12 @@ def bearer_token(services: Services, authorization: str | None) -> Token:
         raise problem(401, "token_invalid", str(error)) from None
 
 
-def caller_of(services: Node, authorization: Annotated[str | None, Header()] = None) -> Caller:
-    """Return who asks; an active key of an active organisation."""
+def caller_of(services: Services, authorization: str | None) -> Caller:
+    """Return who asks; an active key of an active organisation.
+
+    Raises:
+        ApiProblem: 401 or 403.
+    """
     key = str(bearer_token(services, authorization).key)
     state = services.application.state
     enrolled = enrolled_key(state, key)
@@ -70,9 +75,7 @@ def is_active(services: Services, caller: Caller) -> bool:
     return enrolled is not None and enrolled.active and subject is not None and subject.active
 
 
-def reader_of_entries(
-    services: Node, authorization: Annotated[str | None, Header()] = None
-) -> Caller:
+def reader_of_entries(services: Services, authorization: str | None) -> Caller:
     """Return a caller who may read log entries as they are: an auditor or a reader; 403 for all others."""
     if authorization is None:
         raise problem(403, "role_missing", "entries need the role auditor or reader")
@@ -82,11 +85,12 @@ def reader_of_entries(
     return caller
 
 
-Member = Annotated[Caller, Depends(caller_of)]
-"""Any enrolled key."""
+async def _member(services: Node, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    return caller_of(services, authorization)
 
-EntryReader = Annotated[Caller, Depends(reader_of_entries)]
-"""An auditor or a reader."""
+
+Member = Annotated[Caller, Depends(_member)]
+"""Any enrolled key."""
 
 
 def require_role(caller: Caller, *roles: str) -> None:

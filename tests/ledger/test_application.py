@@ -280,12 +280,12 @@ def test_the_proven_view_stays_at_what_a_quorum_has_cosigned(chain: Chain) -> No
     assert encoded is not None
     value = decode(encoded)
     assert isinstance(value, dict) and value["text"] == "one"
-    entry = decode_entry(proven.binding_entry())
+    entry = decode_entry(proven.binding.entry)
     assert isinstance(entry, BlockEntry) and entry.state_root == proven.state.root
     proof.verify(SUITE, entry.state_root, note_key("a"), encoded)
     merkle.verify_inclusion(
         SUITE,
-        merkle.leaf_hash(SUITE, proven.binding_entry()),
+        merkle.leaf_hash(SUITE, proven.binding.entry),
         proven.binding_index,
         proven.size,
         proven.proven_entry(proven.binding_index)[1],
@@ -299,7 +299,7 @@ def test_the_proven_view_stays_at_what_a_quorum_has_cosigned(chain: Chain) -> No
 def test_the_genesis_state_is_proved_by_the_genesis_entry(chain: Chain) -> None:
     proven = chain.application.record_checkpoint(chain.checkpoint())
     assert proven is not None and proven.binding_index == 0
-    entry = decode_entry(proven.binding_entry())
+    entry = decode_entry(proven.binding.entry)
     assert isinstance(entry, GenesisEntry) and entry.state_root == proven.state.root
 
 
