@@ -211,11 +211,15 @@ async def trace_entry(
     identifier: Identifier,
     direction: Annotated[str, Query(pattern="^(basis|dependents|up|down)$")] = "basis",
 ) -> dict[str, Any]:
-    directory = await _directory(services)
+    way = _DIRECTIONS[direction]
+    # What an entry rests on stands in the entry itself.
+    directory = (
+        _Directory(require_proven(services), {}) if way == "basis" else await _directory(services)
+    )
     name = EntryName(collection, identifier)
     if directory.record(name) is None:
         raise problem(404, "entry_unknown", f"no {collection} {identifier}")
-    found = trace(directory, name, _DIRECTIONS[direction])
+    found = trace(directory, name, way)
     return cast("dict[str, Any]", jsonable(found.to_value()))
 
 

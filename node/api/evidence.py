@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from ledger.bundle import Bundle
@@ -25,9 +25,8 @@ from node.services import Services
 
 router = APIRouter(prefix="/v1", tags=["evidence"])
 
-_Key = Annotated[
-    str, Field(pattern=r"^[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}$", max_length=210)
-]
+STATE_KEY: Final = r"^[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}$"
+_Key = Annotated[str, Field(pattern=STATE_KEY, max_length=210)]
 StateKey = Annotated[_Key, Query()]
 
 MAX_KEYS_AT_ONCE: Final = 100
@@ -39,7 +38,18 @@ BUNDLE_TYPE = "application/vnd.mulu.bundle"
 
 @router.get("/state", summary="A state value with its evidence")
 async def state(services: Node, _: Member, key: StateKey) -> Response:
-    # Here and now: handing one state's proof to a thread costs more than making it.
+    return Response(state_answer(services, key), media_type="application/json")
+
+
+def state_answer(services: Services, key: str) -> bytes:
+    """Return a state value with its evidence, as JSON.
+
+    Here and now: handing one state's proof to a thread costs more than making it.
+
+    Raises:
+        ApiProblem: 503, nothing is proven yet.
+        StorageError: the store cannot be read, or is damaged.
+    """
     proven = require_proven(services)
     found = evidence.state_evidence(proven, key)
     encoded = found.encode(proven.binding_encoding)
@@ -50,7 +60,7 @@ async def state(services: Node, _: Member, key: StateKey) -> Response:
         "checkpoint_size": proven.size,
         "evidence": base64.b64encode(encoded).decode("ascii"),
     }
-    return JSONResponse(answer)
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @router.get("/evidence/state", summary="Bundle about state values or their absence")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import nullcontext
 from typing import Any, Final
 
@@ -28,7 +28,9 @@ from node.api import (
     sessions,
     transactions,
 )
+from node.api.asgi import AsgiApp, Receive, Scope, Send
 from node.api.problems import problem_response
+from node.api.short_way import ShortWay
 from node.listener import Listener
 from node.services import Services
 
@@ -45,11 +47,6 @@ REQUEST_S: Final = 20.0
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class BodyLimit:
@@ -97,10 +94,44 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(ShortWay, services=services)
     parts = (health, network, log, transactions, directory, licenses, evidence, events, sessions)
     for part in parts:
         app.include_router(part.router)
     return app
+
+
+class _GatheringTransport:
+    """A transport that writes at once what is given to it in one turn of the loop: head and body of an answer.
+
+    Each write is a system call that wakes the client, and for a short answer costs more than making it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._parts = []
+        self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Connection(H11Protocol):
@@ -113,7 +144,7 @@ class _Connection(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.handles import SALT_BYTES, holder_commitment
+from node.api.evidence import MAX_KEYS_AT_ONCE
 from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
@@ -162,6 +164,58 @@ def test_a_state_value_and_an_absence_are_proved(cluster: Cluster, auditor: Node
         assert state is not None
         assert (state.value is not None) == there
         assert (auditor.state(key)["value"] is not None) == there
+
+
+def test_several_states_come_in_one_bundle(cluster: Cluster, auditor: NodeClient) -> None:
+    policy = Policy.parse(SUITE, (cluster.network.directory / "policy.txt").read_bytes())
+    keys = [f"directory/instrument/{TONGZHOU}-{name}" for name in ("seals", "none", "windows")]
+    content = auditor.request("GET", "/v1/evidence/state", params={"key": [*keys, keys[0]]}).content
+    bundle = TrustedView(SUITE, policy).verify_bundle(Bundle.decode(SUITE, content))
+    assert [(state.key, state.value is None) for state in bundle.states] == [
+        (keys[0], False),
+        (keys[1], True),
+        (keys[2], False),
+    ]
+    assert {state.height for state in bundle.states} == {bundle.states[0].height}
+
+
+def test_more_states_than_fit_one_bundle_are_refused(auditor: NodeClient) -> None:
+    keys = [f"directory/instrument/{number}" for number in range(MAX_KEYS_AT_ONCE + 1)]
+    problem = refused(auditor, "GET", "/v1/evidence/state", params={"key": keys})
+    assert (problem.status, problem.code) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize("name", ["windows", "none", "%E5%90%8D"])
+def test_the_short_way_to_a_state_answers_as_the_long_way_does(
+    auditor: NodeClient, name: str
+) -> None:
+    short = f"/v1/state?key=directory/instrument/{TONGZHOU}-{name}"
+    answers = [auditor.request("GET", path) for path in (short, f"{short}&long=1")]
+    assert answers[0].json() == answers[1].json()
+    assert answers[0].headers["content-type"] == answers[1].headers["content-type"]
+    assert answers[0].json()["key"].endswith(unquote(name))
+
+
+@pytest.mark.parametrize(
+    ("key", "authorization", "status"),
+    [
+        ("directory/instrument/a/b", "", 422),
+        ("directory/instrument/%00", "", 422),
+        ("directory/instrument/%FF", "", 200),  # not UTF-8: read as the framework reads it
+        ("directory/instrument/a", "Bearer nonsense", 401),
+        ("directory/instrument/a", "Basic abc", 401),
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_long_way(
+    auditor: NodeClient, key: str, authorization: str, status: int
+) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    path = f"/v1/state?key={key}"
+    if status == 200:
+        assert auditor.request("GET", path).json()["value"] is None
+        return
+    problem = refused(auditor, "GET", path, headers=headers, authenticated=not authorization)
+    assert problem.status == status
 
 
 def test_blocks_are_listed_newest_first(auditor: NodeClient) -> None:

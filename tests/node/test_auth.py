@@ -44,6 +44,15 @@ def test_a_token_tells_the_key_that_signed_it(signer: SoftwareSigner) -> None:
     assert verified.claims["handle"] == "ab"
 
 
+def test_a_token_that_was_good_before_is_judged_anew_by_chain_and_time() -> None:
+    token = make_token(SIGNER, CHAIN, NOW_S)
+    assert verify_token(token, CHAIN, NOW_S) == verify_token(token, CHAIN, NOW_S + 1)
+    with pytest.raises(InvalidToken, match="another chain"):
+        verify_token(token, "another", NOW_S)
+    with pytest.raises(InvalidToken, match="expired"):
+        verify_token(token, CHAIN, NOW_S + 400)
+
+
 @pytest.mark.parametrize(
     ("header", "claims", "said"),
     [
