@@ -7,9 +7,10 @@
 #   make sim SEEDS=100 FIRST=0        whole nodes under simulated faults, from seeds
 #   make mutants                      bugs planted on purpose: a test must find each
 #   make bench ARGS="directory"       transactions per second on this machine
+#   make bench-smoke                  whether a transaction has become dearer
 
 .DEFAULT_GOAL := help
-.PHONY: help cometbft demo test faults lint format sim mutants bench docs protocol wheel lock clean
+.PHONY: help cometbft demo test faults lint format sim mutants bench bench-smoke docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -24,7 +25,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command "make lock"
 
 help: ## List the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # The environment is the lock, exactly: hashes are required. Its stamp is newer than what it was made from.
 $(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
@@ -65,8 +66,11 @@ sim: $(INSTALLED) ## Run whole nodes under simulated faults, one network a seed:
 mutants: $(INSTALLED) ## Plant one bug after the other into a copy; a test must find each: ARGS="--only NAME".
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-bench: $(INSTALLED) ## Measure a network of this machine: ARGS="directory|authorisation|batch [--seconds N]".
+bench: $(INSTALLED) ## Measure on this machine: ARGS="directory|authorisation|batch|mixed|query|verify|sync|state|idle [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)
+
+bench-smoke: $(INSTALLED) ## Compare what a transaction costs with what was recorded; warns, never fails.
+	@$(BIN)/mulu bench smoke $(ARGS)
 
 docs: $(INSTALLED) ## Generate docs/OPERATIONS.md.
 	@$(BIN)/python docs/generate.py

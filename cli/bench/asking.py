@@ -7,14 +7,14 @@ nothing but status, length and body.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 import uvloop
+
+from cli.bench.workers import at_once
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
@@ -49,9 +49,7 @@ class Answers:
 
 def ask_all(askings: Sequence[Asking]) -> list[Answers]:
     """Ask from as many processes at the same time, and return what each got."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(askings), context) as pool:
-        return list(pool.map(ask, askings))
+    return at_once(ask, askings)
 
 
 def ask(asking: Asking) -> Answers:

@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 from cli.connection import DEFAULT_VALIDITY_MS
 from cli.demo.world import StoryError, now_ms
-from cli.network_setup import Network, create_network
+from cli.network_setup import Network, create_network, load_network
 from directory.codes import Collection
 from directory.records import load_record
 from ledger.application import Application
@@ -52,20 +52,20 @@ class LocalChain:
     @classmethod
     def create(cls, directory: Path) -> Self:
         """Lay out keys and genesis in an empty directory, and open a chain there."""
-        network = create_network(directory)
+        create_network(directory)
+        return cls.open(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the chain of a directory."""
+        network = load_network(directory)
         homes = {place.name: open_home(network.node_home(place)) for place in network.validators}
         first = homes[network.validators[0].name]
         store = Store.open(first.home.ledger)
         application = Application(first.genesis, OPERATIONS, store)
-        application.init_chain()
+        if application.info() is None:
+            application.init_chain()
         return cls(network, store, application, homes)
-
-    def reopen(self) -> None:
-        """Close the store and open it again, as a node does that starts."""
-        self.store.close()
-        first = self.homes[self.network.validators[0].name]
-        self.store = Store.open(first.home.ledger)
-        self.application = Application(first.genesis, OPERATIONS, self.store)
 
     def close(self) -> None:
         self.store.close()
@@ -167,8 +167,8 @@ class LocalChain:
 
 @contextmanager
 def local_chain(directory: Path) -> Iterator[LocalChain]:
-    """Open a new chain in a directory, and close it."""
-    chain = LocalChain.create(directory)
+    """Open the chain of a directory, a new one where it is not there, and close it."""
+    chain = LocalChain.open(directory) if directory.exists() else LocalChain.create(directory)
     try:
         yield chain
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -60,9 +60,11 @@ def _add_load(name: str, text: str, example: str) -> None:
     ) -> None:
         from cli.bench.load_runs import LoadOptions, measure_load
         from cli.bench.loads import LOADS
+        from cli.bench.network import running_network
 
-        options = LoadOptions(engine, validators, seconds, warm_up, rate, half, kill_one)
-        figures = measure_load(LOADS[name], options, error_console().print)
+        options = LoadOptions(seconds, warm_up, rate, half, kill_one)
+        with running_network(engine, validators, _progress) as world:
+            figures = measure_load(world, LOADS[name], options, _progress)
         _show(name, {"engine": engine, **figures}, as_json)
         if not figures["transactions"]:
             raise typer.Exit(ExitCode.REFUSED)
@@ -70,6 +72,10 @@ def _add_load(name: str, text: str, example: str) -> None:
 
 for _name, _about in _LOADS.items():
     _add_load(_name, *_about)
+
+
+def _progress(text: str) -> None:
+    error_console().print(text)
 
 
 def _show(scenario: str, figures: dict[str, Any], as_json: bool) -> None:
@@ -90,7 +96,85 @@ def query(
     as_json: JsonOption = False,
 ) -> None:
     """Answers of one query node: status with proof, alone and in arrays; traces; searches. Samples are verified."""
+    from cli.bench.network import running_network
     from cli.bench.query import QueryOptions, measure_queries
 
-    options = QueryOptions(engine, seconds, warm_up, clients, connections, licenses, entries)
-    _show("query", measure_queries(options, error_console().print), as_json)
+    options = QueryOptions(seconds, warm_up, clients, connections, licenses, entries)
+    with running_network(engine, 4, _progress) as world:
+        figures = measure_queries(world, options, _progress)
+    _show("query", {"engine": engine, **figures}, as_json)
+
+
+@app.command(epilog="Example: mulu bench verify --seconds 10")
+def verify(seconds: SecondsOption = 5.0, as_json: JsonOption = False) -> None:
+    """Offline verifications of a presentation with its bundle, one process on each core."""
+    from cli.bench.offline import measure_verification
+
+    _show("verify", measure_verification(seconds, _progress), as_json)
+
+
+@app.command(epilog="Example: mulu bench sync --as validator")
+def sync(
+    joining: Annotated[
+        Literal["query", "validator"],
+        typer.Option("--as", help="Which node loses its data and fetches them again."),
+    ] = "query",
+    seconds: SecondsOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """A node without data catches up with what was loaded for some seconds: directory entries."""
+    from cli.bench.catching_up import measure_catching_up
+    from cli.bench.network import running_network
+
+    with running_network("tendermint", 4, _progress) as world:
+        figures = measure_catching_up(world, joining, seconds, _progress)
+    _show("sync", figures, as_json)
+
+
+@app.command(epilog="Example: mulu bench state --keys 10000000")
+def state(
+    keys: Annotated[int, typer.Option(min=1_000, max=100_000_000, help="At most.")] = 1_000_000,
+    blocks: Annotated[int, typer.Option(min=1, max=10_000, help="To measure at each size.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """What a directory transaction costs the ledger alone with 10^4, 10^5, … keys in the state."""
+    from cli.bench.growth import measure_growth
+
+    _show("state", measure_growth(keys, blocks, _progress), as_json)
+
+
+@app.command(epilog="Example: mulu bench idle --seconds 60")
+def idle(
+    seconds: SecondsOption = 30.0,
+    validators: ValidatorsOption = 4,
+    engine: EngineOption = "tendermint",
+    as_json: JsonOption = False,
+) -> None:
+    """What a network takes of one core while nobody asks for anything."""
+    from cli.bench.idle import measure_idle
+    from cli.bench.network import running_network
+
+    with running_network(engine, validators, _progress) as world:
+        figures = measure_idle(world, seconds, _progress)
+    _show("idle", {"engine": engine, **figures}, as_json)
+
+
+@app.command(epilog="Example: mulu bench smoke --record")
+def smoke(
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep these costs for later comparisons.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="The median counts.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether a transaction has become dearer since it was recorded: a warning beyond 20 per cent, never a failure."""
+    from cli.bench import smoke as costs
+
+    found = costs.measure_costs(rounds, lambda _: None)
+    if record:
+        costs.record(found)
+    warned = costs.warnings(found, costs.load_recorded())
+    told = {"warnings": warned} if as_json else {}
+    _show("smoke", {"unit": "signature checks", **found, **told}, as_json)
+    for text in warned:
+        error_console().print(f"[bold yellow]warning:[/] {text}")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cli.bench.loads import Load
 from cli.bench.machine import cores, signature_check_us
-from cli.bench.network import Progress, query_place, running_network
+from cli.bench.network import Progress, query_place
 from cli.bench.sender import Sender, Sending, Tally, quantile
 from cli.bench.usage import (
     LOADER,
@@ -23,7 +23,6 @@ from cli.bench.usage import (
 )
 from cli.demo.world import World
 from node.async_client import AsyncNodeClient
-from node.config import EngineName
 
 _GRACE_S: Final = 60.0
 """What is under way when a run's time is over is answered within the loader's patience, which is shorter."""
@@ -36,8 +35,6 @@ _KILLED: Final = "hebei"
 class LoadOptions:
     """What is asked of a run. `rate` is in transactions a second; times are in seconds."""
 
-    engine: EngineName = "tendermint"
-    validators: int = 4
     seconds: float = 10.0
     warm_up_s: float = 2.0
     rate: float | None = None
@@ -49,21 +46,23 @@ class LoadOptions:
         return self.warm_up_s + self.seconds
 
 
-def measure_load(load: Load, options: LoadOptions, progress: Progress) -> dict[str, Any]:
-    """Run one kind of load against a new network and return its figures by name."""
-    with running_network(options.engine, options.validators, progress) as world:
-        rest = load.make(world, _count(load, options), progress)
-        figures, rest = _run(world, load, rest, options, options.rate, progress)
-        reached = figures["transactions_per_s"]
-        if options.half and reached:
-            half, rest = _run(world, load, rest, options, reached / 2, progress)
-            figures["at_half_load"] = half
-        if options.kill_one:
-            progress(f"killing {_KILLED}")
-            world.kill_node(_KILLED)
-            figures["one_validator_dead"], _ = _run(
-                world, load, rest, options, options.rate, progress
-            )
+def measure_load(
+    world: World, load: Load, options: LoadOptions, progress: Progress
+) -> dict[str, Any]:
+    """Run one kind of load and return its figures by name; what runs after the first is a part of them."""
+    rest = load.make(world, _count(load, options), progress)
+    figures, rest = run_once(world, load, rest, options, options.rate, progress)
+    reached = figures["transactions_per_s"]
+    if options.half and reached:
+        half, rest = run_once(world, load, rest, options, reached / 2, progress)
+        figures["at_half_load"] = half
+    if options.kill_one:
+        progress(f"killing {_KILLED}")
+        world.kill_node(_KILLED)
+        world.await_online(query_place(world).name, len(world.processes) - 1)
+        figures["one_validator_dead"], _ = run_once(
+            world, load, rest, options, options.rate, progress
+        )
     return figures
 
 
@@ -74,7 +73,7 @@ def _count(load: Load, options: LoadOptions) -> int:
     return int(options.whole_s * per_s * runs) + 1
 
 
-def _run(
+def run_once(
     world: World,
     load: Load,
     transactions: Sequence[bytes],

@@ -65,18 +65,18 @@ class HeldLicense:
 def directory_load(ground: Ground, count: int, progress: Progress) -> list[bytes]:
     """Return transactions of one directory entry each."""
     progress(f"signing {count} transactions")
-    return [_entry(ground, number) for number in range(count)]
+    return [_entry(ground, number) for number in _new_numbers(count)]
 
 
 def batch_load(ground: Ground, count: int, progress: Progress) -> list[bytes]:
     """Return transactions of a hundred directory entries each."""
     progress(f"signing {count} transactions of {OPERATIONS_PER_BATCH} operations")
-    size = OPERATIONS_PER_BATCH
+    numbers, size = _new_numbers(count * OPERATIONS_PER_BATCH), OPERATIONS_PER_BATCH
     return [
         ground.sign(
-            "tongzhou-editor", [system_operation(first * size + one) for one in range(size)]
+            "tongzhou-editor", list(map(system_operation, numbers[start : start + size]))
         ).raw
-        for first in range(count)
+        for start in range(0, len(numbers), size)
     ]
 
 
@@ -96,7 +96,7 @@ def mixed_load(ground: Ground, count: int, progress: Progress) -> list[bytes]:
     changed = iter(issue_licenses(ground, kinds.count("S"), progress))
     progress(f"signing {count} transactions")
     load = []
-    for number, kind in enumerate(kinds):
+    for number, kind in zip(_new_numbers(count), kinds, strict=True):
         if kind == "D":
             load.append(_entry(ground, number))
         elif kind == "U":
@@ -162,6 +162,12 @@ def system_operation(number: int) -> Operation:
         hosting="district_cloud",
     )
     return operation("directory.system.publish", body)
+
+
+def _new_numbers(count: int) -> range:
+    """Return numbers of entries that no other load of the same ledger has."""
+    first = 1 + int.from_bytes(os.urandom(6), "big")
+    return range(first, first + count)
 
 
 def _entry(ground: Ground, number: int) -> bytes:

@@ -43,10 +43,8 @@ def temporary_directory() -> Iterator[Path]:
 @contextmanager
 def running_network(engine: EngineName, validators: int, progress: Progress) -> Iterator[World]:
     """Start a new network and stop it in the end; nothing of it is left."""
-    more = tuple(_authority(name) for name in list(_MORE_REGIONS)[: validators - FEWEST_VALIDATORS])
-    names = (*VALIDATORS, *(one.short for one in more))
     with temporary_directory() as directory:
-        world = World.create(directory / "network", engine, names, more)
+        world = lay_out(directory / "network", engine, validators)
         try:
             progress(f"starting {len(world.network.nodes)} nodes")
             world.start_nodes(*(place.name for place in world.network.nodes))
@@ -54,6 +52,13 @@ def running_network(engine: EngineName, validators: int, progress: Progress) -> 
             yield world
         finally:
             world.close()
+
+
+def lay_out(directory: Path, engine: EngineName, validators: int) -> World:
+    """Lay out a network of four to ten validators; nothing runs yet."""
+    regions = list(_MORE_REGIONS)[: validators - FEWEST_VALIDATORS]
+    more = tuple(_authority(name) for name in regions)
+    return World.create(directory, engine, (*VALIDATORS, *regions), more)
 
 
 def query_place(world: World) -> NodePlace:

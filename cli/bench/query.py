@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from cli.bench.asking import Answers, Asking, ask_all
 from cli.bench.loads import issue_licenses, system_operation
 from cli.bench.machine import signature_check_us
-from cli.bench.network import Progress, query_place, running_network
+from cli.bench.network import Progress, query_place
 from cli.bench.sender import quantile
 from cli.bench.setting import register_matter
 from cli.bench.usage import cpu_s
@@ -24,7 +24,6 @@ from ledger.light import TrustedView
 from ledger.suite import SHA256_ED25519
 from licenses.models import License, license_key
 from node.auth import make_token
-from node.config import EngineName
 
 KEYS_AT_ONCE: Final = 50
 """License handles in one request of the array form."""
@@ -37,7 +36,6 @@ _MOST_VERIFIED: Final = 50
 class QueryOptions:
     """What is asked of a run; `clients` are processes that ask, each over `connections`. Times are in seconds."""
 
-    engine: EngineName = "tendermint"
     seconds: float = 5.0
     warm_up_s: float = 1.0
     clients: int = 1
@@ -56,19 +54,18 @@ class Question:
     check: Callable[[str, bytes], None]
 
 
-def measure_queries(options: QueryOptions, progress: Progress) -> dict[str, Any]:
+def measure_queries(world: World, options: QueryOptions, progress: Progress) -> dict[str, Any]:
     """Put licenses and entries on a new network's ledger, ask its query node, and return figures by question."""
-    with running_network(options.engine, 4, progress) as world:
-        handles = _populate(world, options, progress)
-        figures: dict[str, Any] = {
-            "clients": options.clients,
-            "connections": options.connections * options.clients,
-            "licenses": options.licenses,
-            "entries": options.entries,
-        }
-        for question in _questions(world, handles, options.entries):
-            progress(f"asking for {question.name}")
-            figures[question.name] = _measure(world, question, options)
+    handles = _populate(world, options, progress)
+    figures: dict[str, Any] = {
+        "clients": options.clients,
+        "connections": options.connections * options.clients,
+        "licenses": options.licenses,
+        "entries": options.entries,
+    }
+    for question in _questions(world, handles, options.entries):
+        progress(f"asking for {question.name}")
+        figures[question.name] = _measure(world, question, options)
     return figures
 
 

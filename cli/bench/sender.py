@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -77,7 +77,7 @@ class Sender:
         self._requests = [
             load[start : start + self._size] for start in range(0, len(load), self._size)
         ]
-        self._positions = iter(range(len(self._requests)))
+        self._waiting = deque(range(len(self._requests)))
         self._following = 0
         self._started_s = 0.0
         self.tally = Tally()
@@ -98,7 +98,7 @@ class Sender:
     @property
     def unsent(self) -> list[bytes]:
         """What is left of the load."""
-        return [one for number in self._positions for one in self._requests[number]]
+        return [one for number in self._waiting for one in self._requests[number]]
 
     async def _warm_up(self) -> None:
         await asyncio.sleep(self._sending.warm_up_s)
@@ -108,11 +108,13 @@ class Sender:
     async def _work(self, client: AsyncNodeClient, tasks: asyncio.TaskGroup) -> None:
         rate = self._sending.rate
         end_s = self._started_s + self._sending.warm_up_s + self._sending.seconds
-        for number in self._positions:
+        while self._waiting:
+            number = self._waiting[0]
             due_s = self._started_s + (0.0 if rate is None else number * self._size / rate)
             now_s = time.monotonic()
             if max(due_s, now_s) >= end_s:
                 return
+            self._waiting.popleft()
             if due_s > now_s:
                 await asyncio.sleep(due_s - now_s)
             # With a rate, latency counts from when a request was due, so that a stall is not hidden.

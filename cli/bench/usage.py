@@ -88,6 +88,21 @@ def peak_memory_bytes(process_id: int) -> int:
     return 0 if match is None else int(match[1]) * 1024
 
 
+def own_peak_memory_bytes() -> int:
+    """Return the largest resident memory that this process has had."""
+    return peak_memory_bytes(os.getpid())
+
+
+def own_io() -> tuple[int, int]:
+    """Return the bytes that this process has had read from disk and written to it; zeros where that is not told."""
+    try:
+        text = Path("/proc/self/io").read_text("ascii")
+    except OSError:
+        return 0, 0
+    fields = dict(line.split(": ") for line in text.splitlines())
+    return int(fields["read_bytes"]), int(fields["write_bytes"])
+
+
 def data_bytes(home: Path) -> int:
     """Return the size of what a node has stored."""
     return directory_bytes((home / "data", home / "cometbft" / "data"))

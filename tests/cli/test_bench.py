@@ -1,0 +1,200 @@
+"""Measuring: short runs of the real thing. Figures must be there, above zero, and agree with each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.bench import smoke
+from cli.bench.catching_up import measure_catching_up
+from cli.bench.chain import STEPS, local_chain
+from cli.bench.growth import measure_growth, sizes_up_to
+from cli.bench.idle import measure_idle
+from cli.bench.load_runs import LoadOptions, measure_load
+from cli.bench.loads import DIRECTORY, LOADS, MIXED
+from cli.bench.machine import describe_machine
+from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
+from cli.bench.offline import measure_verification
+from cli.bench.query import KEYS_AT_ONCE, QueryOptions, measure_queries
+from cli.bench.report import show_figures
+from cli.bench.sender import quantile
+from cli.demo.world import World
+from ledger.entries import TransactionEntry, decode_entry
+from ledger.suite import SHA256_ED25519
+from ledger.transactions import decode_transaction
+from ledger.validators import distribution_problem
+from node.home import open_home
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def assert_positive(figures: Mapping[str, Any], *names: str) -> None:
+    assert {name: figures[name] for name in names if not figures[name] > 0} == {}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with running_network("tendermint", 4, silent) as world:
+        yield world
+
+
+# --- against a network ------------------------------------------------------------------------------
+
+
+def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> None:
+    options = LoadOptions(seconds=1.0, warm_up_s=0.3, half=True)
+    full = measure_load(world, DIRECTORY, options, silent)
+    for figures in (full, full["at_half_load"]):
+        assert_positive(
+            figures,
+            "transactions_per_s",
+            "commit_latency_p50_ms",
+            "proof_latency_p50_ms",
+            "validators_cpu_us_per_transaction",
+            "loader_cpu_us_per_transaction",
+            "wire_bytes_per_transaction",
+            "share_of_signature_limit",
+            "validator_peak_memory_mb",
+        )
+        assert figures["outcomes"] == {"committed": figures["transactions"]}
+        assert figures["commit_latency_p99_ms"] >= figures["commit_latency_p50_ms"]
+        # A transaction of some three hundred bytes reaches three other validators and the query node.
+        assert figures["wire_bytes_per_transaction"] > 4 * 200
+    assert full["at_half_load"]["rate"] == pytest.approx(full["transactions_per_s"] / 2, abs=0.1)
+
+
+def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
+    options = QueryOptions(seconds=0.5, warm_up_s=0.1, connections=4, licenses=50, entries=20)
+    figures = measure_queries(world, options, silent)
+    for question in ("status", "status_in_arrays", "trace", "search"):
+        found = figures[question]
+        assert_positive(found, "answers_per_s", "latency_p50_ms", "verified")
+        assert found["refused"] == 0
+    arrays = figures["status_in_arrays"]
+    assert arrays["answers_per_s"] == pytest.approx(
+        arrays["requests_per_s"] * KEYS_AT_ONCE, rel=0.1
+    )
+
+
+def test_a_node_without_data_is_timed_until_it_has_all(world: World) -> None:
+    figures = measure_catching_up(world, "query", 1.0, silent)
+    assert_positive(figures, "transactions", "blocks", "transactions_per_s", "blocks_per_s")
+    assert figures["seconds_from_start"] >= figures["seconds"]
+    status = world.client("national-auditor").network()
+    assert status.height >= figures["blocks"]
+
+
+def test_idle_shares_are_told_for_each_process(world: World) -> None:
+    figures = measure_idle(world, 1.0, silent, settle_s=0.0)
+    shares = [figures[f"cpu_percent_{name}"] for name in world.processes]
+    assert figures["cpu_percent_of_one_core"] == pytest.approx(sum(shares), abs=0.1)
+
+
+def test_a_load_is_measured_with_a_validator_dead(world: World) -> None:
+    options = LoadOptions(seconds=1.0, warm_up_s=0.0, rate=50, kill_one=True)
+    figures = measure_load(world, DIRECTORY, options, silent)
+    dead = figures["one_validator_dead"]
+    assert (figures["validators"], dead["validators"]) == (4, 3)
+    assert_positive(dead, "transactions", "proof_latency_p50_ms")
+
+
+# --- in this process --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_every_load_takes_effect(tmp_path: Path, name: str) -> None:
+    load = LOADS[name]
+    with local_chain(tmp_path / "network") as chain:
+        transactions = load.make(chain, 10, silent)
+        decoded = [decode_transaction(SHA256_ED25519, one) for one in transactions]
+        assert sum(len(one.operations) for one in decoded) == 10 * load.operations
+        chain.cpu_s.clear()
+        finalized = chain.run_block(transactions)
+        assert [result.code for result in finalized.results] == [""] * 10
+        assert all(chain.cpu_s[step] > 0 for step in STEPS)
+        entry = decode_entry(finalized.entries[0])
+        assert isinstance(entry, TransactionEntry) and entry.transaction == transactions[0]
+
+
+def test_a_mixed_load_holds_what_it_says(tmp_path: Path) -> None:
+    with local_chain(tmp_path / "network") as chain:
+        load = MIXED.make(chain, 20, silent)
+    kinds = [decode_transaction(SHA256_ED25519, one).operations[0].kind for one in load]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "directory.system.publish": 12,
+        "licenses.use.record": 6,
+        "licenses.license.withhold": 2,
+    }
+
+
+def test_verifications_are_counted_on_every_core() -> None:
+    figures = measure_verification(0.1, silent)
+    assert_positive(figures, "verifications_per_s_and_core", "cpu_us_per_verification")
+    assert figures["verifications"] >= figures["processes"] >= 1
+    assert figures["signatures_per_verification"] >= 2 + 1 + 3
+
+
+def test_a_full_state_is_measured_at_each_size() -> None:
+    assert sizes_up_to(1_000_000) == (10_000, 100_000, 1_000_000)
+    assert sizes_up_to(30_000) == (10_000, 30_000)
+    figures = measure_growth(2_000, 1, silent)
+    found = figures["2000 keys"]
+    assert_positive(found, "cpu_us_per_transaction", "store_mb", "peak_memory_mb")
+    steps = sum(found[f"{step}_us"] for step in STEPS)
+    assert steps == pytest.approx(found["cpu_us_per_transaction"], abs=1)
+
+
+def test_a_dearer_transaction_is_warned_of_with_the_step_that_is_dearer() -> None:
+    cost = {"total": 3.0, **dict.fromkeys(STEPS, 0.6)}
+    recorded = {"costs": {"directory": cost}}
+    assert smoke.warnings({"directory": {**cost, "total": 3.5}}, recorded) == []
+    (text,) = smoke.warnings({"directory": {**cost, "total": 4.0, "commit": 1.6}}, recorded)
+    assert "+33%" in text
+    assert "commit: 0.6 before, 1.6 now" in text
+    (text,) = smoke.warnings({"directory": cost}, {})
+    assert "nothing is recorded" in text
+
+
+def test_what_is_recorded_is_what_is_measured() -> None:
+    recorded = smoke.load_recorded()
+    found = smoke.measure_costs(1, silent, {"directory": 20, "authorisation": 20, "batch": 2})
+    assert found.keys() == recorded["costs"].keys()
+    for name, cost in found.items():
+        assert cost.keys() == recorded["costs"][name].keys()
+        assert_positive(cost, "total", "check", "finalise", "commit")
+
+
+# --- shown ------------------------------------------------------------------------------------------
+
+
+def test_quantiles_are_values_that_were_seen() -> None:
+    assert quantile([], 0.5) == 0.0
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile([float(number) for number in range(100)], 0.99) == 99.0
+
+
+def test_figures_are_shown_with_the_machine_they_were_measured_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    figures = {"seconds": 1.0, "transactions_per_s": 10.0, "at_half_load": {"seconds": 2.0}}
+    show_figures("directory", figures, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == {"bench": "directory", "machine": describe_machine(), **figures}
+    show_figures("directory", figures, as_json=False)
+    table = capsys.readouterr().out
+    assert "at_half_load" in table
+    assert describe_machine()["python"] in table
+
+
+def test_a_network_has_up_to_ten_validators(tmp_path: Path) -> None:
+    world = lay_out(tmp_path / "network", "tendermint", MOST_VALIDATORS)
+    assert (len(world.network.validators), len(world.network.query_nodes)) == (10, 1)
+    genesis = open_home(world.network.node_home(world.network.validators[-1])).genesis
+    assert len(genesis.validators) == 10
+    assert distribution_problem(tuple(genesis.validators)) is None
