@@ -10,7 +10,7 @@
 #   make bench-smoke                  whether a transaction has become dearer
 
 .DEFAULT_GOAL := help
-.PHONY: help cometbft demo test faults lint format sim mutants bench bench-smoke docs protocol wheel lock clean
+.PHONY: help cometbft demo test faults lint format sim mutants bench bench-all bench-smoke docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -68,6 +68,14 @@ mutants: $(INSTALLED) ## Plant one bug after the other into a copy; a test must 
 
 bench: $(INSTALLED) ## Measure on this machine: ARGS="directory|authorisation|batch|mixed|query|verify|sync|state|idle [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)
+
+BENCHES := "directory --half --kill-one" "authorisation --half" "batch --half" "mixed --half" query verify \
+	"sync --as query" "sync --as validator" state idle
+bench-all: $(INSTALLED) ## Measure everything on a quiet machine, some fifteen minutes, and write docs/PERFORMANCE.md.
+	@rm -rf build/bench && mkdir -p build/bench
+	@number=10; for one in $(BENCHES); do number=$$((number + 1)); \
+		$(BIN)/mulu bench $$one $(ARGS) --json > build/bench/$$number.json; done
+	@$(BIN)/mulu bench page build/bench/*.json --into docs/PERFORMANCE.md
 
 bench-smoke: $(INSTALLED) ## Compare what a transaction costs with what was recorded; warns, never fails.
 	@$(BIN)/mulu bench smoke $(ARGS)

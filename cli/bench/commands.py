@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from cli.options import EngineOption, JsonOption
-from cli.output import ExitCode, error_console
+from cli.output import CommandError, ExitCode, error_console, say
 
 app = typer.Typer(
     help="Measure on this machine: a network of real processes, or the ledger alone.",
@@ -72,6 +74,28 @@ def _add_load(name: str, text: str, example: str) -> None:
 
 for _name, _about in _LOADS.items():
     _add_load(_name, *_about)
+
+
+@app.command(epilog="Example: mulu bench page build/bench/*.json --into docs/PERFORMANCE.md")
+def page(
+    files: Annotated[list[Path], typer.Argument(help="What --json has printed.", dir_okay=False)],
+    into: Annotated[
+        Path | None, typer.Option(help="Page whose figures are replaced.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Print figures as Markdown, or write them into a page."""
+    from cli.bench.page import figures_page, replace_figures
+
+    try:
+        text = figures_page(json.loads(file.read_text("utf-8")) for file in files)
+        if into is not None:
+            into.write_text(replace_figures(into.read_text("utf-8"), text), "utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot use {error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise CommandError(f"a file holds no figures: {error}") from None
+    if into is None:
+        say(text)
 
 
 def _progress(text: str) -> None:

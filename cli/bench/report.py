@@ -15,18 +15,26 @@ def show_figures(scenario: str, figures: Mapping[str, Any], as_json: bool) -> No
     if as_json:
         show_json({"bench": scenario, "machine": machine, **figures})
         return
-    runs = {name: part for name, part in figures.items() if _is_run(part)}
-    plain = {name: value for name, value in figures.items() if name not in runs}
-    shared = any(name in part for name in plain for part in runs.values())
-    if plain and not shared:
-        show_record(f"Bench {scenario}", plain)
-    if runs:
-        columns = {"": plain, **runs} if shared else runs
+    plain, columns = columns_of(figures)
+    if plain:
+        show_record(f"Bench {scenario}", dict(plain))
+    if columns:
         names = dict.fromkeys(name for column in columns.values() for name in column)
         rows = [(name, *(column.get(name) for column in columns.values())) for name in names]
         show_table(f"Bench {scenario}", ("", *columns), rows)
     show_record("Machine", machine)
 
 
+def columns_of(
+    figures: Mapping[str, Any],
+) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
+    """Return what is told once, and the runs by name; where both have the same figures, the first is a run too."""
+    runs = {name: part for name, part in figures.items() if _is_run(part)}
+    plain = {name: value for name, value in figures.items() if name not in runs}
+    if any(name in part for name in plain for part in runs.values()):
+        return {}, {"": plain, **runs}
+    return plain, runs
+
+
 def _is_run(value: object) -> bool:
-    return isinstance(value, Mapping) and any(type(one) in (int, float) for one in value.values())
+    return isinstance(value, Mapping) and any(type(one) is float for one in value.values())

@@ -19,10 +19,12 @@ from cli.bench.loads import DIRECTORY, LOADS, MIXED
 from cli.bench.machine import describe_machine
 from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
 from cli.bench.offline import measure_verification
+from cli.bench.page import BEGIN, END, figures_page, replace_figures
 from cli.bench.query import KEYS_AT_ONCE, QueryOptions, measure_queries
 from cli.bench.report import show_figures
 from cli.bench.sender import quantile
 from cli.demo.world import World
+from cli.main import run
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.suite import SHA256_ED25519
 from ledger.transactions import decode_transaction
@@ -198,3 +200,34 @@ def test_a_network_has_up_to_ten_validators(tmp_path: Path) -> None:
     genesis = open_home(world.network.node_home(world.network.validators[-1])).genesis
     assert len(genesis.validators) == 10
     assert distribution_problem(tuple(genesis.validators)) is None
+
+
+def test_figures_are_written_into_a_page_between_its_marks() -> None:
+    runs = {
+        "bench": "query",
+        "machine": {"cores": 2},
+        "licenses": 50,
+        "status": {"answers": 1234.5},
+    }
+    one = {"bench": "idle", "machine": {"cores": 2}, "seconds": 1.0, "outcomes": {"committed": 3}}
+    page = replace_figures(f"before\n{BEGIN}\nold\n{END}\nafter\n", figures_page([runs, one]))
+    assert page.startswith(f"before\n{BEGIN}\n\n### query\n\ncores 2.\n")
+    assert page.endswith(f"\n{END}\nafter\n")
+    assert "old" not in page
+    assert "| `answers` | 1,234.5 |" in page
+    assert "| `outcomes` | committed 3 |" in page
+    assert replace_figures(page, figures_page([runs, one])) == page
+
+
+def test_the_page_on_performance_has_a_place_for_figures() -> None:
+    page = Path(__file__).parents[2] / "docs" / "PERFORMANCE.md"
+    assert "### directory" in replace_figures(page.read_text("utf-8"), "### directory\n")
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    figures, page = tmp_path / "figures.json", tmp_path / "page.md"
+    figures.write_text(json.dumps({"bench": "idle", "machine": {}, "seconds": 1.0}))
+    page.write_text("nothing")
+    assert run(["bench", "page", str(figures), "--into", str(page)]) == 2
+    assert run(["bench", "page", str(page)]) == 2
+    assert page.read_text() == "nothing"
