@@ -74,7 +74,7 @@ BENCHES := "directory --half --kill-one" "authorisation --half" "batch --half" "
 bench-all: $(INSTALLED) ## Measure everything on a quiet machine, some fifteen minutes, and write docs/PERFORMANCE.md.
 	@rm -rf build/bench && mkdir -p build/bench
 	@number=10; for one in $(BENCHES); do number=$$((number + 1)); \
-		$(BIN)/mulu bench $$one $(ARGS) --json > build/bench/$$number.json; done
+		$(BIN)/mulu bench $$one --json > build/bench/$$number.json; done
 	@$(BIN)/mulu bench page build/bench/*.json --into docs/PERFORMANCE.md
 
 bench-smoke: $(INSTALLED) ## Compare what a transaction costs with what was recorded; warns, never fails.

@@ -240,6 +240,14 @@ NODE: Final[tuple[Mutant, ...]] = (
         ("tests/node/test_auth.py::test_a_wrong_token_is_refused_with_its_reason",),
     ),
     Mutant(
+        "short-way-for-everybody",
+        "The short way to a state answers whoever sends any token.",
+        "node/api/short_way.py",
+        '            caller_of(self._services, tokens[0].decode("ascii"))\n',
+        "            caller_of.__doc__\n",
+        ("tests/node/test_api.py::test_what_is_not_plain_is_left_to_the_long_way",),
+    ),
+    Mutant(
         "entry-tiles-for-every-member",
         "Every member reads the log's entries, whatever its roles.",
         "node/api/access.py",
