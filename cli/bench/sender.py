@@ -27,7 +27,7 @@ _TIMEOUT_S: Final = 30.0
 _REQUEST_BYTES: Final = 900_000
 """Of base64: below what a node takes at once."""
 
-_PROOFS_AT_ONCE: Final = 4
+_PROOFS_AT_ONCE: Final = 16
 _PROOF_EVERY: Final = 10
 """Of so many requests one is followed until the query node shows the proof."""
 

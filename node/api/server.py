@@ -101,7 +101,7 @@ def create_api(services: Services) -> FastAPI:
     return app
 
 
-class _GatheringTransport:
+class GatheringTransport:
     """A transport that writes at once what is given to it in one turn of the loop: head and body of an answer.
 
     Each write is a system call that wakes the client, and for a short answer costs more than making it.
@@ -144,7 +144,7 @@ class _Connection(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
