@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from cli.options import EngineOption, JsonOption
-from cli.output import CommandError, ExitCode, error_console, say
+from cli.output import CommandError, ExitCode, error_console, say, show_json
 
 app = typer.Typer(
     help="Measure on this machine: a network of real processes, or the ledger alone.",
@@ -80,22 +80,24 @@ for _name, _about in _LOADS.items():
 def page(
     files: Annotated[list[Path], typer.Argument(help="What --json has printed.", dir_okay=False)],
     into: Annotated[
-        Path | None, typer.Option(help="Page whose figures are replaced.", dir_okay=False)
-    ] = None,
+        Path, typer.Option(help="The page whose figures they replace.", dir_okay=False)
+    ],
+    as_json: JsonOption = False,
 ) -> None:
-    """Print figures as Markdown, or write them into a page."""
+    """Write figures into a page, as tables of Markdown."""
     from cli.bench.page import figures_page, replace_figures
 
     try:
-        text = figures_page(json.loads(file.read_text("utf-8")) for file in files)
-        if into is not None:
-            into.write_text(replace_figures(into.read_text("utf-8"), text), "utf-8")
+        figures = figures_page(json.loads(file.read_text("utf-8")) for file in files)
+        into.write_text(replace_figures(into.read_text("utf-8"), figures), "utf-8")
     except OSError as error:
         raise CommandError(f"cannot use {error.filename}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
         raise CommandError(f"a file holds no figures: {error}") from None
-    if into is None:
-        say(text)
+    if as_json:
+        show_json({"page": str(into), "runs": len(files)})
+    else:
+        say(f"{into} has the figures of {len(files)} runs.")
 
 
 def _progress(text: str) -> None:

@@ -224,10 +224,13 @@ def test_the_page_on_performance_has_a_place_for_figures() -> None:
     assert "### directory" in replace_figures(page.read_text("utf-8"), "### directory\n")
 
 
-def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+def test_figures_come_into_a_page_that_has_a_place_for_them_only(tmp_path: Path) -> None:
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"
     figures.write_text(json.dumps({"bench": "idle", "machine": {}, "seconds": 1.0}))
     page.write_text("nothing")
     assert run(["bench", "page", str(figures), "--into", str(page)]) == 2
-    assert run(["bench", "page", str(page)]) == 2
+    assert run(["bench", "page", str(page), "--into", str(page)]) == 2
     assert page.read_text() == "nothing"
+    page.write_text(f"{BEGIN}{END}")
+    assert run(["bench", "page", str(figures), "--into", str(page)]) == 0
+    assert "| `seconds` | 1.0 |" in page.read_text()
