@@ -6,6 +6,7 @@ came to be full. Each size is filled and measured in processes of its own, so th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from cli.bench.chain import STEPS, LocalChain, local_chain
 from cli.bench.loads import DIRECTORY, system_operation
 from cli.bench.machine import signature_check_us
 from cli.bench.network import Progress, temporary_directory
-from cli.bench.usage import directory_bytes, own_io, own_peak_memory_bytes
+from cli.bench.usage import directory_bytes, disk_io, own_peak_memory_bytes
 from cli.bench.workers import alone
 from cli.demo import content
 from ledger.codec import encode
@@ -98,13 +99,13 @@ def measure(size: Size) -> dict[str, Any]:
         blocks = _WARM_UP_BLOCKS + size.blocks
         load = DIRECTORY.make(chain, blocks * PER_BLOCK, lambda _: None)
         check_us = signature_check_us()
-        before = own_io()
+        before = disk_io(os.getpid())
         for number in range(blocks):
             if number == _WARM_UP_BLOCKS:
                 chain.cpu_s.clear()
-                before = own_io()
+                before = disk_io(os.getpid())
             chain.run_block(load[number * PER_BLOCK : (number + 1) * PER_BLOCK])
-        after = own_io()
+        after = disk_io(os.getpid())
         check_us = (check_us + signature_check_us()) / 2
         count = size.blocks * PER_BLOCK
         steps = {step: chain.cpu_s[step] / count * 1e6 for step in STEPS}

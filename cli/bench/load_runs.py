@@ -155,6 +155,9 @@ def _figures(
         # What the cores could do if all they did was to verify each signature once on every validator.
         "share_of_signature_limit": round(per_s * checks_us / 1e6 / cores(), 3),
         "disk_bytes_per_transaction": round((after.disk_bytes - before.disk_bytes) / committed, 1),
+        "disk_written_bytes_per_transaction": round(
+            (after.disk_written_bytes - before.disk_written_bytes) / committed, 1
+        ),
         "wire_bytes_per_transaction": round(wire_bytes_between(before, after) / committed, 1),
         "validator_peak_memory_mb": round(after.peak_memory_bytes / 1e6, 1),
         "outcomes": dict(tally.outcomes),

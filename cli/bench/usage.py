@@ -24,12 +24,13 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the running nodes have used so far, by name. Peak memory and bytes on disk are those of one validator."""
+    """What the running nodes have used so far, by name. Disk and peak memory are those of one validator."""
 
     cpu_s: Mapping[str, float]
     loader_cpu_s: float
     wire_bytes: Mapping[str, float]
     disk_bytes: int
+    disk_written_bytes: int
     peak_memory_bytes: int
 
 
@@ -41,12 +42,14 @@ def take_usage(world: World) -> Usage:
     """
     running = [world.network.node(name) for name in world.processes]
     validator = next(place for place in running if place.role == "validator")
+    validator_id = world.processes[validator.name].pid
     return Usage(
         cpu_s={place.name: cpu_s(world.processes[place.name].pid) for place in running},
         loader_cpu_s=own_cpu_s(),
         wire_bytes={place.name: _sent_bytes(place) for place in running},
         disk_bytes=data_bytes(world.network.node_home(validator)),
-        peak_memory_bytes=peak_memory_bytes(world.processes[validator.name].pid),
+        disk_written_bytes=disk_io(validator_id)[1],
+        peak_memory_bytes=peak_memory_bytes(validator_id),
     )
 
 
@@ -93,10 +96,10 @@ def own_peak_memory_bytes() -> int:
     return peak_memory_bytes(os.getpid())
 
 
-def own_io() -> tuple[int, int]:
-    """Return the bytes that this process has had read from disk and written to it; zeros where that is not told."""
+def disk_io(process_id: int) -> tuple[int, int]:
+    """Return the bytes that a process has had read from disk and written to it; zeros where that is not told."""
     try:
-        text = Path("/proc/self/io").read_text("ascii")
+        text = Path(f"/proc/{process_id}/io").read_text("ascii")
     except OSError:
         return 0, 0
     fields = dict(line.split(": ") for line in text.splitlines())

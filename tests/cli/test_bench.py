@@ -50,7 +50,7 @@ def world() -> Iterator[World]:
 
 
 def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> None:
-    options = LoadOptions(seconds=1.0, warm_up_s=0.3, half=True)
+    options = LoadOptions(seconds=0.5, warm_up_s=0.3, half=True)
     full = measure_load(world, DIRECTORY, options, silent)
     for figures in (full, full["at_half_load"]):
         assert_positive(
@@ -61,6 +61,7 @@ def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> Non
             "validators_cpu_us_per_transaction",
             "loader_cpu_us_per_transaction",
             "wire_bytes_per_transaction",
+            "disk_written_bytes_per_transaction",
             "share_of_signature_limit",
             "validator_peak_memory_mb",
         )
@@ -72,7 +73,7 @@ def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> Non
 
 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
-    options = QueryOptions(seconds=0.5, warm_up_s=0.1, connections=4, licenses=50, entries=20)
+    options = QueryOptions(seconds=0.3, warm_up_s=0.1, connections=4, licenses=50, entries=20)
     figures = measure_queries(world, options, silent)
     for question in ("status", "status_in_arrays", "trace", "search"):
         found = figures[question]
@@ -85,7 +86,7 @@ def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) ->
 
 
 def test_a_node_without_data_is_timed_until_it_has_all(world: World) -> None:
-    figures = measure_catching_up(world, "query", 1.0, silent)
+    figures = measure_catching_up(world, "query", 0.5, silent)
     assert_positive(figures, "transactions", "blocks", "transactions_per_s", "blocks_per_s")
     assert figures["seconds_from_start"] >= figures["seconds"]
     status = world.client("national-auditor").network()
@@ -99,7 +100,7 @@ def test_idle_shares_are_told_for_each_process(world: World) -> None:
 
 
 def test_a_load_is_measured_with_a_validator_dead(world: World) -> None:
-    options = LoadOptions(seconds=1.0, warm_up_s=0.0, rate=50, kill_one=True)
+    options = LoadOptions(seconds=0.5, warm_up_s=0.0, rate=50, kill_one=True)
     figures = measure_load(world, DIRECTORY, options, silent)
     dead = figures["one_validator_dead"]
     assert (figures["validators"], dead["validators"]) == (4, 3)
