@@ -23,8 +23,9 @@ def pytest_configure() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw"):
         count, number = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), int(worker[2:])
-        size = (32_768 - 20_000) // count
-        lowest = 20_000 + number * size
+        lowest, highest = map(int, os.environ.get("MULU_PORTS", "20000-32767").split("-"))
+        size = (highest + 1 - lowest) // count
+        lowest += number * size
         os.environ["MULU_PORTS"] = f"{lowest}-{lowest + size - 1}"
 
 
