@@ -84,6 +84,10 @@ MAX_QUEUED_MESSAGES: Final = 16
 TICK_S: Final = 1.0
 """How often a height that is not decided is told to peers, and bodies are asked for again."""
 
+ABSENT_PROPOSER_MS: Final = 100
+"""How long round 0 waits for a proposer to whom there is no link: else a dead validator costs every fourth height of
+four the whole of timeoutPropose. Later rounds wait as long as ever, so that links may be of any shape."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -375,6 +379,11 @@ class Runner:
                 return
             effects = driver.handle(own.popleft())
 
+    def _proposer_is_away(self, height: int) -> bool:
+        """Tell whether there is no link to the proposer of round 0: nothing that it proposes would come here."""
+        proposer = self._application.tip.validators.proposer(height, 0).name
+        return proposer != self._name and proposer not in self._network.links
+
     async def _perform(self, driver: HeightDriver, effect: Effect) -> Event | None:
         match effect:
             case SaveWal(first, records):
@@ -387,6 +396,8 @@ class Runner:
             case Broadcast(message):
                 self._broadcast(message)
             case ScheduleTimeout(height, round_, step, duration_ms):
+                if step is Step.PROPOSE and round_ == 0 and self._proposer_is_away(height):
+                    duration_ms = min(duration_ms, ABSENT_PROPOSER_MS)
                 asyncio.get_running_loop().call_later(
                     duration_ms / 1000, self._queue.put_nowait, TimeoutElapsed(height, round_, step)
                 )
