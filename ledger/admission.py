@@ -119,8 +119,8 @@ def prepare_transaction(
         transaction = decode_transaction(suite, raw)
     except DecodeError as error:
         raise InvalidTransaction(MALFORMED, str(error)) from None
-    if verify:
-        check_signature(suite, transaction)
+    if verify and not transaction.verify(suite):
+        raise InvalidTransaction(BAD_SIGNATURE, "the signature is not the signer's")
     return PreparedTransaction(
         transaction,
         str(transaction.signer),
@@ -166,15 +166,18 @@ class TransactionCache:
         Raises:
             InvalidTransaction: malformed, or a bad signature.
         """
-        known = self._transactions.get(raw)
-        if known is None:
-            known = self._prepare(raw)
-            self.add(known)
-        return known
+        prepared = self.peek(raw)
+        self.add(prepared)
+        return prepared
 
-    def find(self, raw: bytes) -> PreparedTransaction | None:
-        """Return the transaction of these bytes, if it was verified before and is still kept."""
-        return self._transactions.get(raw)
+    def peek(self, raw: bytes) -> PreparedTransaction:
+        """Return the transaction of these bytes, verified now or before; a new one is not kept.
+
+        Raises:
+            InvalidTransaction: malformed, or a bad signature.
+        """
+        known = self._transactions.get(raw)
+        return self._prepare(raw) if known is None else known
 
     def add(self, prepared: PreparedTransaction) -> None:
         """Remember a transaction that the caller has verified, on another thread perhaps."""
@@ -207,16 +210,6 @@ class TransactionCache:
 
     def __len__(self) -> int:
         return len(self._transactions)
-
-
-def check_signature(suite: Suite, transaction: Transaction) -> None:
-    """Check that the signature is the signer's.
-
-    Raises:
-        InvalidTransaction: it is not.
-    """
-    if not transaction.verify(suite):
-        raise InvalidTransaction(BAD_SIGNATURE, "the signature is not the signer's")
 
 
 def check_lifetime(transaction: Transaction, time_ms: int, lifetime_ms: int) -> None:

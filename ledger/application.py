@@ -24,7 +24,6 @@ from ledger.admission import (
     check_chain,
     check_lifetime,
     check_operations,
-    check_signature,
     prepare_transaction,
 )
 from ledger.blocks import MAX_BLOCK_EVIDENCE, MAX_BLOCK_TRANSACTIONS, Block
@@ -233,26 +232,21 @@ class Application:
     def check_transaction(self, raw: bytes, now_ms: int) -> Admitted:
         """Check a submitted transaction against the newest state and this node's clock.
 
-        Only one that passes is remembered: anyone can sign, and strangers must not fill a node's memory. The signature,
-        which costs most, is verified once all that needs nobody's key is known to be good: a transaction that comes by
-        gossip when it is committed already costs little.
+        Only one that passes is remembered: anyone can sign, and strangers must not fill a node's memory.
 
         Raises:
             InvalidTransaction: it could not enter a block, or would certainly fail there.
         """
         basis = self._current()
-        known = self._cache.find(raw)
-        prepared = self._read(raw) if known is None else known
+        prepared = self._cache.peek(raw)
         check_chain(prepared.transaction, self._genesis.chain_id)
         check_lifetime(
             prepared.transaction, now_ms, self._genesis.parameters.transaction_lifetime_ms
         )
-        if basis.history.transaction_index(prepared.id) is not None:
-            raise InvalidTransaction(DUPLICATE, "the log holds it already")
-        if known is None:
-            check_signature(self._suite, prepared.transaction)
         authority = self._signers.look_up(basis.state, prepared.signer)
         check_operations(prepared, authority)
+        if basis.history.transaction_index(prepared.id) is not None:
+            raise InvalidTransaction(DUPLICATE, "the log holds it already")
         self._cache.add(prepared)
         return Admitted(prepared.transaction, authority.organisation)
 
@@ -442,10 +436,9 @@ class Application:
 
     def _take_decided(self, raw: bytes) -> PreparedTransaction:
         """Return a decided transaction from the cache, or read it now without verifying its signature."""
-        return self._cache.take(raw, self._read)
+        return self._cache.take(raw, self._prepare_decided)
 
-    def _read(self, raw: bytes) -> PreparedTransaction:
-        """Read a transaction without verifying its signature."""
+    def _prepare_decided(self, raw: bytes) -> PreparedTransaction:
         return prepare_transaction(self._suite, self._operations, raw, verify=False)
 
     def commit(

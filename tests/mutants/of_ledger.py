@@ -92,8 +92,8 @@ _TRANSACTIONS: Final[tuple[Mutant, ...]] = (
         "bad-signature-accepted",
         "A transaction's signature is not verified.",
         _ADMISSION,
-        "if not transaction.verify(suite):",
-        "if not transaction.signature:",
+        "if verify and not transaction.verify(suite):",
+        "if verify and not transaction.signature:",
         (_BAD_TRANSACTIONS,),
     ),
     Mutant(

@@ -18,7 +18,7 @@ import node.replica
 from consensus.tendermint import height_log
 from consensus.tendermint.events import Event, VoteReceived
 from consensus.tendermint.messages import decode_message as decode_consensus_message
-from ledger.admission import PreparedTransaction, check_signature
+from ledger.admission import PreparedTransaction
 from ledger.keys import SoftwareSigner
 from ledger.suite import SHA256_ED25519, Suite
 from ledger.validators import ValidatorSet
@@ -89,9 +89,9 @@ def shared_work() -> Iterator[Suite]:
     def prepare(suite: Suite, table: Any, raw: bytes, *, verify: bool = True) -> Any:
         found = prepared.get(raw)
         if found is None:
-            found = prepared[raw] = real_prepare(suite, table, raw, verify=False)
-        if verify:
-            check_signature(suite, found.transaction)
+            found = real_prepare(suite, table, raw, verify=verify)
+            if verify:
+                prepared[raw] = found
         return found
 
     real_record = height_log.encode_record
