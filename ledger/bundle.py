@@ -29,7 +29,7 @@ from typing import Final
 from ledger.checkpoints import SignedCheckpoint
 from ledger.codec import Value, decode, decode_array, encode
 from ledger.decoding import MAX_HEIGHT, fields, hash_field, integer, items, short_text
-from ledger.errors import DecodeError
+from ledger.errors import BundleSizeError, DecodeError
 from ledger.limits import MAX_ENTRY_BYTES, MAX_VALIDATORS
 from ledger.merkle import MAX_PROOF_HASHES
 from ledger.state_tree import StateProof
@@ -203,7 +203,7 @@ class Bundle:
         """Return the bundle file.
 
         Raises:
-            ValueError: it would be larger than `MAX_BUNDLE_BYTES`, so that nobody could read it.
+            BundleSizeError: it would be larger than `MAX_BUNDLE_BYTES`, so that nobody could read it.
         """
         position = {entry.index: number for number, entry in enumerate(self.entries)}
         content = signed_bytes(
@@ -224,7 +224,9 @@ class Bundle:
             ),
         )
         if len(content) + HASH_BYTES > MAX_BUNDLE_BYTES:
-            raise ValueError(f"bundle of {len(content)} bytes, at most {MAX_BUNDLE_BYTES}")
+            raise BundleSizeError(
+                f"bundle of {len(content) + HASH_BYTES} bytes, at most {MAX_BUNDLE_BYTES}"
+            )
         return content + suite.digest(content)
 
     @staticmethod

@@ -31,6 +31,10 @@ class InvalidProof(LedgerError):
     """A Merkle proof, note, checkpoint or bundle does not prove what it claims."""
 
 
+class BundleSizeError(LedgerError, ValueError):
+    """What a bundle is to hold makes a file that is larger than anyone reads."""
+
+
 class InvalidTransaction(LedgerError):
     """A transaction may not enter a block. `code` is stable ASCII, the text is for people."""
 

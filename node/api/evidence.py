@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from ledger.bundle import Bundle
 from ledger.codec import decode
+from ledger.errors import BundleSizeError
 from ledger.proven import ProvenView
 from node import evidence
 from node.api.access import Member, Node, caller_of
@@ -30,7 +32,8 @@ _Key = Annotated[str, Field(pattern=STATE_KEY, max_length=210)]
 StateKey = Annotated[_Key, Query()]
 
 MAX_KEYS_AT_ONCE: Final = 100
-"""Each is a descent into the state tree; the answer has some hundred kilobytes then."""
+"""Each is a descent into the state tree. Short records make some hundred kilobytes together; of the longest, which have
+120 KB, some seventy fill a bundle, and more are refused."""
 
 StateKeys = Annotated[list[_Key], Query(min_length=1, max_length=MAX_KEYS_AT_ONCE)]
 BUNDLE_TYPE = "application/vnd.mulu.bundle"
@@ -68,18 +71,18 @@ async def state_bundle(services: Node, _: Member, key: StateKeys) -> Response:
     proven = require_proven(services)
     keys = tuple(dict.fromkeys(key))
     subject = f"state:{keys[0]}" if len(keys) == 1 else "states"
-    return _bundle(services, await asyncio.to_thread(evidence.state_bundle, proven, keys, subject))
+    return await _bundle(services, lambda: evidence.state_bundle(proven, keys, subject))
 
 
 @router.get("/evidence/transactions/{transaction_id}", summary="Bundle about a transaction")
 async def transaction_bundle(services: Node, _: Member, transaction_id: TransactionId) -> Response:
     proven, wanted = require_proven(services), bytes.fromhex(transaction_id)
-    found = await asyncio.to_thread(
-        evidence.transaction_bundle, services.genesis.suite, proven, wanted
-    )
-    if found is None:
-        raise problem(404, "transaction_unknown", "not in the log under the newest checkpoint")
-    return _bundle(services, found)
+
+    def make() -> Bundle:
+        found = evidence.transaction_bundle(services.genesis.suite, proven, wanted)
+        return _found(found, "transaction_unknown", "not in the log under the newest checkpoint")
+
+    return await _bundle(services, make)
 
 
 @router.get("/evidence/licenses/{handle}", summary="Bundle about a license")
@@ -88,10 +91,12 @@ async def license_bundle(
 ) -> Response:
     _member_or_holder(services, authorization, {handle})
     proven = require_proven(services)
-    found = await asyncio.to_thread(evidence.license_bundle, proven, bytes.fromhex(handle))
-    if found is None:
-        raise problem(404, "license_unknown", f"no license {handle}")
-    return _bundle(services, found)
+
+    def make() -> Bundle:
+        found = evidence.license_bundle(proven, bytes.fromhex(handle))
+        return _found(found, "license_unknown", f"no license {handle}")
+
+    return await _bundle(services, make)
 
 
 @router.get("/evidence/uses/{use_id}", summary="Bundle about a recorded use")
@@ -101,10 +106,12 @@ async def use_bundle(
     proven = require_proven(services)
     rows = await proven_use(services, proven, use_id)
     _member_or_holder(services, authorization, {row.license for row in rows})
-    found = await asyncio.to_thread(_use_bundle, services, proven, rows[0].log_index, use_id)
-    if found is None:
-        raise problem(404, "use_unknown", f"no use {use_id}")
-    return _bundle(services, found)
+
+    def make() -> Bundle:
+        found = _use_bundle(services, proven, rows[0].log_index, use_id)
+        return _found(found, "use_unknown", f"no use {use_id}")
+
+    return await _bundle(services, make)
 
 
 def _use_bundle(services: Services, proven: ProvenView, index: int, use_id: str) -> Bundle | None:
@@ -139,5 +146,20 @@ def _member_or_holder(services: Services, authorization: str | None, handles: se
             raise problem(403, "not_the_holder", "another holder's license") from None
 
 
-def _bundle(services: Services, bundle: Bundle) -> Response:
-    return Response(bundle.encode(services.genesis.suite), media_type=BUNDLE_TYPE)
+async def _bundle(services: Services, make: Callable[[], Bundle]) -> Response:
+    """Make and encode a bundle in a thread.
+
+    Raises:
+        ApiProblem: what `make` raises; 413, the file would be larger than anyone reads.
+    """
+    try:
+        encoded = await asyncio.to_thread(lambda: make().encode(services.genesis.suite))
+    except BundleSizeError as error:
+        raise problem(413, "bundle_too_large", f"{error}; ask for fewer keys at once") from None
+    return Response(encoded, media_type=BUNDLE_TYPE)
+
+
+def _found(bundle: Bundle | None, code: str, detail: str) -> Bundle:
+    if bundle is None:
+        raise problem(404, code, detail)
+    return bundle

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.codec import decode, encode
-from ledger.errors import DecodeError, InvalidProof
+from ledger.errors import BundleSizeError, DecodeError, InvalidProof
 from ledger.light import NotEstablishedError, TrustedView, open_bundle
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
@@ -192,7 +192,7 @@ def test_a_bundle_is_valid_from_birth() -> None:
 
 def test_a_bundle_of_many_megabytes_is_neither_written_nor_read() -> None:
     bundle = dataclasses.replace(_case()[0], attachments=(("film", bytes(MAX_BUNDLE_BYTES)),))
-    with pytest.raises(ValueError, match="at most"):
+    with pytest.raises(BundleSizeError, match="at most"):
         bundle.encode(SUITE)
     with pytest.raises(DecodeError, match="at most"):
         Bundle.decode(SUITE, _PREFIX + bytes(MAX_BUNDLE_BYTES))

@@ -248,6 +248,16 @@ NODE: Final[tuple[Mutant, ...]] = (
         ("tests/node/test_api.py::test_what_is_not_plain_is_left_to_the_long_way",),
     ),
     Mutant(
+        "bundle-too-large-unhandled",
+        "States whose bundle would be larger than anyone reads end in an internal error.",
+        "node/api/evidence.py",
+        "    except BundleSizeError as error:\n",
+        "    except StopAsyncIteration as error:\n",
+        (
+            "tests/node/test_api.py::test_states_too_long_for_one_bundle_are_refused_and_fewer_are_not",
+        ),
+    ),
+    Mutant(
         "entry-tiles-for-every-member",
         "Every member reads the log's entries, whatever its roles.",
         "node/api/access.py",

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from cli.demo.content import ISSUER, LICENSE_TYPE
+from ledger import bundle
 from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.keys import SealingKey, SoftwareSigner, seal
@@ -183,6 +184,18 @@ def test_more_states_than_fit_one_bundle_are_refused(auditor: NodeClient) -> Non
     keys = [f"directory/instrument/{number}" for number in range(MAX_KEYS_AT_ONCE + 1)]
     problem = refused(auditor, "GET", "/v1/evidence/state", params={"key": keys})
     assert (problem.status, problem.code) == (422, "invalid_input")
+
+
+def test_states_too_long_for_one_bundle_are_refused_and_fewer_are_not(
+    auditor: NodeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"directory/instrument/{TONGZHOU}-{name}" for name in ("seals", "windows", "archives")]
+    size = len(auditor.state_evidence(keys[0]))
+    monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", size + 200)
+    problem = refused(auditor, "GET", "/v1/evidence/state", params={"key": keys})
+    assert (problem.status, problem.code) == (413, "bundle_too_large")
+    assert "fewer keys" in problem.detail
+    assert len(auditor.state_evidence(keys[0])) <= size + 200
 
 
 @pytest.mark.parametrize("name", ["windows", "none", "%E5%90%8D"])
