@@ -22,6 +22,9 @@ PATH: Final = "/v1/state"
 _QUERY: Final = re.compile(rb"key=([^&+]+)")
 _KEY: Final = re.compile(STATE_KEY)
 
+_OF_A_BODY: Final = (b"content-length", b"transfer-encoding")
+"""A request that brings a body is not plain: the bound of bodies stands on the long way."""
+
 
 class ShortWay:
     """Answers plain questions, and passes all others on."""
@@ -47,7 +50,8 @@ class ShortWay:
     def _answer(self, scope: Scope) -> bytes | None:
         query = _QUERY.fullmatch(scope["query_string"])
         tokens = [value for name, value in scope["headers"] if name == b"authorization"]
-        if query is None or len(tokens) != 1:
+        has_body = any(name in _OF_A_BODY for name, _ in scope["headers"])
+        if query is None or len(tokens) != 1 or has_body:
             return None
         try:
             key = unquote_to_bytes(query[1]).decode("utf-8")

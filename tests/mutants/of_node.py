@@ -245,7 +245,36 @@ NODE: Final[tuple[Mutant, ...]] = (
         "node/api/short_way.py",
         '            caller_of(self._services, tokens[0].decode("ascii"))\n',
         "            caller_of.__doc__\n",
-        ("tests/node/test_api.py::test_what_is_not_plain_is_left_to_the_long_way",),
+        ("tests/node/test_short_way.py::test_what_is_not_plain_is_left_to_the_long_way",),
+    ),
+    Mutant(
+        "short-way-for-strangers",
+        "The short way to a state answers whoever signs a token for itself, enrolled or not.",
+        "node/api/short_way.py",
+        "from node.api.access import caller_of\n",
+        "from node.api.access import bearer_token as caller_of\n",
+        (
+            "tests/node/test_short_way.py::test_a_key_that_the_ledger_does_not_know_learns_no_state",
+            "tests/node/test_short_way.py::test_a_token_that_was_good_is_refused_once_its_key_is_revoked",
+        ),
+    ),
+    Mutant(
+        "short-way-never-taken",
+        "Every question about a state goes through the framework.",
+        "node/api/short_way.py",
+        "            return state_answer(self._services, key)\n",
+        "            return None\n",
+        (
+            "tests/node/test_short_way.py::test_a_members_plain_question_is_answered_without_the_framework",
+        ),
+    ),
+    Mutant(
+        "short-way-past-the-bound-of-bodies",
+        "A question that declares a body is answered without a look at how long it is.",
+        "node/api/short_way.py",
+        " or len(tokens) != 1 or has_body:",
+        " or len(tokens) != 1:",
+        ("tests/node/test_short_way.py::test_a_question_that_declares_too_long_a_body_is_refused",),
     ),
     Mutant(
         "bundle-too-large-unhandled",

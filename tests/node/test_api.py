@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -196,39 +195,6 @@ def test_states_too_long_for_one_bundle_are_refused_and_fewer_are_not(
     assert (problem.status, problem.code) == (413, "bundle_too_large")
     assert "fewer keys" in problem.detail
     assert len(auditor.state_evidence(keys[0])) <= size + 200
-
-
-@pytest.mark.parametrize("name", ["windows", "none", "%E5%90%8D"])
-def test_the_short_way_to_a_state_answers_as_the_long_way_does(
-    auditor: NodeClient, name: str
-) -> None:
-    short = f"/v1/state?key=directory/instrument/{TONGZHOU}-{name}"
-    answers = [auditor.request("GET", path) for path in (short, f"{short}&long=1")]
-    assert answers[0].json() == answers[1].json()
-    assert answers[0].headers["content-type"] == answers[1].headers["content-type"]
-    assert answers[0].json()["key"].endswith(unquote(name))
-
-
-@pytest.mark.parametrize(
-    ("key", "authorization", "status"),
-    [
-        ("directory/instrument/a/b", "", 422),
-        ("directory/instrument/%00", "", 422),
-        ("directory/instrument/%FF", "", 200),  # not UTF-8: read as the framework reads it
-        ("directory/instrument/a", "Bearer nonsense", 401),
-        ("directory/instrument/a", "Basic abc", 401),
-    ],
-)
-def test_what_is_not_plain_is_left_to_the_long_way(
-    auditor: NodeClient, key: str, authorization: str, status: int
-) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    path = f"/v1/state?key={key}"
-    if status == 200:
-        assert auditor.request("GET", path).json()["value"] is None
-        return
-    problem = refused(auditor, "GET", path, headers=headers, authenticated=not authorization)
-    assert problem.status == status
 
 
 def test_blocks_are_listed_newest_first(auditor: NodeClient) -> None:
