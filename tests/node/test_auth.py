@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hmac
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.keys import SoftwareSigner
-from node.auth import MAX_LIFETIME_S, make_token, verify_token
+from node import auth
+from node.auth import MAX_LIFETIME_S, MAX_TOKEN_CHARACTERS, make_token, verify_token
 from node.errors import InvalidToken
 
 NOW_S = 1_750_000_000
@@ -145,3 +148,23 @@ def test_a_token_with_any_byte_changed_is_refused(data: st.DataObject) -> None:
 def test_a_huge_token_is_not_parsed() -> None:
     with pytest.raises(InvalidToken, match="too long"):
         verify_token("a." * 5_000, CHAIN, NOW_S)
+
+
+def test_of_a_strangers_token_hardly_more_than_its_text_is_remembered() -> None:
+    tokens = [
+        make_token(SIGNER, CHAIN, NOW_S, claims={"n": number, "deep": [[[]] * 8] * 45})
+        for number in range(100)
+    ]
+    assert 1_500 < len(tokens[0]) <= MAX_TOKEN_CHARACTERS
+    verify_token(make_token(SIGNER, CHAIN, NOW_S), CHAIN, NOW_S)
+    auth._signed_by.cache_clear()
+    tracemalloc.start()
+    try:
+        for token in tokens:
+            verify_token(token, CHAIN, NOW_S)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert auth._signed_by.cache_info().currsize == len(tokens)
+    assert held / len(tokens) < MAX_TOKEN_CHARACTERS
