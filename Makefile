@@ -75,6 +75,7 @@ bench-all: $(INSTALLED) ## Measure everything on a quiet machine, some fifteen m
 	@rm -rf build/bench && mkdir -p build/bench
 	@number=10; for one in $(BENCHES); do number=$$((number + 1)); \
 		$(BIN)/mulu bench $$one --json > build/bench/$$number.json; done
+	@$(BIN)/mulu bench smoke --record
 	@$(BIN)/mulu bench page build/bench/*.json --into docs/PERFORMANCE.md
 
 bench-smoke: $(INSTALLED) ## Compare what a transaction costs with what was recorded; warns, never fails.
