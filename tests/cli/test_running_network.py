@@ -461,6 +461,7 @@ def test_status_tells_machines_numbers_and_each_once(shell: Shell) -> None:
 def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
     shell: Shell,
 ) -> None:
+    """The bound is a promise: without quorum a node answers after 3 s, not after the 15 s that a command gives it."""
     network = shell.network
     victims = [network.node("hebei"), network.node("national")]
     for place in victims:
@@ -478,7 +479,7 @@ def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
     )
     started = time.monotonic()
     refused = shell(*words, profile="tongzhou-registrar", expect=3)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 15
     assert refused["error"]["code"] == "not_committed"
     assert shell("network", "start", "--timeout", "90")["started"] == ["hebei", "national"]
     found = shell.eventually(

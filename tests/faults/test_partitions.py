@@ -10,7 +10,6 @@ from itertools import permutations, product
 
 import pytest
 
-from node.api.transactions import NO_QUORUM_WAIT_S
 from node.pulse import ASK_INTERVAL_S, MAX_IN_VAIN, SILENT_S
 from tests.faults.measured import Measured
 from tests.faults.network import FaultyNetwork
@@ -22,6 +21,9 @@ BEIJING, HEBEI, NATIONAL, TIANJIN = ALL = ("beijing", "hebei", "national", "tian
 
 TOLD_S = SILENT_S + 2 * ASK_INTERVAL_S + 8.0
 """Within this, a node without quorum says so; the last term is for a loaded machine."""
+
+GIVEN_S = 60.0
+"""What a submission may take."""
 
 
 def _between(one: Collection[str], other: Collection[str]) -> list[Direction]:
@@ -96,17 +98,20 @@ def _await_not_current(network: FaultyNetwork, name: str) -> None:
 
 
 def _check_not_current(network: FaultyNetwork, name: str) -> None:
-    """What a node without quorum answers, and how long it takes for it."""
+    """What a node without quorum answers; and that it keeps its promise to answer after 3 s (docs/API.md).
+
+    Without that promise it would take all the time it was given; the bound lies between, for a loaded machine.
+    """
     [sent] = network.transactions(1)
     with network.client(name) as client:
         ready, reason = client.ready()
         status = client.network()
         began_s = time.monotonic()
-        [result] = client.submit([sent.raw], timeout_s=60)
+        [result] = client.submit([sent.raw], timeout_s=GIVEN_S)
     assert not ready
     assert reason
     assert not status.quorum
     assert status.stalled is not None
     assert (result.status, result.code) == ("not_committed", "not_committed")
     assert result.text
-    assert time.monotonic() - began_s < NO_QUORUM_WAIT_S + 10
+    assert time.monotonic() - began_s < GIVEN_S / 2
