@@ -4,8 +4,9 @@ A validator signs a checkpoint only after its guard file holds it: whatever happ
 sign a smaller log or another root. Signatures travel outside consensus. Each is verified before it is merged; what
 comes for heights not committed here yet waits, a little of it for each peer.
 
-Of one height, or of one size of the log, there is one checkpoint. A validator that signs another than ours is faulty;
-if more do than may be faulty, then it is this node that has diverged.
+Of one size of the log there is one checkpoint. A validator that signs another root than ours of that size is faulty; if
+more do than may be faulty, then it is this node that has diverged. The height that stands beside a note is its sender's
+word, which no validator has signed: a note of another size than its height's says something of its sender only.
 """
 
 from __future__ import annotations
@@ -233,9 +234,14 @@ class Checkpointing:
         Their links stay: if it is us who are wrong, only they can show it.
 
         Raises:
-            InvalidPeerMessage: none has, or one has signed two others.
+            InvalidPeerMessage: it is of another size than ours, none has signed it, or one has signed two others.
         """
         checkpoint, dissenters = signed.checkpoint, opened.dissenters
+        size = opened.collector.checkpoint.size
+        if checkpoint.size != size:  # true of another height: whoever signed it has done no wrong
+            raise InvalidPeerMessage(
+                f"a checkpoint of size {checkpoint.size} for a height whose log has size {size}"
+            )
         claimed = {one.name for one in signed.signatures} - {checkpoint.origin}
         if claimed and all(dissenters.get(name) == checkpoint for name in claimed):
             return  # told before

@@ -196,6 +196,16 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "height-beside-a-checkpoint-believed",
+        "A true checkpoint that a peer sends under another height makes a node call itself diverged.",
+        _CHECKPOINTS,
+        "if checkpoint.size != size:",
+        "if checkpoint.size < 0:",
+        (
+            "tests/node/test_checkpointing.py::test_a_true_checkpoint_under_a_height_with_a_longer_log_blames_who_sent_it_and_nobody_else",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",

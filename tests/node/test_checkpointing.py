@@ -24,7 +24,7 @@ from node.checkpointing import (
 )
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
-from node.messages import CheckpointSignatures, decode_message
+from node.messages import CheckpointSignatures, ProvenCheckpoint, decode_message
 from node.signing_guard import SigningGuard, create_checkpoint_guard
 from node.workers import Worker
 from tests.ledger.chain import members
@@ -200,6 +200,33 @@ def test_a_later_height_with_as_long_a_log_and_another_root_contradicts_as_well(
         for name, contradicted in (("tianjin", False), ("national", True)):
             await node.checkpointing.received(name, other(tmp_path, name, 9, size=5))
             assert node.checkpointing.is_contradicted is contradicted
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_early", [False, True], ids=["a height that is open", "a later one"])
+def test_a_true_checkpoint_under_a_height_with_a_longer_log_blames_who_sent_it_and_nobody_else(
+    tmp_path: Path, is_early: bool
+) -> None:
+    """Validators sign origin, size and root; the height beside them is the sender's word."""
+
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(4), sign=False)
+        for name in ("hebei", "national", "tianjin"):
+            await node.checkpointing.received(name, signatures(tmp_path, name, committed(4)))
+        [(_, quorum)] = node.recorded
+        mislabelled = ProvenCheckpoint(5, quorum.encode())
+        if is_early:
+            await node.checkpointing.received("xiongan", mislabelled)
+        await node.checkpointing.committed(committed(5), sign=False)
+        if not is_early:
+            with pytest.raises(InvalidPeerMessage, match="size 4 for a height whose log has size 5"):
+                await node.checkpointing.received("xiongan", mislabelled)
+        assert not node.checkpointing.is_contradicted
+        for name in ("hebei", "national", "tianjin"):
+            await node.checkpointing.received(name, signatures(tmp_path, name, committed(5)))
+        assert [height for height, _ in node.recorded] == [4, 5]
 
     run(scenario)
 
