@@ -233,8 +233,12 @@ class Checkpointing:
 
         Their links stay: if it is us who are wrong, only they can show it.
 
+        Whoever repeats what is known gets no work done and no line logged. Signatures by keys that are unknown at our
+        height count for nothing: validators may have changed.
+
         Raises:
-            InvalidPeerMessage: it is of another size than ours, none has signed it, or one has signed two others.
+            InvalidPeerMessage: it is of another size than ours, a signature is forged or none is there, or one of
+                those who signed it has signed a third.
         """
         checkpoint, dissenters = signed.checkpoint, opened.dissenters
         size = opened.collector.checkpoint.size
@@ -242,13 +246,19 @@ class Checkpointing:
             raise InvalidPeerMessage(
                 f"a checkpoint of size {checkpoint.size} for a height whose log has size {size}"
             )
-        claimed = {one.name for one in signed.signatures} - {checkpoint.origin}
+        claimed = {
+            witness.name
+            for witness in self._policy(opened.validators).witnesses
+            if any(witness.key.is_named_by(one) for one in signed.signatures)
+        }
         if claimed and all(dissenters.get(name) == checkpoint for name in claimed):
             return  # told before
         names = self._cosigners(signed, opened.validators)
         what = f"a checkpoint of size {checkpoint.size} with another root than ours"
         if not names or checkpoint.origin != self._chain_id:
             raise InvalidPeerMessage(f"{what}, signed by no validator")
+        if claimed - names:
+            raise InvalidPeerMessage(f"{what}, with a forged signature")
         if any(dissenters.setdefault(name, checkpoint) != checkpoint for name in names):
             raise InvalidPeerMessage(f"{what}, signed by one who has signed a third")
         _log.warning("another checkpoint than ours", size=checkpoint.size, names=sorted(names))

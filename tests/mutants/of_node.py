@@ -206,6 +206,26 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "forgery-beside-a-true-signature-borne",
+        "A forged signature beside a true one of another root is borne, however often it comes.",
+        _CHECKPOINTS,
+        "if claimed - names:",
+        "if not claimed:",
+        (
+            "tests/node/test_checkpointing.py::test_a_forged_signature_beside_a_true_one_of_another_root_is_the_senders_fault",
+        ),
+    ),
+    Mutant(
+        "another-root-told-again-and-again",
+        "A validator that repeats that it signed another root is verified and logged each time.",
+        _CHECKPOINTS,
+        "if claimed and all(dissenters.get(name) == checkpoint for name in claimed):",
+        "if not claimed and dissenters:",
+        (
+            "tests/node/test_checkpointing.py::test_who_repeats_that_it_signed_another_root_is_logged_once_whatever_it_adds",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",

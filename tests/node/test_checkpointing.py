@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import StorageError
@@ -227,6 +228,45 @@ def test_a_true_checkpoint_under_a_height_with_a_longer_log_blames_who_sent_it_a
         for name in ("hebei", "national", "tianjin"):
             await node.checkpointing.received(name, signatures(tmp_path, name, committed(5)))
         assert [height for height, _ in node.recorded] == [4, 5]
+
+    run(scenario)
+
+
+def test_a_forged_signature_beside_a_true_one_of_another_root_is_the_senders_fault(
+    tmp_path: Path,
+) -> None:
+    """Else such a note, sent again and again, would be verified and logged each time."""
+
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(5), sign=False)
+        await node.checkpointing.received("hebei", other(tmp_path, "hebei", 5))
+        true, forged = (
+            SignedCheckpoint.parse(other(tmp_path, name, 5).note) for name in ("hebei", "national")
+        )
+        beside = [replace(one, signature=bytes(72)) for one in forged.signatures[1:]]
+        note = SignedCheckpoint(true.checkpoint, (*true.signatures, *beside)).encode()
+        with pytest.raises(InvalidPeerMessage, match="forged"):
+            await node.checkpointing.received("xiongan", CheckpointSignatures(5, note))
+        assert not node.checkpointing.is_contradicted
+
+    run(scenario)
+
+
+def test_who_repeats_that_it_signed_another_root_is_logged_once_whatever_it_adds(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        node = Gatherer(None)
+        await node.checkpointing.committed(committed(5), sign=False)
+        true = SignedCheckpoint.parse(other(tmp_path, "hebei", 5).note)
+        with capture_logs() as logs:
+            for number in range(3):
+                strange = replace(true.signatures[1], name=f"nobody-{number}")
+                note = SignedCheckpoint(true.checkpoint, (*true.signatures, strange)).encode()
+                await node.checkpointing.received("hebei", CheckpointSignatures(5, note))
+        assert [one["event"] for one in logs] == ["another checkpoint than ours"]
+        assert logs[0]["names"] == ["hebei"]
 
     run(scenario)
 
