@@ -89,17 +89,26 @@ class EngineClient:
             _call(i, "broadcast_tx_sync", tx=base64.b64encode(raw).decode("ascii"))
             for i, raw in enumerate(raws)
         ]
-        by_id = {one.get("id"): one for one in await self._post(calls)}
+        answers = await self._post(calls)
+        refusal = _refusal(answers, calls)
+        if refusal is not None:
+            raise EngineUnavailableError(refusal)
+        by_id = {one.get("id"): one for one in answers}
         return [_broadcast(by_id.get(i)) for i in range(len(raws))]
 
     async def status(self) -> EngineStatus:
         """Return how far the process is.
 
         Raises:
-            EngineUnavailableError: it does not answer.
+            EngineUnavailableError: the process is not there.
+            EngineSilentError: it is there, and does not tell.
         """
         names = ("status", "consensus_state", "net_info", "num_unconfirmed_txs")
-        answers = await self._post([_call(i, name) for i, name in enumerate(names)])
+        calls = [_call(i, name) for i, name in enumerate(names)]
+        answers = await self._post(calls)
+        refusal = _refusal(answers, calls)
+        if refusal is not None:
+            raise EngineSilentError(refusal)
         results: dict[Any, Any] = {one.get("id"): one.get("result") for one in answers}
         try:
             place = _PLACE.fullmatch(results[1]["round_state"]["height/round/step"])
@@ -128,11 +137,16 @@ class EngineClient:
             answers = [answers]
         if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
             raise EngineSilentError("CometBFT's answer is no array")
-        ids = {call["id"] for call in calls}
-        for one in answers:
-            if one.get("id") not in ids and one.get("error") is not None:
-                raise EngineUnavailableError(f"CometBFT refuses the request: {_text(one['error'])}")
         return answers
+
+
+def _refusal(answers: list[dict[str, Any]], calls: list[dict[str, Any]]) -> str | None:
+    """Return why CometBFT has refused a request as a whole, or None."""
+    ids = {call["id"] for call in calls}
+    for one in answers:
+        if one.get("id") not in ids and one.get("error") is not None:
+            return f"CometBFT refuses the request: {_text(one['error'])}"
+    return None
 
 
 def _call(number: int, method: str, **parameters: str) -> dict[str, Any]:

@@ -226,6 +226,16 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "refusal-called-an-end",
+        "A CometBFT that refuses a question counts as one that has ended.",
+        "node/cometbft/client.py",
+        "raise EngineSilentError(refusal)",
+        "raise EngineUnavailableError(refusal)",
+        (
+            "tests/node/cometbft/test_client.py::test_who_refuses_to_tell_how_far_it_is_runs_all_the_same",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",
