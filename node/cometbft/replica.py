@@ -222,10 +222,12 @@ class CometReplica:
         Raises:
             EngineStoppedError: it has stopped. When this process ends, the supervisor starts both again.
         """
-        height, target = self.application.tip.height, self.target
-        if self._standstill.seen(
-            height, target, fetching=self._fetches or self.is_contradicted, now_s=time.monotonic()
-        ):
+        height, target, engine = self.application.tip.height, self.target, self._engine
+        catching_up = None if engine is None else engine.catching_up
+        stopped = self._standstill.seen(
+            height, target, catching_up=catching_up, now_s=time.monotonic()
+        )
+        if stopped and not self.is_contradicted:
             raise EngineStoppedError(
                 f"CometBFT runs, but decides nothing more: at height {height} for {Standstill.PATIENCE_S:.0f} s, "
                 f"the others are at {target}: both processes start again"

@@ -236,6 +236,16 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "silence-never-called-a-standstill",
+        "A CometBFT that hangs, and answers no more, is left alone for ever.",
+        "node/cometbft/standstill.py",
+        "fetching = not self._has_answered",
+        "fetching = True",
+        (
+            "tests/node/cometbft/test_standstill.py::test_it_has_stopped_where_for_long_others_went_on_and_it_did_not",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",

@@ -222,7 +222,9 @@ def test_a_true_checkpoint_under_a_height_with_a_longer_log_blames_who_sent_it_a
             await node.checkpointing.received("xiongan", mislabelled)
         await node.checkpointing.committed(committed(5), sign=False)
         if not is_early:
-            with pytest.raises(InvalidPeerMessage, match="size 4 for a height whose log has size 5"):
+            with pytest.raises(
+                InvalidPeerMessage, match="size 4 for a height whose log has size 5"
+            ):
                 await node.checkpointing.received("xiongan", mislabelled)
         assert not node.checkpointing.is_contradicted
         for name in ("hebei", "national", "tianjin"):

@@ -9,8 +9,8 @@ from node.cometbft.standstill import WELL_BEYOND, Standstill
 LONG_S = Standstill.PATIENCE_S
 FAR = 10 + WELL_BEYOND
 
-Seen = tuple[float, int, int, bool]
-"""When, our height, the others', whether it fetches."""
+Seen = tuple[float, int, int, bool | None]
+"""When, our height, the others', whether it says that it catches up; None where it is silent."""
 
 STORIES: dict[str, tuple[list[Seen], bool]] = {
     "the others go on and it does not": (
@@ -36,6 +36,30 @@ STORIES: dict[str, tuple[list[Seen], bool]] = {
         [(0, 10, FAR, False), (LONG_S - 1, 11, FAR + 1, False), (LONG_S + 1, 11, FAR + 9, False)],
         False,
     ),
+    "it has not answered since its start": (
+        [(0, 10, FAR, None), (10 * LONG_S, 10, FAR, None)],
+        False,
+    ),
+    "it has answered late, and stood still since": (
+        [(0, 10, FAR, None), (10 * LONG_S, 10, FAR, False), (11 * LONG_S, 10, FAR, False)],
+        True,
+    ),
+    "it has answered, and is silent since": (
+        [(0, 10, FAR, False), (1, 10, FAR, None), (LONG_S, 10, FAR, None)],
+        True,
+    ),
+    "it caught up by blocksync, and is silent since": (
+        [(0, 10, FAR, True), (1, 10, FAR, None), (1 + LONG_S, 10, FAR, None)],
+        True,
+    ),
+    "single answers are lost": (
+        [(0, 10, FAR, False), (LONG_S - 1, 10, FAR, None), (LONG_S, 10, FAR, False)],
+        True,
+    ),
+    "it is silent and goes on": (
+        [(0, 10, FAR, False), (LONG_S - 1, 11, FAR, None), (LONG_S + 1, 12, FAR + 9, None)],
+        False,
+    ),
     "it went on, and then no more": (
         [
             (0, 10, FAR, False),
@@ -53,9 +77,9 @@ def test_it_has_stopped_where_for_long_others_went_on_and_it_did_not(story: str)
     seen, stopped = STORIES[story]
     standstill = Standstill()
     first = seen[0][1]
-    assert not standstill.seen(first, first, fetching=False, now_s=-1), "all are equally far"
+    assert not standstill.seen(first, first, catching_up=None, now_s=-1), "all are equally far"
     told = [
-        standstill.seen(height, target, fetching=fetching, now_s=now_s)
-        for now_s, height, target, fetching in seen
+        standstill.seen(height, target, catching_up=catching_up, now_s=now_s)
+        for now_s, height, target, catching_up in seen
     ]
     assert told == [False] * (len(seen) - 1) + [stopped]
