@@ -44,6 +44,7 @@ class AbciServer:
         self._failed: asyncio.Future[None] | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
+        self._closing = False
         self.listening = asyncio.Event()
 
     @property
@@ -78,6 +79,7 @@ class AbciServer:
 
         From Python 3.12.1 on a server waits for them when it closes, and an engine that runs keeps them.
         """
+        self._closing = True  # for a connection that is accepted, but whose task has not begun yet
         server.close()  # nobody connects any more
         for writer in self._writers:
             writer.transport.abort()
@@ -87,6 +89,9 @@ class AbciServer:
         await asyncio.gather(*handlers, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:
+            writer.transport.abort()
+            return
         handler = asyncio.current_task()
         assert handler is not None, "each connection has a task of its own"
         self._handlers.add(handler)

@@ -246,6 +246,16 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "late-connection-served-after-the-end",
+        "A connection whose task begins when its server has just closed is served, and nobody ends it.",
+        "consensus/cometbft/server.py",
+        "if self._closing:",
+        "if self._closing and self._writers:",
+        (
+            "tests/consensus/cometbft/test_server.py::test_a_connection_that_is_just_being_accepted_when_it_ends_is_not_served",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",

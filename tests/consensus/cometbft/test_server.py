@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -205,6 +206,28 @@ def test_when_it_ends_no_connection_is_left_open_nor_is_any_question_being_answe
         assert await silent.receive() is None
         await asyncio.gather(sent, return_exceptions=True)
         assert complaints == []
+
+    run(story, path)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_connection_that_is_just_being_accepted_when_it_ends_is_not_served(
+    path: Path, steps: int
+) -> None:
+    """`steps` is how far the event loop has come with it: a connection's task starts some steps after `accept`."""
+
+    async def story(path: Path) -> None:
+        before = asyncio.all_tasks()
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.setblocking(False)
+            async with serving(path) as server:
+                engine.connect(str(path))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+            for _ in range(8):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == before, "nobody is served any more"
+            assert server.connections == 0
 
     run(story, path)
 
