@@ -131,7 +131,7 @@ class Checkpointing:
         self._own: CheckpointSignatures | None = None
         self.proven: ProvenCheckpoint | None = None
         self.is_contradicted = False
-        """Whether more validators than may be faulty have signed another checkpoint than ours."""
+        """Whether more validators than may be faulty have signed another checkpoint than ours: we sign none then."""
 
     async def committed(self, committed: CommittedCheckpoint, *, sign: bool) -> None:
         """Begin gathering for a height that has just been committed; `sign` False while catching up."""
@@ -142,7 +142,7 @@ class Checkpointing:
         opened = self._open[height] = _Open(collector, committed.validators)
         while len(self._open) > MAX_OPEN_HEIGHTS:
             self._open.popitem(last=False)
-        if sign and self._signer is not None:
+        if sign and self._signer is not None and not self.is_contradicted:
             signed = await self._worker.run(self._signer.sign, committed)
             if signed is not None:
                 self._own = CheckpointSignatures(height, signed.encode())

@@ -140,9 +140,9 @@ class Observation:
     `height` is the last committed one. `waiting_s` tells how long something has waited for the next height to be
     decided, `is_started` whether that height has started here, `patience_s` how long that may take. `silent` are
     validators whose votes of the newest full round have not been seen, `untimely` is who proposed a block whose time
-    did not fit, `engine_problem` why an engine that is a process of its own does not work. `clock_offsets_ms` says how
-    far linked validators' clocks are ahead of ours, at least. `unhelped_s` tells how long this node has been `behind`
-    without getting a block.
+    did not fit, `diverged` what shows that this node's data are not the others', `engine_problem` why an engine that
+    is a process of its own does not work. `clock_offsets_ms` says how far linked validators' clocks are ahead of ours,
+    at least. `unhelped_s` tells how long this node has been `behind` without getting a block.
     """
 
     name: str
@@ -158,7 +158,7 @@ class Observation:
     faults_tolerated: int = 0
     silent: tuple[str, ...] = ()
     untimely: str | None = None
-    is_diverged: bool = False
+    diverged: str | None = None
     engine_problem: str | None = None
     is_guard_silent: bool = False
     is_proven: bool = True
@@ -221,12 +221,11 @@ def clock_offset_ms(seen: Observation) -> int | None:
 
 
 def _progress(seen: Observation) -> Iterator[Finding]:
-    if seen.is_diverged:
+    if seen.diverged is not None:
         yield Finding(
             "critical",
             Code.DIVERGED,
-            "this node disagrees with the others about a block and has stopped: compare its release with the others',"
-            " then check its data with `mulu node fsck`",
+            f"{seen.diverged}: compare its release with the others', then check its data with `mulu node fsck`",
             numbers={"height": seen.height + 1},
         )
     if seen.engine_problem is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from consensus.tendermint.messages import StatusMessage
 from ledger.admission import Admitted
@@ -13,11 +13,19 @@ from node.messages import PeerMessage
 from node.network import PeerLink
 from node.workers import Worker
 
+DISAGREES: Final = "this node disagrees with the others about a block and has stopped voting"
+CONTRADICTED: Final = (
+    "this node disagrees with the others' signed checkpoints: it signs no more of its own, and votes for none of their"
+    " blocks"
+)
+"""Why a node counts as diverged: its consensus core has found it, or others' checkpoints show it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
     """What health checks and metrics tell about consensus. `problem` says why the engine does not work, or is None.
 
+    `diverged` says what shows that this node's data are not the others', or is None; such a node does not vote.
     `peers` and `address` are those of an engine that has links of its own. Where there is a problem, nothing more is
     known of the engine than the height at which it must be.
     """
@@ -26,7 +34,7 @@ class RunnerStatus:
     round: int
     step: str
     voting: bool
-    diverged: bool
+    diverged: str | None
     queued: int
     problem: str | None = None
     peers: int | None = None
@@ -120,11 +128,6 @@ class Engine(Protocol):
     @property
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
-        ...
-
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether more validators than may be faulty have signed another checkpoint than ours."""
         ...
 
     def progress(self) -> HeightProgress:

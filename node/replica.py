@@ -74,6 +74,9 @@ class Replica:
         self.storage_worker = Worker("storage")
         gate = Gate(self._application_worker)
         self.mempool = Mempool(mempool.max_bytes, mempool.max_count)
+        self._proving = Proving(
+            application, network, checkpoint_signer, self.storage_worker, committed, proven
+        )
         self.runner = Runner(
             name=name,
             consensus_key=consensus_key,
@@ -86,6 +89,7 @@ class Replica:
             gate=gate,
             storage_worker=self.storage_worker,
             committed=self._committed,
+            is_contradicted=lambda: self._proving.is_contradicted,
         )
         self.intake = Intake(
             application,
@@ -101,9 +105,6 @@ class Replica:
             self.runner.apply_blocks,
             lambda: self.runner.votes_now,
             lambda: application.tip.validators,
-        )
-        self._proving = Proving(
-            application, network, checkpoint_signer, self.storage_worker, committed, proven
         )
 
     # --- life ------------------------------------------------------------------------------------
@@ -145,19 +146,14 @@ class Replica:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
         return self._proving.unsigned_height
 
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether more validators than may be faulty have signed another checkpoint than ours."""
-        return self._proving.is_contradicted
-
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided."""
         runner = self.runner
-        driver = runner.driver
+        driver, status = runner.driver, runner.status
         return HeightProgress(
             is_started=runner.in_round,
             is_waiting=runner.in_round or (runner.votes_now and runner.has_work),
-            is_guard_silent=runner.votes_now and not runner.status.voting,
+            is_guard_silent=runner.votes_now and not status.voting and status.diverged is None,
             votes=None if driver is None else driver.status(),
             untimely=None if driver is None else driver.untimely_proposer,
         )

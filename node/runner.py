@@ -70,7 +70,7 @@ from node.block_executor import BlockExecutor
 from node.bodies import Bodies
 from node.clock import clock_ms
 from node.config import ConsensusConfig
-from node.engine import RunnerStatus
+from node.engine import CONTRADICTED, DISAGREES, RunnerStatus
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
 from node.network import Network
@@ -131,7 +131,9 @@ class Runner:
         gate: Gate,
         storage_worker: Worker,
         committed: CommittedHook,
+        is_contradicted: Callable[[], bool],
     ) -> None:
+        """`is_contradicted` tells whether others' checkpoints show that what we compute is not what they compute."""
         self._name = name
         self._key = consensus_key
         self._application = application
@@ -153,7 +155,8 @@ class Runner:
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
         self._asked = 0
-        self._diverged = False
+        self._disagrees = False
+        self._is_contradicted = is_contradicted
         self._jobs: asyncio.TaskGroup | None = None
 
     # --- what others use -------------------------------------------------------------------------
@@ -165,10 +168,20 @@ class Runner:
             self._application.tip.height + 1,
             0 if driver is None else driver.round,
             "following" if driver is None else driver.step.name.lower(),
-            driver is not None and self._guard is not None and self._guard.may_sign,
+            driver is not None
+            and self._guard is not None
+            and self._guard.may_sign
+            and self._diverged is None,
             self._diverged,
             self._queue.qsize(),
         )
+
+    @property
+    def _diverged(self) -> str | None:
+        """What shows that this node's data are not the others'; it signs nothing then."""
+        if self._disagrees:
+            return DISAGREES
+        return CONTRADICTED if self._is_contradicted() else None
 
     @property
     def driver(self) -> HeightDriver | None:
@@ -412,7 +425,7 @@ class Runner:
             case ReportEvidence(evidence):
                 await self._executor.add_evidence(evidence)
             case ReportDivergence(height, round_, block_id):
-                self._diverged = True
+                self._disagrees = True
                 _log.critical(
                     "a quorum decided a block that this node calls invalid: it stops voting",
                     height=height,
@@ -423,7 +436,7 @@ class Runner:
 
     async def _sign(self, effect: SignVote | SignProposal) -> Event | None:
         assert self._guard is not None, "a driver without guard never signs"
-        if self._diverged:
+        if self._diverged is not None:
             return None
         try:
             if isinstance(effect, SignVote):

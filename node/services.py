@@ -86,8 +86,8 @@ class Services:
     def stalled(self) -> str | None:
         """Return why no block can be made now, or None."""
         status = self.runner.status
-        if status.diverged:
-            return "this node disagrees with the others about a block and has stopped"
+        if status.diverged is not None:
+            return status.diverged
         if status.problem is not None:
             return status.problem
         if not self.has_quorum():

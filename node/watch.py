@@ -134,7 +134,7 @@ class Watch:
             if progress.votes is None
             else silent_validators(progress.votes, tip.validators),
             untimely=progress.untimely,
-            is_diverged=status.diverged or self._engine.is_contradicted,
+            diverged=status.diverged,
             engine_problem=status.problem,
             is_guard_silent=progress.is_guard_silent,
             is_proven=application.proven() is not None,

@@ -42,7 +42,7 @@ from node.clock import clock_ms
 from node.cometbft.client import Broadcast, EngineClient, EngineStatus
 from node.cometbft.pending import PendingTransactions
 from node.cometbft.standstill import Standstill
-from node.engine import HeightProgress, RunnerStatus
+from node.engine import CONTRADICTED, HeightProgress, RunnerStatus
 from node.errors import (
     EngineSilentError,
     EngineStoppedError,
@@ -130,14 +130,14 @@ class CometReplica:
         engine, tip = self._engine, self.application.tip
         own = tip.validators.get(self._name)
         is_validator = own is not None and own.consensus_key == self._key
-        diverged = self._proving.is_contradicted
+        diverged = CONTRADICTED if self._proving.is_contradicted else None
         if engine is None:
             return RunnerStatus(tip.height + 1, 0, "", False, diverged, 0, self._problem)
         return RunnerStatus(
             tip.height + 1,
             engine.round,
             engine.step if is_validator else "following",
-            is_validator and not engine.catching_up and not diverged,
+            is_validator and not engine.catching_up and diverged is None,
             diverged,
             queued=0,
             peers=engine.peers,
@@ -148,11 +148,6 @@ class CometReplica:
     def unsigned_height(self) -> int | None:
         """Height of the newest checkpoint, where our guard forbids to sign it."""
         return self._proving.unsigned_height
-
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether more validators than may be faulty have signed another checkpoint than ours."""
-        return self._proving.is_contradicted
 
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided: CometBFT tells step and round, not whose votes."""
@@ -227,7 +222,7 @@ class CometReplica:
         stopped = self._standstill.seen(
             height, target, catching_up=catching_up, now_s=time.monotonic()
         )
-        if stopped and not self.is_contradicted:
+        if stopped and not self._proving.is_contradicted:
             raise EngineStoppedError(
                 f"CometBFT runs, but decides nothing more: at height {height} for {Standstill.PATIENCE_S:.0f} s, "
                 f"the others are at {target}: both processes start again"

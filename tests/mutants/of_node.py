@@ -256,6 +256,26 @@ NODE: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "contradicted-node-votes-on",
+        "A node whose log the others' checkpoints contradict goes on voting, and says nothing of it but in a finding.",
+        "node/runner.py",
+        "return CONTRADICTED if self._is_contradicted() else None",
+        "return None",
+        (
+            "tests/node/test_contradicted.py::test_it_votes_and_signs_no_more_and_every_place_says_the_same",
+        ),
+    ),
+    Mutant(
+        "contradicted-node-signs-checkpoints",
+        "A node whose log the others' checkpoints contradict goes on signing its own.",
+        _CHECKPOINTS,
+        "if sign and self._signer is not None and not self.is_contradicted:",
+        "if sign and self._signer is not None:",
+        (
+            "tests/node/test_contradicted.py::test_it_votes_and_signs_no_more_and_every_place_says_the_same",
+        ),
+    ),
+    Mutant(
         "blocksync-called-a-standstill",
         "CometBFT is ended while it catches up by blocksync.",
         "node/cometbft/standstill.py",

@@ -24,6 +24,7 @@ from node.diagnosis import (
     clock_offset_ms,
     diagnose,
 )
+from node.engine import CONTRADICTED, DISAGREES
 from node.peer_clocks import WINDOW_S, PeerClocks
 from node.watch import REMINDER_S, SETTLED, Journal, silent_validators
 from tests.node.links import NAMES, NOW, Jurisdictions
@@ -168,9 +169,25 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         {"is_started": True, "waiting_s": 50.0, "patience_s": 60.0},
         [],
     ),
-    "diverged": (
-        {"is_diverged": True},
-        [("critical", "diverged", "this node disagrees with the others about a block …")],
+    "diverged, by its own core": (
+        {"diverged": DISAGREES},
+        [
+            (
+                "critical",
+                "diverged",
+                f"{DISAGREES}: compare its release with the others', then check its data with `mulu node fsck`",
+            )
+        ],
+    ),
+    "diverged, by the others' checkpoints": (
+        {"diverged": CONTRADICTED},
+        [
+            (
+                "critical",
+                "diverged",
+                f"{CONTRADICTED}: compare its release …",
+            )
+        ],
     ),
     "damaged, the height known": (
         {"damage": Damage("set aside", 811), "height": 40},

@@ -1,4 +1,4 @@
-"""What a request means that CometBFT refuses as a whole: it answers to it with one error, under an id that is not ours."""
+"""What it means that CometBFT refuses a whole request: its answer is one error, under an id that is not ours."""
 
 from __future__ import annotations
 
