@@ -40,7 +40,8 @@ DEFAULT_MAX_ANCHOR_AGE_MS: Final = 90 * 24 * 3_600_000
 class NotEstablishedError(LedgerError):
     """The evidence does not show enough.
 
-    `code` is one of no_quorum, no_anchor, validators_changed, anchor_too_old, stale, not_current, future.
+    `code` is one of other_network, no_quorum, no_anchor, validators_changed, anchor_too_old, stale, not_current,
+    future.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -133,14 +134,19 @@ class TrustedView:
         """Verify that the present validator set vouches for a checkpoint.
 
         Raises:
-            InvalidProof: of another chain, or a bad signature.
-            NotEstablishedError: `no_quorum`: not signed by a log and cosigned by a quorum.
+            InvalidProof: from before the present set, or a bad signature.
+            NotEstablishedError: `other_network`: of another chain than the policy, so nothing is shown to be false;
+                `no_quorum`: not signed by a log and cosigned by a quorum.
         """
         if self._verified is not None and self._verified[0] == signed:
             return self._verified[1]
         checkpoint = signed.checkpoint
         if checkpoint.origin != self.chain_id:
-            raise InvalidProof(f"checkpoint of {checkpoint.origin!r}, not of {self.chain_id!r}")
+            raise NotEstablishedError(
+                "other_network",
+                f"the evidence is of {checkpoint.origin!r}, the policy of {self.chain_id!r}: is this "
+                "the policy of that network?",
+            )
         if checkpoint.size <= self._set_size:
             raise InvalidProof("checkpoint from before the change to the set that cosigned it")
         verdict = self._policy.check(self._suite, signed)
@@ -156,7 +162,7 @@ class TrustedView:
 
         Raises:
             InvalidProof: the evidence is false, or not of a change of the present set.
-            NotEstablishedError: `no_quorum`, or `no_anchor`: the policy does not name its validators' hash.
+            NotEstablishedError: as `verify_checkpoint`, or `no_anchor`: the policy does not name its validators' hash.
         """
         if self._validators_hash is None:
             raise NotEstablishedError(
@@ -186,7 +192,7 @@ class TrustedView:
         Raises:
             DecodeError: the entry is of no known kind.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum`, or `validators_changed`: by a set that is not shown.
+            NotEstablishedError: as `verify_checkpoint`, or `validators_changed`: by a set that is not shown.
         """
         checkpoint = self.verify_checkpoint(evidence.checkpoint)
         tree = checkpoint.checkpoint
@@ -212,7 +218,7 @@ class TrustedView:
         Raises:
             DecodeError: entry or value is malformed.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum`, or `validators_changed`: by a set that is not shown.
+            NotEstablishedError: as `verify_checkpoint`, or `validators_changed`: by a set that is not shown.
         """
         return self._verify_state(evidence, self.verify_entry(evidence.block))
 
@@ -248,7 +254,7 @@ class TrustedView:
         Raises:
             DecodeError: an entry or value is malformed.
             InvalidProof: the evidence is false.
-            NotEstablishedError: `no_quorum`, `no_anchor` or `validators_changed`.
+            NotEstablishedError: `other_network`, `no_quorum`, `no_anchor` or `validators_changed`.
         """
         for change in self._changes_ahead(bundle.changes):
             self.advance(change)
@@ -339,7 +345,7 @@ def open_bundle(suite: Suite, policy: Policy, data: bytes) -> tuple[TrustedView,
     Raises:
         DecodeError: not a bundle, damaged, or a part is malformed.
         InvalidProof: the evidence is false.
-        NotEstablishedError: `no_quorum`, `no_anchor` or `validators_changed`.
+        NotEstablishedError: `other_network`, `no_quorum`, `no_anchor` or `validators_changed`.
     """
     view = TrustedView(suite, policy)
     return view, view.verify_bundle(Bundle.decode(suite, data))

@@ -155,11 +155,12 @@ def test_less_than_a_quorum_or_no_log_signature_establishes_nothing(
     assert refused.value.code == "no_quorum"
 
 
-def test_a_checkpoint_of_another_chain_is_refused() -> None:
+def test_a_checkpoint_of_another_chain_shows_nothing_and_is_not_called_false() -> None:
     chain = _issued_and_revoked()
     policy = policy_for(SUITE, validator_set(FOUNDERS), "another-chain", chain.policy().as_of)
-    with pytest.raises(InvalidProof, match="another-chain"):
+    with pytest.raises(NotEstablishedError, match="another-chain") as refused:
         TrustedView(SUITE, policy).verify_checkpoint(chain.checkpoint())
+    assert refused.value.code == "other_network"
 
 
 def test_a_policy_of_no_chain_or_of_two_is_no_anchor() -> None:
