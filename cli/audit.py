@@ -129,5 +129,5 @@ def verify_bundle(
     if plain is not None:
         raise typer.Exit(plain)
     report = verify(SHA256_ED25519, anchor, question, bundle=data)
-    show_report(report, as_json)
+    show_report(report, as_json, policy)
     raise typer.Exit(int(report.exit_code))

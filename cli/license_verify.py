@@ -20,11 +20,12 @@ from cli.options import (
 )
 from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import require_policy
-from cli.validation import date_ms, now_ms, read_bytes
+from cli.validation import date_ms, handle_of, now_ms, read_bytes
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
 from licenses.issuance import read_package
-from licenses.verification import Outcome, Question, Report, verify
+from licenses.verification import NO_BUNDLE, Outcome, Question, Report, verify
+from node.errors import ApiProblem
 
 app = typer.Typer()
 
@@ -79,26 +80,33 @@ def verify_license(
         at_ms=None if at is None else date_ms(at),
         audience=audience,
         nonce=nonce,
+        handle=None if handle is None else handle_of(handle),
         fresh_ms=int(fresh * 1000),
         max_anchor_age_ms=int(max_anchor_age * 86_400_000),
     )
     data = None if bundle is None else read_bytes(bundle)
-    anchor = policy
-    if data is None and not offline:
+    no_bundle = NO_BUNDLE
+    if data is not None or offline:
+        anchor, trusted = policy, require_policy(policy)
+    else:
         connection = connect(node, key, profile, policy=policy)
-        anchor = connection.policy
         with connection.client:
-            data = _fetch_bundle(connection, text, handle)
-    trusted = require_policy(anchor)
-    report = verify(SHA256_ED25519, trusted, question, credential=text, bundle=data)
-    show_report(report, as_json)
+            anchor, trusted = connection.policy, require_policy(connection.policy)
+            try:
+                data = _fetch_bundle(connection, text, question.handle)
+            except ApiProblem as problem:  # one node's word: it shows nothing of the license
+                no_bundle = _why_no_bundle(problem)
+    report = verify(
+        SHA256_ED25519, trusted, question, credential=text, bundle=data, no_bundle=no_bundle
+    )
+    show_report(report, as_json, anchor)
     raise typer.Exit(int(report.exit_code))
 
 
-def show_report(report: Report, as_json: bool) -> None:
-    """Show the verdicts of a verification."""
+def show_report(report: Report, as_json: bool, policy: Path | None) -> None:
+    """Show the verdicts of a verification, and the policy file that was trusted: a profile may have chosen it."""
     if as_json:
-        show_json(report.to_json())
+        show_json({**report.to_json(), "policy": str(policy)})
         return
     marks = {
         Outcome.PASSED: "✓",
@@ -116,6 +124,7 @@ def show_report(report: Report, as_json: bool) -> None:
             if one.outcome is not Outcome.NOT_CHECKED
         ),
     )
+    say(f"Trusted: {policy}")
     say(
         {
             0: "Valid.",
@@ -133,11 +142,21 @@ def _read_text(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _fetch_bundle(connection: Connection, text: str | None, handle: str | None) -> bytes | None:
+def _fetch_bundle(connection: Connection, text: str | None, handle: bytes | None) -> bytes | None:
     """Return the evidence on a license; None where the credential is unreadable and so names no license."""
     if handle is None:
         try:
-            handle = read_package(connection.suite, text or "").handle.hex()
+            handle = read_package(connection.suite, text or "").handle
         except (DecodeError, InvalidSignature):
             return None
-    return connection.client.license_evidence(handle)
+    return connection.client.license_evidence(handle.hex())
+
+
+def _why_no_bundle(problem: ApiProblem) -> str:
+    if problem.code == "license_unknown":
+        return (
+            "the node says that it knows no such license, which it has not proved: "
+            "ask another node, or wait"
+        )
+    advice = "give an enrolled key" if problem.status in (401, 403) else "ask another node"
+    return f"the node gave no evidence ({problem}): {advice}"

@@ -47,7 +47,8 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         envvar="MULU_POLICY",
-        help="Policy file: the validators that you trust (the anchor of every proof).",
+        help="Policy file: the validators that you trust (the anchor of every proof). "
+        "If left out: that of the profile which names the node.",
         dir_okay=False,
     ),
 ]

@@ -76,6 +76,8 @@ CHECKS: Final = (
 
 _SUBJECT: Final = re.compile(r"(license|use):([0-9a-f]{64})", re.ASCII)
 
+NO_BUNDLE: Final = "no bundle of evidence was given"
+
 
 class Outcome(Enum):
     """How a check ended. `NOT_CHECKED`: it does not apply to what was presented."""
@@ -153,7 +155,8 @@ class Question:
     """What the verifier wants to know, and for when.
 
     `at_ms` None means now. A presentation must be bound to `audience` and `nonce` where they are given, and to the
-    holder where `require_holder` is set. `use_id` asks for the use under which fields were disclosed.
+    holder where `require_holder` is set. `use_id` asks for the use under which fields were disclosed. `handle` asks for
+    a license where no credential is presented; without it the bundle's subject says which license it is about.
     """
 
     now_ms: int
@@ -162,6 +165,7 @@ class Question:
     nonce: str | None = None
     require_holder: bool = False
     use_id: bytes | None = None
+    handle: bytes | None = None
     fresh_ms: int = CHECKPOINT_FRESH_MS
     max_anchor_age_ms: int = DEFAULT_MAX_ANCHOR_AGE_MS
 
@@ -210,12 +214,14 @@ def verify(
     *,
     credential: str | None = None,
     bundle: bytes | None = None,
+    no_bundle: str = NO_BUNDLE,
 ) -> Report:
     """Verify a credential, a bundle, or a credential against a bundle. Bad input becomes a verdict, never an error.
 
-    `credential` is the text of a package, credential or presentation; `bundle` is a bundle file.
+    `credential` is the text of a package, credential or presentation; `bundle` is a bundle file. `no_bundle`
+    tells people why there is none: then nothing that the ledger decides is established.
     """
-    verification = _Verification(suite, question)
+    verification = _Verification(suite, question, no_bundle)
     verification.run(policy, credential, bundle)
     return verification.report()
 
@@ -226,6 +232,7 @@ class _Verification:
 
     suite: Suite
     question: Question
+    no_bundle: str
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     subject: str = ""
@@ -257,12 +264,15 @@ class _Verification:
         bundle = None if data is None else self._read_bundle(data)
         if self.verdicts.get(FORMAT) is not None:
             return
-        self.passed(FORMAT, "well formed")
+        if text is not None or data is not None:
+            self.passed(FORMAT, "well formed")
         if presented is not None:
             self.subject = license_subject(presented.handle)
             self._check_holder_binding(presented)
+        elif self.question.handle is not None:
+            self.subject = license_subject(self.question.handle)
         if bundle is None:
-            self.unknown(ANCHORED, "no_evidence", "no bundle of evidence was given")
+            self.unknown(ANCHORED, "no_evidence", self.no_bundle)
             return
         view_and_evidence = self._verify_bundle(policy, bundle)
         if view_and_evidence is not None:
@@ -319,6 +329,9 @@ class _Verification:
             if use is not None:
                 self._check_disclosed(presented, use)
             self._check_license(view, evidence, presented.handle, presented)
+        elif self.question.handle is not None:
+            # Not the bundle's own subject: whoever gave it could have chosen a valid license.
+            self._check_license(view, evidence, self.question.handle, None)
         elif subject is not None and subject[1] == "license":
             self.subject = evidence.subject
             self._check_license(view, evidence, bytes.fromhex(subject[2]), None)

@@ -13,7 +13,7 @@ from ledger.checkpoints import cosign, sign_checkpoint
 from ledger.membership import enrolled_key_key
 from ledger.membership_operations import RevokeKey
 from ledger.notes import SignedNote
-from ledger.policy import Policy
+from ledger.policy import Policy, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder, ChangeStatus, RevokeLicense, SuspendIssuer
@@ -39,7 +39,7 @@ from licenses.verification import (
     license_subject,
     verify,
 )
-from tests.ledger.sample_chain import Member, SampleChain
+from tests.ledger.sample_chain import FOUNDERS, Member, SampleChain, validator_set
 from tests.licenses.story import (
     BEIJING,
     CENTRE,
@@ -197,6 +197,28 @@ def test_a_credential_without_evidence_is_not_established(story: Story, person: 
     report = ask(story, credential=credential_of(person), bundle=other)
     assert report.exit_code is ExitCode.UNESTABLISHED
     assert report.verdict(ANCHORED).code == "no_evidence"
+
+
+def test_another_network_s_policy_neither_proves_nor_disproves_a_license(
+    story: Story, person: Holder
+) -> None:
+    policy = policy_for(SUITE, validator_set(FOUNDERS), "another-chain", story.chain.policy().as_of)
+    report = check_license(story, person, policy=policy)
+    assert report.exit_code is ExitCode.UNESTABLISHED
+    assert outcomes(report, Outcome.UNESTABLISHED) == {CHECKPOINT_QUORUM: "other_network"}
+    assert "'another-chain': is this the policy of" in report.verdict(CHECKPOINT_QUORUM).text
+
+
+def test_a_bundle_must_show_the_license_that_is_asked_for(story: Story, person: Holder) -> None:
+    bundle = story.license_bundle(person.handle)
+    assert ask(story, bundle=bundle, handle=person.handle).exit_code is ExitCode.VALID
+    other = story.holder("another").handle
+    report = ask(story, bundle=bundle, handle=other)
+    assert report.subject == license_subject(other)
+    assert outcomes(report, Outcome.UNESTABLISHED) == {ANCHORED: "no_evidence"}
+    absent = ask(story, bundle=story.license_bundle(bytes(32)), handle=bytes(32))
+    assert absent.verdict(ANCHORED).code == "not_recorded"
+    assert absent.exit_code is ExitCode.NOT_VALID
 
 
 def test_another_credential_under_a_good_handle_is_not_valid(story: Story, person: Holder) -> None:

@@ -1,0 +1,187 @@
+"""`mulu license verify` against one node that need not be honest: its bare word decides nothing."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import run
+from cli.processes import python_environment
+from ledger.policy import policy_for
+from ledger.suite import SHA256_ED25519 as SUITE
+from tests.ledger.sample_chain import FOUNDERS, validator_set
+from tests.licenses.story import Holder, Story, ready_story
+
+
+@dataclass
+class Denier:
+    """A node that refuses whatever it is asked."""
+
+    url: str = ""
+    status: int = 404
+    code: str = "license_unknown"
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def node() -> Iterator[Denier]:
+    denier = Denier()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            denier.asked.append(self.path)
+            body = json.dumps({"title": "Refused", "code": denier.code}).encode()
+            self.send_response(denier.status)
+            self.send_header("Content-Type", "application/problem+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            denier.url = f"http://127.0.0.1:{server.server_address[1]}"
+            yield denier
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def story() -> Story:
+    return ready_story()
+
+
+@pytest.fixture(scope="module")
+def person(story: Story) -> Holder:
+    return story.holder()
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, node: Denier, story: Story, person: Holder, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A profile that names the node and the policy, beside a permit."""
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    for name in ("MULU_NODE", "MULU_KEY", "MULU_POLICY", "MULU_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "profiles.toml").write_text(
+        f'default = "me"\n[profiles.me]\nnode = "{node.url}"\npolicy = "policy.txt"\n'
+    )
+    (tmp_path / "policy.txt").write_bytes(story.chain.policy().encode())
+    (tmp_path / "permit").write_text(str(person.issued.credential.sd_jwt))
+    return tmp_path
+
+
+def verify(capsys: pytest.CaptureFixture[str], *words: str, expect: int) -> Any:
+    capsys.readouterr()
+    code = run(["license", "verify", *words, "--json"])
+    out, err = capsys.readouterr()
+    assert code == expect, out + err
+    return json.loads(out)
+
+
+def unestablished(report: Any) -> dict[str, str]:
+    return {
+        one["check"]: one["code"] for one in report["verdicts"] if one["outcome"] == "unestablished"
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "license_unknown"), (404, ""), (403, "role_missing"), (422, "bad"), (500, "bad")],
+)
+def test_a_node_that_gives_no_evidence_makes_no_license_invalid(
+    status: int,
+    code: str,
+    home: Path,
+    node: Denier,
+    person: Holder,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    node.status, node.code = status, code
+    handle = person.handle.hex()
+    for words in ([str(home / "permit")], ["--handle", handle]):
+        report = verify(capsys, *words, expect=3)
+        assert report["result"] == "unestablished"
+        assert report["subject"] == f"license:{handle}"
+        assert unestablished(report) == {"anchored": "no_evidence"}
+    assert node.asked == [f"/v1/evidence/licenses/{handle}"] * 2
+
+
+def test_the_report_says_what_a_denial_is_worth_and_which_policy_was_trusted(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["license", "verify", str(home / "permit")]) == 3
+    shown = capsys.readouterr().out
+    assert "no such license, which it has not proved: ask another node, or wait" in shown
+    assert f"Trusted: {home / 'policy.txt'}" in shown
+    assert "Could not be established." in shown
+    report = verify(capsys, str(home / "permit"), expect=3)
+    assert report["policy"] == str(home / "policy.txt")
+
+
+def test_a_credential_that_fails_by_itself_is_not_valid_whatever_the_node_says(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = verify(capsys, str(home / "permit"), "--nonce", "n", expect=1)
+    failed = [one["code"] for one in report["verdicts"] if one["outcome"] == "failed"]
+    assert failed == ["not_bound"]
+    assert unestablished(report) == {"anchored": "no_evidence"}
+
+
+@pytest.mark.parametrize("content", [None, b"garbage\n"])
+def test_no_node_is_asked_under_a_policy_that_cannot_be_read(
+    content: bytes | None, home: Path, node: Denier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is None:
+        (home / "policy.txt").unlink()
+    else:
+        (home / "policy.txt").write_bytes(content)
+    answer = verify(capsys, str(home / "permit"), expect=2)
+    assert "policy.txt" in answer["error"]["message"]
+    assert node.asked == []
+
+
+def test_a_handle_that_is_none_is_wrong_input_and_no_node_is_asked(
+    home: Path, node: Denier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify(capsys, "--handle", "../../network", expect=2)
+    assert node.asked == []
+
+
+def test_a_bundle_under_another_network_s_policy_is_not_established(
+    home: Path, story: Story, person: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = policy_for(SUITE, validator_set(FOUNDERS), "another-chain", story.chain.policy().as_of)
+    (home / "other.txt").write_bytes(other.encode())
+    (home / "permit.bundle").write_bytes(story.license_bundle(person.handle))
+    trusting = ["--policy", str(home / "other.txt")]
+    report = verify(
+        capsys, str(home / "permit"), "--bundle", str(home / "permit.bundle"), *trusting, expect=3
+    )
+    assert unestablished(report) == {"checkpoint_quorum": "other_network"}
+    # In a process of its own, which promises to open no socket.
+    audit = ("audit", "verify", str(home / "permit.bundle"), *trusting, "--json")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *audit],
+        env=python_environment(),
+        check=False,
+        timeout=60,
+        capture_output=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert unestablished(json.loads(done.stdout)) == {"checkpoint_quorum": "other_network"}
