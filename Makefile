@@ -1,5 +1,6 @@
 # Every target sets up .venv itself; on a fresh Debian or Ubuntu, as root, also Python.
 #
+#   make setup                        .venv, and nothing else
 #   make demo ARGS="--exit --json"    the whole story on one machine
 #   make test                         all tests
 #   make faults                       real processes under faults, row by row
@@ -10,7 +11,7 @@
 #   make bench-smoke                  whether a transaction has become dearer
 
 .DEFAULT_GOAL := help
-.PHONY: help cometbft demo test faults lint format sim mutants bench bench-all bench-smoke docs protocol wheel lock clean
+.PHONY: help setup cometbft demo test faults lint format sim mutants bench bench-all bench-smoke docs protocol wheel lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -35,6 +36,8 @@ $(INSTALLED): requirements-dev.txt pyproject.toml .ci/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+setup: $(INSTALLED) ## Set up .venv, with `mulu` in its bin; every other target does so too.
 
 cometbft: $(INSTALLED) ## Install CometBFT, the second engine, where there is Go and it is not installed yet.
 	@bash .ci/cometbft
