@@ -240,7 +240,7 @@ def _progress(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "critical",
             Code.NO_QUORUM,
-            f"no quorum: {seen.online_text}; missing {_list(seen.missing)}: start them or mend the links to them",
+            f"no quorum: {_missing_text(seen)}",
             seen.missing,
             seen.online_numbers,
         )
@@ -265,10 +265,16 @@ def _stalled(seen: Observation) -> Finding:
     )
 
 
+def _missing_text(seen: Observation) -> str:
+    return (
+        f"{seen.online_text}; missing {_list(seen.missing)}: start them or mend the links to them"
+    )
+
+
 def _causes(seen: Observation) -> tuple[list[str], tuple[str, ...]]:
     """Return why no block is decided as far as that is known, with the names of those concerned."""
     if not seen.has_quorum:
-        return [f"{seen.online_text}; missing {_list(seen.missing)}"], seen.missing
+        return [_missing_text(seen)], seen.missing
     causes, names = [seen.online_text], list(seen.missing)
     if not seen.is_started:
         causes.append("transactions wait, but no validator that is linked here starts the height")

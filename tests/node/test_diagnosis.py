@@ -84,7 +84,10 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             (
                 "critical",
                 "stalled",
-                "stalled at height 812, round 6, for 35 s: 2 of 4 validators online, 3 needed; missing hebei, national",
+                (
+                    "stalled at height 812, round 6, for 35 s: 2 of 4 validators online, 3 needed; "
+                    "missing hebei, national: start them …"
+                ),
             ),
             ("critical", "no_quorum", "no quorum: 2 of 4 …"),
         ],
