@@ -11,7 +11,7 @@ from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
 from node.cometbft.home import create_engine_home
 from node.cometbft.program import find_engine, supervised_home
-from node.config import ConsensusConfig
+from node.config import ConsensusConfig, EngineName
 from node.errors import InvalidConfiguration
 from node.home import Home, ValidatorSigners
 
@@ -93,7 +93,17 @@ def require_engine(homes: Iterable[Path]) -> None:
     Raises:
         CommandError: it is not, or another version; the hint says how to install it.
     """
-    if all(supervised_home(home) is None for home in homes):
+    if any(supervised_home(home) is not None for home in homes):
+        require_program("cometbft")
+
+
+def require_program(engine: EngineName) -> None:
+    """Check that the program of an engine is installed.
+
+    Raises:
+        CommandError: it is not, or another version; the hint says how to install it.
+    """
+    if engine != "cometbft":
         return
     try:
         find_engine()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.demo.world import World
+from cli.engine_setup import require_program
 from cli.network_setup import NodePlace
 from cli.sample import VALIDATORS, SampleOrganisation, by_short_name
 from ledger.uscc import check_character, organisation_check_character
@@ -42,7 +43,12 @@ def temporary_directory() -> Iterator[Path]:
 
 @contextmanager
 def running_network(engine: EngineName, validators: int, progress: Progress) -> Iterator[World]:
-    """Start a new network and stop it in the end; nothing of it is left."""
+    """Start a new network and stop it in the end; nothing of it is left.
+
+    Raises:
+        CommandError: the engine is not installed, or a node did not come up.
+    """
+    require_program(engine)
     with temporary_directory() as directory:
         world = lay_out(directory / "network", engine, validators)
         try:

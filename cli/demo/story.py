@@ -20,6 +20,7 @@ from rich.text import Text
 
 from cli.demo import steps_directory, steps_end, steps_refusals, steps_use
 from cli.demo.world import StoryError, World
+from cli.engine_setup import require_program
 from cli.output import CommandError, ExitCode, printable
 from cli.processes import log_tail
 from ledger.errors import LedgerError
@@ -67,6 +68,7 @@ class Told:
 
 def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json: bool) -> int:
     """Tell the story; return the exit code. The network is stopped, and a temporary home removed."""
+    require_program(engine)  # before a home is made that nothing would use
     teller = Console(stderr=as_json, highlight=False, soft_wrap=True)
     directory = _home(home)
     signal.signal(signal.SIGTERM, _end)

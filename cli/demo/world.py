@@ -16,7 +16,6 @@ from cli import sample
 from cli.connection import DEFAULT_VALIDITY_MS
 from cli.demo.wallet_process import WalletProcess
 from cli.directory import pending_version
-from cli.engine_setup import require_engine
 from cli.network_setup import Network, create_network
 from cli.processes import python_environment, spawn_node, start_failure, terminate, wait_until_ready
 from cli.proofs import verify_transaction_proof
@@ -78,16 +77,11 @@ class World:
         validators: Sequence[str] = sample.VALIDATORS,
         more: Sequence[sample.SampleOrganisation] = (),
     ) -> World:
-        """Lay out the network, with `more` organisations than the sample's; nothing runs yet.
-
-        Raises:
-            CommandError: the engine is not installed.
-        """
+        """Lay out the network, with `more` organisations than the sample's; nothing runs yet."""
         consensus = ConsensusConfig(engine=engine)
         network = create_network(
             directory, name="demo", validators=validators, consensus=consensus, more=more
         )
-        require_engine(network.node_home(place) for place in network.nodes)
         policy = Policy.parse(SHA256_ED25519, (directory / "policy.txt").read_bytes())
         return World(directory, engine, network, policy, {})
 

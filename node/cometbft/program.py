@@ -52,7 +52,13 @@ def find_engine() -> Path:
     Raises:
         InvalidConfiguration: there is none, or it is of another version; the text says how to install it.
     """
-    found = os.environ.get("MULU_COMETBFT") or _search()
+    named = os.environ.get("MULU_COMETBFT")
+    if named and shutil.which(named) is None:
+        raise InvalidConfiguration(
+            f"MULU_COMETBFT names {named}, which is no file that can be run. Correct the variable or unset it; "
+            f"what installs CometBFT: {INSTALL_COMMAND}"
+        )
+    found = named or _search()
     if found is None:
         raise InvalidConfiguration(f"CometBFT is not installed. Install it: {INSTALL_COMMAND}")
     version = _version_of(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from cli import network as network_commands
 from cli import node as node_commands
 from cli.engine_setup import engine_peer, require_engine
+from cli.main import run
 from cli.network_setup import load_network
 from cli.output import CommandError
 from consensus.cometbft.release import INSTALL_COMMAND
@@ -82,6 +84,20 @@ def test_without_the_program_init_warns_and_start_refuses_with_the_command_that_
         assert done.exception.hint == f"Install it: {INSTALL_COMMAND}"
         assert (done.exception.code, done.exception.exit_code) == ("engine_missing", 3)
     assert not (network.node_home(network.nodes[0]) / "node.log").exists()
+
+
+@pytest.mark.usefixtures("without_program")
+@pytest.mark.parametrize("command", [("demo", "--exit"), ("bench", "idle")])
+def test_without_the_program_demo_and_bench_refuse_before_they_make_a_home(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run([*command, "--engine", "cometbft"]) == 3
+    assert "CometBFT is not installed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("without_program")

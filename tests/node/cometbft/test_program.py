@@ -54,6 +54,19 @@ def test_another_version_is_refused(
         find_engine()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_variable_that_names_no_program_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    named = tmp_path / "cometbft"
+    if is_there:
+        named.write_text("no program\n", "ascii")
+    monkeypatch.setenv("MULU_COMETBFT", str(named))
+    with pytest.raises(InvalidConfiguration) as error:
+        find_engine()
+    assert str(error.value).startswith(f"MULU_COMETBFT names {named}, which is no file that can")
+
+
 @pytest.mark.parametrize("version", ["0.38.25", "v0.38.25", "0.38.26+abc", "0.38.100"])
 def test_a_later_version_of_the_same_line_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
