@@ -199,8 +199,13 @@ def smoke(
     found = costs.measure_costs(rounds, lambda _: None)
     if record:
         costs.record(found)
-    warned = costs.warnings(found, costs.load_recorded())
+    known = costs.load_recorded()
+    warned, compared = costs.warnings(found, known), costs.compare(found, known)
+    figures = {name: cost | compared.get(name, {}) for name, cost in found.items()}
     told = {"warnings": warned} if as_json else {}
-    _show("smoke", {"unit": "signature checks", **found, **told}, as_json)
+    _show("smoke", {"unit": "signature checks", **figures, **told}, as_json)
+    if not as_json:
+        for text in costs.comparison_lines(found, known):
+            say(text)
     for text in warned:
         error_console().print(f"[bold yellow]warning:[/] {text}")

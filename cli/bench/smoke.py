@@ -74,6 +74,37 @@ def record(costs: dict[str, dict[str, float]]) -> None:
     RECORDED.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
+def compare(
+    costs: dict[str, dict[str, float]], recorded: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Return, by load, the recorded `total` and the `ratio` to it; loads without a record are left out."""
+    known = recorded.get("costs", {})
+    return {
+        name: {
+            "recorded": known[name]["total"],
+            "ratio": round(cost["total"] / known[name]["total"], 2),
+        }
+        for name, cost in costs.items()
+        if name in known
+    }
+
+
+def comparison_lines(costs: dict[str, dict[str, float]], recorded: dict[str, Any]) -> list[str]:
+    """Say of each load that was recorded what it costs, what it did, and whether that is as much."""
+    lines = []
+    for name, compared in compare(costs, recorded).items():
+        now, before = costs[name]["total"], compared["recorded"]
+        how = "within"
+        if now > WARN_ABOVE * before:
+            how = "dearer by more than"
+        elif now < (2 - WARN_ABOVE) * before:
+            how = "cheaper by more than"
+        lines.append(
+            f"{name} {now:g} signature checks, recorded {before:g}: {how} {WARN_ABOVE - 1:.0%}"
+        )
+    return lines
+
+
 def warnings(costs: dict[str, dict[str, float]], recorded: dict[str, Any]) -> list[str]:
     """Say which loads have become dearer than is normal, and in which step."""
     found = []

@@ -164,6 +164,37 @@ def test_a_dearer_transaction_is_warned_of_with_the_step_that_is_dearer() -> Non
     assert "nothing is recorded" in text
 
 
+@pytest.mark.parametrize(
+    ("total", "ratio", "how"),
+    [
+        (2.79, 1.01, "within"),
+        (3.4, 1.23, "dearer by more than"),
+        (2.0, 0.72, "cheaper by more than"),
+    ],
+)
+def test_each_load_is_compared_with_what_was_recorded(total: float, ratio: float, how: str) -> None:
+    costs, recorded = {"directory": {"total": total}}, {"costs": {"directory": {"total": 2.76}}}
+    assert smoke.compare(costs, recorded) == {"directory": {"recorded": 2.76, "ratio": ratio}}
+    assert smoke.comparison_lines(costs, recorded) == [
+        f"directory {total:g} signature checks, recorded 2.76: {how} 20%"
+    ]
+    assert smoke.comparison_lines(costs, {}) == []
+
+
+def test_the_smoke_test_shows_the_comparison(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = smoke.load_recorded()["costs"]
+    monkeypatch.setattr(smoke, "measure_costs", lambda *_: recorded)
+    assert run(["bench", "smoke"]) == 0
+    shown = capsys.readouterr().out
+    total = recorded["directory"]["total"]
+    assert f"directory {total:g} signature checks, recorded {total:g}: within 20%" in shown
+    assert run(["bench", "smoke", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["batch"]["recorded"], told["batch"]["ratio"]) == (recorded["batch"]["total"], 1.0)
+
+
 def test_what_is_recorded_is_what_is_measured() -> None:
     recorded = smoke.load_recorded()
     found = smoke.measure_costs(1, silent, {"directory": 20, "authorisation": 20, "batch": 2})
