@@ -15,11 +15,17 @@ from ledger.suite import SHA256_ED25519
 _CHECKS: Final = 1_000
 """Signature checks by which the machine is judged: some 50 ms, before the load and after it."""
 
+LOAD_BEFORE: Final = os.getloadavg()[0]
+"""Processes that ran or waited in the minute before: read when a command loads this, before it measures."""
+
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what figures depend on. The commit is None outside a checkout; `+` marks one with changes."""
+    """Return what figures depend on, and whether others used the machine before the start.
+
+    The commit is None outside a checkout; `+` marks one with changes.
+    """
     return {
         "processor": _processor(),
         "cores": cores(),
@@ -27,7 +33,18 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "commit": _commit(),
+        **describe_load(LOAD_BEFORE, cores()),
     }
+
+
+def describe_load(load: float, cores: int) -> dict[str, Any]:
+    """Return a load average, with a note where more than half the cores had work before any of ours."""
+    found: dict[str, Any] = {"load_average_before": round(load, 2)}
+    if load > cores / 2:
+        found["note"] = (
+            "the machine was busy before the start: figures are worse than on a quiet one"
+        )
+    return found
 
 
 def cores() -> int:

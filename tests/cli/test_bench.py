@@ -16,7 +16,7 @@ from cli.bench.growth import measure_growth, sizes_up_to
 from cli.bench.idle import measure_idle
 from cli.bench.load_runs import LoadOptions, measure_load
 from cli.bench.loads import DIRECTORY, LOADS, MIXED
-from cli.bench.machine import describe_machine
+from cli.bench.machine import describe_load, describe_machine
 from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
 from cli.bench.offline import measure_verification
 from cli.bench.page import BEGIN, END, figures_page, replace_figures
@@ -224,6 +224,14 @@ def test_figures_are_shown_with_the_machine_they_were_measured_on(
     table = capsys.readouterr().out
     assert "at_half_load" in table
     assert describe_machine()["python"] in table
+
+
+def test_a_machine_that_was_busy_before_is_noted() -> None:
+    assert describe_load(1.0, 2) == {"load_average_before": 1.0}
+    busy = describe_load(1.014, 2)
+    assert busy["load_average_before"] == 1.01
+    assert "busy before the start" in busy["note"]
+    assert "load_average_before" in describe_machine()
 
 
 def test_a_network_has_up_to_ten_validators(tmp_path: Path) -> None:
