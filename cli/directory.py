@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, get_args
 
 import typer
 
-from cli.connection import connect, operation
+from cli.connection import connect, mulu_home, operation
 from cli.directory_import import ImportPlan, read_plan, submit_plan
 from cli.options import (
     CursorOption,
@@ -21,6 +21,7 @@ from cli.options import (
     YesOption,
 )
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table
+from cli.profiles import load_profiles
 from cli.questions import confirm
 from cli.validation import build, build_from
 from directory.codes import COLLECTIONS, Collection
@@ -98,11 +99,17 @@ def import_entries(
         show_json({**plan.document, "transactions": transactions})
     else:
         _show_plan(plan, as_json=False)
+        approver = load_profiles(mulu_home()).approver_for(department or connection.organisation)
         say(
             f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
             f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for approval: "
-            + "; ".join(f"mulu directory approve {name} --all" for name in plan.collections)
+            + "; ".join(
+                f"mulu directory approve {name} --all --profile {approver or 'NAME'}"
+                for name in plan.collections
+            )
         )
+        if approver is None:
+            say("NAME is an approver of the same division: `mulu profile list`.")
 
 
 @app.command(epilog="Example: mulu directory submit matter matter.json --profile tongzhou-editor")

@@ -22,6 +22,8 @@ from cli.output import CommandError
 from ledger.files import replace_file
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_DIVISION: Final = slice(2, 8)
+"""Where a USCC has the division that its organisation is registered in."""
 _FIELDS: Final = ("node", "key", "sealing_key", "policy", "organisation", "description")
 
 
@@ -61,6 +63,19 @@ class Profiles:
                 hint=f"Known profiles: {', '.join(sorted(self.by_name)) or 'none'}. Add one with `mulu profile add`.",
             )
         return profile
+
+    def approver_for(self, organisation: str) -> str | None:
+        """Return the profile of the division's approver, by its name and its organisation's code, if there is one.
+
+        `organisation` is a USCC; a profile says nothing of roles, so that this is a guess for a hint only.
+        """
+        division = organisation[_DIVISION]
+        found = [
+            name
+            for name, profile in self.by_name.items()
+            if name.endswith("-approver") and profile.organisation[_DIVISION] == division
+        ]
+        return found[0] if division and len(found) == 1 else None
 
     def path(self, text: str) -> Path:
         """Return a path of a profile, resolved."""

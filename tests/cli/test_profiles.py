@@ -58,3 +58,14 @@ def test_profiles_are_added_chosen_and_removed(
     assert run(["profile", "add", "No Name", "--node", "http://127.0.0.1:1"]) == 2
     assert run(["profile", "use", "two"]) == 2
     capsys.readouterr()
+
+
+def test_the_approver_of_a_division_is_known_where_one_profile_says_so() -> None:
+    approver = Profile(organisation="11110112MB1A00052Q")
+    others = {"a-approver": Profile(organisation="11120000MB1A00036M"), "b-editor": approver}
+    profiles = Profiles(Path(), "", {**others, "c-approver": approver})
+    assert profiles.approver_for("11110112MB1D52349B") == "c-approver"
+    assert profiles.approver_for("11130000MB1A00044L") is None
+    assert profiles.approver_for("") is None
+    two = Profiles(Path(), "", {"c-approver": approver, "d-approver": approver})
+    assert two.approver_for("11110112MB1D52349B") is None

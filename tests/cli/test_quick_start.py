@@ -57,6 +57,8 @@ def test_the_quick_start_runs_as_it_is_pasted(tmp_path: Path, environment: dict[
         timeout=150,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Approved 8" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "mulu directory approve responsibility --all --profile tongzhou-approver" in said
+    assert "Approved 8" in said
     assert "\nValid.\n" in done.stdout
     assert "Stopped: beijing, tianjin, hebei, national, xiongan." in done.stdout
