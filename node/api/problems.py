@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +38,14 @@ _CODES = {
     413: "body_too_large",
 }
 
+_RUN_OF: Final = re.compile(r"\^\[(?P<characters>[^]]+)\]\{(?P<fewest>\d+)(?:,(?P<most>\d+))?\}\$")
+_ONE_OF: Final = re.compile(r"\^\(([a-z_|]+)\)\$")
+_CHARACTERS: Final = {
+    "0-9a-f": "hex digits, in lower case",
+    "0-9": "digits",
+    "0-9A-Z": "digits and capital letters",
+}
+
 
 def problem(status: int, code: str, detail: str) -> ApiProblem:
     """Return the error that becomes a problem response."""
@@ -57,6 +66,19 @@ def problem_response(status: int, code: str, detail: str, **members: Any) -> JSO
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
+def described(pattern: str) -> str:
+    """Return what a parameter's pattern asks for, in words where it is one of the usual forms."""
+    found = _RUN_OF.fullmatch(pattern)
+    if found is not None and found["characters"] in _CHARACTERS:
+        fewest, most = found["fewest"], found["most"]
+        count = fewest if most is None else f"{fewest} to {most}"
+        return f"{count} {_CHARACTERS[found['characters']]}"
+    found = _ONE_OF.fullmatch(pattern)
+    if found is not None:
+        return f"one of {found[1].replace('|', ', ')}"
+    return f"what matches {pattern}"
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of `app` as a problem."""
 
@@ -67,6 +89,9 @@ def install(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "string_pattern_mismatch":
+            text = f"{first['loc'][-1]}: expected {described(first['ctx']['pattern'])}"
+            return problem_response(422, "invalid_input", text)
         where = ".".join(str(part) for part in first["loc"])
         return problem_response(422, "invalid_input", f"{where}: {plain_message(first['msg'])}")
 
