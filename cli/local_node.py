@@ -20,14 +20,29 @@ from node.home import Home
 _SHOWN_FIRST: Final = ("timestamp", "ts", "level", "event", "_msg")
 
 
+def require_node_home(home: Path) -> None:
+    """Check that a directory is a node's home.
+
+    Raises:
+        CommandError: it is none; where it is a network's, the hint names those of its nodes.
+    """
+    if Home(home).config.is_file():
+        return
+    hint = "Make one: mulu node init --help"
+    if (home / "network.json").is_file():
+        network = load_network(home)
+        homes = ", ".join(str(network.node_home(place)) for place in network.nodes)
+        hint = f"It is a network's home; those of its nodes are {homes}."
+    raise CommandError(f"{home} is no node's home", hint=hint)
+
+
 def api_address(home: Path) -> str:
     """Return the address of the HTTP API of the node of `home`.
 
     Raises:
         CommandError: it is no node's home, or the node takes any free port.
     """
-    if not Home(home).config.is_file():
-        raise CommandError(f"{home} is no node's home", hint="Make one: mulu node init --help")
+    require_node_home(home)
     api = load_config(Home(home).config).api
     if api.listen_port == 0:
         raise CommandError(f"the node of {home} takes any free port", hint="Give --node URL.")

@@ -14,7 +14,14 @@ from rich.progress import Progress
 from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
-from cli.local_node import api_address, describe_silent, local_findings, local_home, log_text
+from cli.local_node import (
+    api_address,
+    describe_silent,
+    local_findings,
+    local_home,
+    log_text,
+    require_node_home,
+)
 from cli.network_setup import free_ports
 from cli.options import EngineOption, JsonOption, KeyOption, NodeOption, ProfileOption
 from cli.output import (
@@ -167,8 +174,7 @@ def start(
     ] = False,
 ) -> None:
     """Run a node until it is stopped (Ctrl-C, SIGTERM)."""
-    if not (home / "config.toml").is_file():
-        raise CommandError(f"{home} is no node's home", hint="Make one: mulu node init --help")
+    require_node_home(home)
     process_id = running_process(home)
     if process_id is not None:
         raise CommandError(
@@ -270,7 +276,7 @@ def _show(record: Json, findings: tuple[Json, ...]) -> None:
         quorum = "a quorum" if record["quorum"] else "no quorum"
         shown["engine"] = engine
         shown["engine_address"] = engine.address
-        shown["checkpoint_time"] = time_text(shown.pop("checkpoint_time_ms"))
+        shown["checkpoint_time"] = time_text(shown.pop("checkpoint_time_ms") or None)
         shown["validators_online"] = f"{shown.pop('online')} of {shown.pop('total')}, {quorum}"
         del shown["quorum"]
         if engine.address is None:

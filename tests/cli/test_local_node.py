@@ -145,3 +145,14 @@ def test_a_supervisor_whose_node_does_not_answer_restarts_it(
         record = describe_silent("http://127.0.0.1:1", tmp_path, "no answer")
         process.communicate(b"\n", timeout=60)
     assert record["reason"] == reason.format(process.pid)
+
+
+@pytest.mark.parametrize("words", [("status", "--home"), ("start",)])
+def test_a_network_s_home_is_told_from_a_node_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    create_network(tmp_path / "network", consensus=ConsensusConfig())
+    assert run(["node", *words, str(tmp_path / "network")]) == 2
+    told = capsys.readouterr().err
+    assert "is no node's home" in told
+    assert "nodes/beijing" in told.replace("\n", "")
