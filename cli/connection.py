@@ -40,6 +40,8 @@ class Connection:
     organisation: str
     """USCC of the profile's organisation; "" where no profile names one."""
     sealing_key: Path | None
+    profile: str
+    """Name of the profile whose key signs; "" where the key was given otherwise, or none was."""
 
     def require_signer(self) -> Signer:
         """Return the key.
@@ -77,7 +79,7 @@ class Connection:
         """
         transaction = self.sign(operations)
         (result,) = self.client.submit([transaction.raw], wait=wait, timeout_s=timeout_s)
-        require_success(result)
+        require_success(result, self.profile)
         return result
 
 
@@ -86,8 +88,10 @@ def operation(kind: str, body: Body) -> Operation:
     return Operation(kind, body_value(body))
 
 
-def require_success(result: SubmissionResult) -> None:
+def require_success(result: SubmissionResult, profile: str = "") -> None:
     """Raise what a submission's result amounts to, unless it took effect or is on its way.
+
+    `profile` is whose key signed, for the hint.
 
     Raises:
         CommandError: with the ledger's code.
@@ -95,25 +99,30 @@ def require_success(result: SubmissionResult) -> None:
     if result.status in ("committed", "pending"):
         return
     detail = f": {result.text}" if result.text else ""
+    whose = ""
+    if result.code == "role_missing":
+        signed = f"the key of profile {profile}" if profile else "the key that was given"
+        whose = f" It was signed with {signed}; `mulu profile list` shows whose you have."
     if result.status == "refused":
         raise CommandError(
             f"the node refused the transaction ({result.code}){detail}",
             code=result.code,
             exit_code=ExitCode.REFUSED,
-            hint="Nothing was recorded.",
+            hint=f"Nothing was recorded.{whose}",
         )
     if result.status == "failed":
         raise CommandError(
             f"the validators refused the transaction ({result.code}){detail}",
             code=result.code,
             exit_code=ExitCode.REFUSED,
-            hint=f"The refusal is on the ledger: mulu tx show {result.id}",
+            hint=f"The refusal is on the ledger: mulu tx show {result.id}.{whose}",
         )
     raise CommandError(
-        f"not committed: transaction {result.id} was not decided in time{detail}",
+        f"not known yet: transaction {result.id} was not decided in time{detail}",
         code="not_committed",
         exit_code=ExitCode.NOT_ESTABLISHED,
-        hint="See `mulu network status`. It may still be committed: `mulu tx wait ID` tells before you try again.",
+        hint="It may still be committed; before you try again, ask: "
+        f"mulu tx wait {result.id}. See also `mulu network status`.",
     )
 
 
@@ -206,6 +215,7 @@ def connect(
         anchor,
         selected.organisation,
         _profile_path(profiles, selected.sealing_key),
+        "" if key is not None or not selected.key else profile or profiles.default,
     )
 
 

@@ -189,7 +189,6 @@ def _ask(home: Path, node: str | None) -> NetworkStatus:
 
 def _show_status(found: NetworkStatus) -> None:
     quorum = "a quorum" if found.quorum else "NO QUORUM: nothing can be committed"
-    age_s = max(0, int(time.time() - found.checkpoint_time_ms / 1000))
     show_record(
         found.name,
         {
@@ -197,7 +196,7 @@ def _show_status(found: NetworkStatus) -> None:
             "validators": f"{found.online} of {found.total} online, {quorum}",
             "height": found.height,
             "engine": found.engine,
-            "checkpoint": f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)",
+            "checkpoint": _checkpoint_text(found),
             "app hash": found.app_hash,
             "stalled": _stalled_text(found),
             "findings": _findings_text(found),
@@ -208,6 +207,13 @@ def _show_status(found: NetworkStatus) -> None:
         ("Name", "Online"),
         ((validator.name, validator.online) for validator in found.validators),
     )
+
+
+def _checkpoint_text(found: NetworkStatus) -> str | None:
+    if not found.checkpoint_size:
+        return None
+    age_s = max(0, int(time.time() - found.checkpoint_time_ms / 1000))
+    return f"size {found.checkpoint_size}, {time_text(found.checkpoint_time_ms)} ({age_s} s ago)"
 
 
 def _stalled_text(found: NetworkStatus) -> str | None:
