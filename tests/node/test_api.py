@@ -22,7 +22,6 @@ from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.handles import SALT_BYTES, holder_commitment
 from node.api.evidence import MAX_KEYS_AT_ONCE
-from node.api.problems import described
 from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
@@ -255,28 +254,9 @@ def test_bad_input_is_answered_by_a_problem(
     assert problem.code
 
 
-@pytest.mark.parametrize(
-    ("path", "detail"),
-    [
-        ("/v1/licenses/xyz", "handle: expected 64 hex digits, in lower case"),
-        ("/v1/transactions/abc", "transaction_id: expected 64 hex digits, in lower case"),
-        ("/v1/wallet/x", "prefix: expected 2 to 64 hex digits, in lower case"),
-        (
-            "/v1/directory/instrument?owner=x",
-            "owner: expected 18 digits and capital letters",
-        ),
-    ],
-)
-def test_an_id_of_another_form_is_refused_in_words(
-    auditor: NodeClient, path: str, detail: str
-) -> None:
-    assert refused(auditor, "GET", path).detail == detail
-
-
-def test_every_usual_pattern_has_words() -> None:
-    assert described("^[0-9]{8}$") == "8 digits"
-    assert described("^(up|down)$") == "one of up, down"
-    assert described("^[a-z]+$") == "what matches ^[a-z]+$"
+def test_an_id_of_another_form_is_refused_in_words(auditor: NodeClient) -> None:
+    problem = refused(auditor, "GET", "/v1/licenses/xyz")
+    assert problem.detail == "handle: expected 64 hex digits, in lower case"
 
 
 def test_bodies_beyond_the_bound_are_refused_declared_or_not(cluster: Cluster) -> None:
