@@ -435,7 +435,7 @@ def test_an_issuer_releases_only_what_the_ledger_proves(shell: Shell, tmp_path: 
         *("license", "release", use, "--package", str(permit.package)),
         *("--sealed-out", case.sealed, "--policy", str(stranger)),
         profile="beijing-issuer",
-        expect=2,
+        expect=3,
     )
     assert not Path(case.sealed).exists()
     (held,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]
