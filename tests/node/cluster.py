@@ -162,8 +162,10 @@ class Cluster:
     def submit(
         self, node: str, profile: str, *operations: tuple[str, dict[str, Value]]
     ) -> SubmissionResult:
+        """Submit a transaction and wait until its outcome is proved; the deadline is generous."""
+        raw = self.transaction(profile, *operations).raw
         with self.client(node) as client:
-            [result] = client.submit([self.transaction(profile, *operations).raw], wait="proven")
+            [result] = client.submit([raw], wait="proven", timeout_s=60)
         return result
 
     def publish(self, node: str = "beijing") -> SubmissionResult:
