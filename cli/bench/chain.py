@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from cli.connection import DEFAULT_VALIDITY_MS
+from cli.demo.keyring import Keyring
 from cli.demo.world import StoryError, now_ms
 from cli.network_setup import Network, create_network, load_network
 from directory.codes import Collection
@@ -23,13 +23,11 @@ from ledger.application import Application
 from ledger.checkpoints import cosign, sign_checkpoint
 from ledger.decisions import Decision
 from ledger.finalization import FinalizedBlock
-from ledger.keyfile import load_key, load_sealing_key
-from ledger.keys import SealingKey
 from ledger.policy import CheckpointCollector, policy_for
 from ledger.proven import ProvenView
 from ledger.store import Store
-from ledger.suite import SHA256_ED25519, Signer
-from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
+from ledger.suite import Signer
+from ledger.transactions import Operation
 from node.home import OpenedHome, open_home
 from node.operation_table import OPERATIONS
 
@@ -39,7 +37,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
-class LocalChain:
+class LocalChain(Keyring):
     """A ledger of the sample network's genesis with everyone's keys. `cpu_s` is what each of `STEPS` has cost."""
 
     network: Network
@@ -71,28 +69,6 @@ class LocalChain:
         self.store.close()
 
     # --- ground ----------------------------------------------------------------------------------
-
-    def signer(self, profile: str) -> Signer:
-        """Return the key of a profile."""
-        if profile not in self._signers:
-            path = self.network.directory / "keys" / f"{profile}.key"
-            self._signers[profile] = load_key(path, "")
-        return self._signers[profile]
-
-    def sealing_key(self, organisation: str) -> SealingKey:
-        """Return the sealing key of an organisation (short name)."""
-        return load_sealing_key(self.network.directory / "keys" / f"{organisation}.sealing", "")
-
-    def sign(self, profile: str, operations: Sequence[Operation]) -> Transaction:
-        """Return a transaction of a profile, valid for ten minutes."""
-        return sign_transaction(
-            SHA256_ED25519,
-            self.signer(profile),
-            self.network.chain_id,
-            operations,
-            valid_until_ms=now_ms() + DEFAULT_VALIDITY_MS,
-            nonce=os.urandom(NONCE_BYTES),
-        )
 
     def commit(self, profile: str, operations: Sequence[Operation]) -> FinalizedBlock:
         """Take one transaction through a block of its own.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli import sample
-from cli.connection import DEFAULT_VALIDITY_MS
+from cli.demo.keyring import Keyring
 from cli.demo.wallet_process import WalletProcess
 from cli.directory import pending_version
 from cli.network_setup import Network, create_network
@@ -21,12 +20,10 @@ from cli.processes import python_environment, spawn_node, start_failure, termina
 from cli.proofs import verify_transaction_proof
 from cli.window import Case
 from directory.codes import Collection
-from ledger.keyfile import load_key, load_sealing_key
-from ledger.keys import SealingKey
 from ledger.operations import Body, body_value
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Signer
-from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
+from ledger.transactions import Operation
 from node.answers import NetworkStatus, SubmissionResult
 from node.client import NodeClient
 from node.config import ConsensusConfig, EngineName
@@ -56,7 +53,7 @@ class Facts:
 
 
 @dataclass(slots=True)
-class World:
+class World(Keyring):
     """A running network with everyone's keys."""
 
     directory: Path
@@ -135,16 +132,6 @@ class World:
 
     # --- people ----------------------------------------------------------------------------------
 
-    def signer(self, profile: str) -> Signer:
-        """Return the key of a profile."""
-        if profile not in self._signers:
-            self._signers[profile] = load_key(self.directory / "keys" / f"{profile}.key", "")
-        return self._signers[profile]
-
-    def sealing_key(self, organisation: str) -> SealingKey:
-        """Return the sealing key of an organisation (short name)."""
-        return load_sealing_key(self.directory / "keys" / f"{organisation}.sealing", "")
-
     def client(self, profile: str, node: str | None = None) -> NodeClient:
         """Return a profile's client of a node; by default of the profile's own node."""
         if node is None:
@@ -157,17 +144,6 @@ class World:
         return known
 
     # --- transactions ----------------------------------------------------------------------------
-
-    def sign(self, profile: str, operations: Sequence[Operation]) -> Transaction:
-        """Return a transaction of a profile, valid for ten minutes."""
-        return sign_transaction(
-            SHA256_ED25519,
-            self.signer(profile),
-            self.network.chain_id,
-            operations,
-            valid_until_ms=now_ms() + DEFAULT_VALIDITY_MS,
-            nonce=os.urandom(NONCE_BYTES),
-        )
 
     def submit(
         self, profile: str, operations: Sequence[Operation], node: str | None = None
