@@ -176,17 +176,17 @@ class Policy:
         text = signed.checkpoint.text.encode()
         times: dict[str, int] = {}
         log_signature, unknown = False, 0
-        seen: set[VerifierKey] = set()
+        seen: list[Log | Witness] = []
         for signature in signed.signatures:
-            by_key = {item.key: item for item in known if item.key.is_named_by(signature)}
-            if not by_key:
+            named = [item for item in known if item.key.is_named_by(signature)]
+            if not named:
                 unknown += 1
                 continue
-            verified = verify_by_any(suite, text, signature, by_key)
-            if verified.key in seen:
+            verified = verify_by_any(suite, text, signature, [item.key for item in named])
+            signed_by = next(item for item in named if item.key is verified.key)
+            if any(item is signed_by for item in seen):
                 raise InvalidProof(f"two signatures by {signature.name[:80]!r}")
-            seen.add(verified.key)
-            signed_by = by_key[verified.key]
+            seen.append(signed_by)
             if isinstance(signed_by, Log):
                 log_signature = log_signature or signed_by.key.name == signed.checkpoint.origin
             elif verified.time_s is not None:

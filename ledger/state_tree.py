@@ -430,9 +430,10 @@ class StateProof:
         else:
             node = EMPTY_ROOT
         path >>= MAX_DEPTH - depth
+        digest = suite.digest
         for sibling in self.siblings:
-            left, right = (sibling, node) if path & 1 else (node, sibling)
-            node = inner_hash(suite, left, right)
+            children = sibling + node if path & 1 else node + sibling
+            node = digest(b"\x01" + children)
             path >>= 1
         if node != root:
             raise InvalidProof("the proof does not lead to the state root")

@@ -9,7 +9,6 @@ Signatures are the caller's to check: `Jwt.signing_input` and `Jwt.signature` sa
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -44,6 +43,9 @@ JWS_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 """JWS algorithm names by kind of key; the first is what we write (RFC 9864 names Ed25519 fully)."""
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_LAST_CHARACTERS: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
+"""What a text may end in whose length leaves this rest by 4: a character without bits left over (RFC 4648, 3.5)."""
+
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -58,15 +60,12 @@ def base64url_decode(text: str) -> bytes:
     Raises:
         DecodeError: another alphabet, padding, or bits left over.
     """
-    if _BASE64URL.fullmatch(text) is None:
+    rest = len(text) % 4
+    if _BASE64URL.fullmatch(text) is None or rest == 1:
         raise DecodeError("not base64url")
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
-        raise DecodeError("not base64url") from None
-    if base64url_encode(data) != text:
+    if rest and text[-1] not in _LAST_CHARACTERS[rest]:
         raise DecodeError("not canonical base64url")
-    return data
+    return base64.urlsafe_b64decode(text + "=" * (-rest % 4))
 
 
 def json_decode(data: bytes) -> Json:
@@ -76,17 +75,13 @@ def json_decode(data: bytes) -> Json:
         DecodeError: anything else.
     """
     try:
-        value: Json = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_distinct_names,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value: Json = _JSON.decode(data.decode("utf-8"))
         if b"\\u" in data:  # an escape may write half a character, which nothing can store or show
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"not JSON: {error}") from None
-    _check_depth(value, MAX_JSON_DEPTH)
+    if data.count(b"[") + data.count(b"{") >= MAX_JSON_DEPTH:  # else there is too little to nest
+        _check_depth(value, MAX_JSON_DEPTH)
     return value
 
 
@@ -106,6 +101,11 @@ def _distinct_names(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(result) != len(pairs):
         raise DecodeError("a name stands twice in a JSON object")
     return result
+
+
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_distinct_names, parse_constant=_refuse_constant, parse_float=_finite
+)
 
 
 def _check_depth(value: Json, depth: int) -> None:
