@@ -34,14 +34,8 @@ from licenses.disclosure import CommittedUse, seal_disclosure, signed_parts
 from licenses.issuance import read_package
 from licenses.models import License, RecordUse
 from licenses.recording import check_use
-from licenses.use import (
-    STATUTORY_MODE,
-    Basis,
-    Request,
-    RequestEnvelope,
-    SignedApproval,
-    sign_approval,
-)
+from licenses.use import STATUTORY_MODE, Basis, Request, RequestEnvelope, SignedApproval
+from licenses.use_signing import sign_approval
 
 _SUITE: Final = SHA256_ED25519
 

@@ -26,6 +26,7 @@ from ledger.operations import body_value
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Signer
 from ledger.transactions import Operation
+from licenses.details import RequestDetails
 from licenses.disclosure import (
     CommittedUse,
     DisclosedLicense,
@@ -40,12 +41,11 @@ from licenses.use import (
     Basis,
     Item,
     Request,
-    RequestDetails,
     RequestEnvelope,
     SignedApproval,
     SignedConsent,
-    sign_request,
 )
+from licenses.use_signing import sign_request
 from licenses.verification import use_subject
 from node.client import NodeClient
 

@@ -22,13 +22,8 @@ from licenses.disclosure import CommittedUse, committed_use, seal_disclosure
 from licenses.handles import chained_use
 from licenses.issuance import HolderOffer, make_offer, read_package
 from licenses.models import License
-from licenses.use import (
-    HOLDER_MODE,
-    MAX_REQUEST_LIFETIME_MS,
-    RequestEnvelope,
-    SignedConsent,
-    sign_consent,
-)
+from licenses.use import HOLDER_MODE, MAX_REQUEST_LIFETIME_MS, RequestEnvelope, SignedConsent
+from licenses.use_signing import sign_consent
 
 VERSION: Final = 1
 

@@ -20,7 +20,7 @@ from ledger.codec import Value
 from ledger.fields import Bytes32, KeyText, Name, TimeMs, Uscc, from_hex
 from ledger.operations import Body
 from ledger.state import State, StateReader, state_key
-from licenses.use import MAX_ENVELOPE_BYTES, MAX_FIELDS
+from licenses.use_fields import MAX_ENVELOPE_BYTES, MAX_FIELDS
 
 VALID: Final = "01"
 WITHHELD: Final = "02"

@@ -10,7 +10,6 @@ the request commits with a salt.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,13 +22,27 @@ from ledger.decoding import (
     hash_field,
     integer,
     items,
-    public_key,
     short_text,
     signature_field,
 )
 from ledger.errors import DecodeError
-from ledger.suite import SUITES, PublicKey, Signer, Suite, signed_bytes
-from licenses.handles import SALT_BYTES, details_commitment
+from ledger.suite import PublicKey, Suite, signed_bytes
+from licenses.details import RequestDetails
+from licenses.handles import SALT_BYTES
+from licenses.use_fields import (
+    DIVISION,
+    MATTER,
+    MAX_ENVELOPE_BYTES,
+    REMEMBERED,
+    TYPE,
+    USCC,
+    encoded_bytes,
+    field_names,
+    identifier,
+    key_field,
+    matching,
+    verify_remembered,
+)
 
 REQUEST_KIND: Final = "request"
 CONSENT_KIND: Final = "consent"
@@ -56,21 +69,6 @@ good."""
 MAX_ITEMS: Final = 8
 """Licenses that one request may ask for; a matter that needs more asks twice."""
 
-MAX_FIELDS: Final = 64
-"""Fields of one license; real license types have well below forty."""
-
-MAX_ENVELOPE_BYTES: Final = 8_192
-"""A request for eight licenses with a dozen fields each takes about 2 KiB; much longer is none."""
-
-MAX_DETAIL_BYTES: Final = 1_000
-"""One text of the details: a paragraph that fits a phone's screen."""
-
-_FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
-_TYPE: Final = re.compile(r"[0-9A-Z]{21}", re.ASCII)
-_MATTER: Final = re.compile(r"[0-9A-Z]{31}", re.ASCII)
-_USCC: Final = re.compile(r"[0-9A-Z]{18}", re.ASCII)
-_DIVISION: Final = re.compile(r"[0-9]{6}", re.ASCII)
-
 
 class Item(NamedTuple):
     """What a request asks of one license: its type (21 characters) and field names, ascending, at
@@ -86,52 +84,6 @@ class Basis:
 
     instrument: str
     article: str
-
-
-@dataclass(frozen=True, slots=True)
-class RequestDetails:
-    """What only the recording organisation and the holder know of a request; texts of at most 1,000
-    bytes."""
-
-    salt: bytes
-    window: str
-    case_number: str
-    purpose: str
-    place: str
-
-    def __post_init__(self) -> None:
-        if len(self.salt) != SALT_BYTES:
-            raise ValueError(f"a salt has {SALT_BYTES} bytes")
-
-    def commitment(self, suite: Suite) -> bytes:
-        """Return what the request holds of these details (32 bytes)."""
-        texts = {
-            "window": self.window,
-            "case_number": self.case_number,
-            "purpose": self.purpose,
-            "place": self.place,
-        }
-        return details_commitment(suite, self.salt, texts)
-
-    def encode(self) -> bytes:
-        """Return the canonical encoding."""
-        return encode((self.salt, self.window, self.case_number, self.purpose, self.place))
-
-    @staticmethod
-    def decode(data: bytes) -> RequestDetails:
-        """Read details.
-
-        Raises:
-            DecodeError: not details, or a text is too long.
-        """
-        salt, *texts = decode_array(data, 5, max_bytes=MAX_ENVELOPE_BYTES)
-        names = ("window", "case_number", "purpose", "place")
-        window, case_number, purpose, place = (
-            _text(text, name) for text, name in zip(texts, names, strict=True)
-        )
-        return RequestDetails(
-            byte_string(salt, "salt", SALT_BYTES), window, case_number, purpose, place
-        )
 
 
 class _Decoded:
@@ -206,16 +158,16 @@ class Request(_Decoded):
         basis = None
         if parts[8] is not None:
             instrument, article = fields(parts[8], "basis", 2)
-            basis = Basis(_identifier(instrument, "instrument"), _identifier(article, "article"))
+            basis = Basis(identifier(instrument, "instrument"), identifier(article, "article"))
         if (mode == STATUTORY_MODE) != (basis is not None):
             raise DecodeError("basis: cited in statutory mode, and only there")
         request = Request(
             short_text(parts[0], "chain_id"),
-            _matching(_USCC, parts[1], "organisation"),
-            _key(parts[2], "operator"),
+            matching(USCC, parts[1], "organisation"),
+            key_field(parts[2], "operator"),
             byte_string(parts[3], "sealing_key", SEALING_KEY_BYTES),
-            _matching(_MATTER, parts[4], "matter"),
-            _matching(_DIVISION, parts[5], "division"),
+            matching(MATTER, parts[4], "matter"),
+            matching(DIVISION, parts[5], "division"),
             mode,
             _items(parts[7]),
             basis,
@@ -258,7 +210,7 @@ class SignedRequest:
     def verify(self, suite: Suite) -> bool:
         """Tell whether the signature is that of the operator key which the request names."""
         request = self.request
-        return _verify(suite, request.operator, request.signed_bytes(), self.signature)
+        return verify_remembered(suite, request.operator, request.signed_bytes(), self.signature)
 
 
 class Grant(NamedTuple):
@@ -347,7 +299,7 @@ class SignedConsent:
         """Tell whether each grant's holder key signed the consent."""
         message = self.consent.signed_bytes()
         for grant, signature in zip(self.consent.grants, self.signatures, strict=True):
-            if not _verify(suite, grant.holder, message, signature):
+            if not verify_remembered(suite, grant.holder, message, signature):
                 return False
         return True
 
@@ -392,12 +344,12 @@ class Approval:
         grants = []
         for grant in items(parts[3], "grants", MAX_ITEMS):
             handle, names = fields(grant, "grant", 2)
-            grants.append((hash_field(handle, "handle"), _field_names(names)))
+            grants.append((hash_field(handle, "handle"), field_names(names)))
         _distinct([handle for handle, _ in grants])
         return Approval(
             short_text(parts[0], "chain_id"),
             hash_field(parts[1], "request_hash"),
-            _key(parts[2], "officer"),
+            key_field(parts[2], "officer"),
             tuple(grants),
             None if parts[4] is None else integer(parts[4], "notice_after_ms"),
             integer(parts[5], "expires_ms"),
@@ -431,12 +383,12 @@ class SignedApproval:
             DecodeError: not a signed approval.
         """
         body, signature = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
-        return SignedApproval(Approval.decode(_bytes(body)), signature_field(signature))
+        return SignedApproval(Approval.decode(encoded_bytes(body)), signature_field(signature))
 
     def verify(self, suite: Suite) -> bool:
         """Tell whether the officer key that the approval names signed it."""
         approval = self.approval
-        return _verify(suite, approval.officer, approval.signed_bytes(), self.signature)
+        return verify_remembered(suite, approval.officer, approval.signed_bytes(), self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +412,8 @@ class RequestEnvelope:
         """
         signed, details = decode_array(data, 2, max_bytes=2 * MAX_ENVELOPE_BYTES)
         return RequestEnvelope(
-            SignedRequest.decode(_bytes(signed)), RequestDetails.decode(_bytes(details))
+            SignedRequest.decode(encoded_bytes(signed)),
+            RequestDetails.decode(encoded_bytes(details)),
         )
 
     def verify(self, suite: Suite) -> bool:
@@ -470,140 +423,23 @@ class RequestEnvelope:
         return committed and self.signed.verify(suite)
 
 
-def sign_request(
-    suite: Suite,
-    signer: Signer,
-    *,
-    chain_id: str,
-    organisation: str,
-    sealing_key: bytes,
-    matter: str,
-    division: str,
-    items: Sequence[Item],
-    details: RequestDetails,
-    nonce: bytes,
-    expires_ms: int,
-    basis: Basis | None = None,
-) -> RequestEnvelope:
-    """Build and sign a request; with a `basis` in statutory mode, else in holder mode. `nonce`: 16
-    random bytes.
-
-    Raises:
-        DecodeError: a part is not well formed.
-    """
-    request = Request(
-        chain_id,
-        organisation,
-        signer.public_key,
-        sealing_key,
-        matter,
-        division,
-        HOLDER_MODE if basis is None else STATUTORY_MODE,
-        tuple(Item(item.license_type, tuple(sorted(set(item.fields)))) for item in items),
-        basis,
-        details.commitment(suite),
-        nonce,
-        expires_ms,
-    )
-    RequestDetails.decode(details.encode())
-    request = Request.decode(request.encode())
-    return RequestEnvelope(SignedRequest(request, signer.sign(request.signed_bytes())), details)
-
-
-def sign_consent(
-    suite: Suite,
-    request: Request,
-    grants: Sequence[tuple[bytes, Sequence[str], bytes, Signer]],
-    *,
-    expires_ms: int,
-) -> SignedConsent:
-    """Build and sign a consent; `grants` are (handle, fields, holder salt, holder's signer), one an
-    item, in order."""
-    consent = Consent(
-        request.chain_id,
-        request.hash(suite),
-        tuple(
-            Grant(handle, tuple(sorted(set(names))), signer.public_key, salt)
-            for handle, names, salt, signer in grants
-        ),
-        expires_ms,
-    )
-    consent = Consent.decode(consent.encode())
-    message = consent.signed_bytes()
-    return SignedConsent(consent, tuple(signer.sign(message) for *_, signer in grants))
-
-
-def sign_approval(
-    suite: Suite,
-    signer: Signer,
-    request: Request,
-    grants: Sequence[tuple[bytes, Sequence[str]]],
-    *,
-    expires_ms: int,
-    notice_after_ms: int | None = None,
-) -> SignedApproval:
-    """Build and sign an approval of a statutory request; `grants` are (handle, fields), one an
-    item, in order."""
-    approval = Approval(
-        request.chain_id,
-        request.hash(suite),
-        signer.public_key,
-        tuple((handle, tuple(sorted(set(names)))) for handle, names in grants),
-        notice_after_ms,
-        expires_ms,
-    )
-    approval = Approval.decode(approval.encode())
-    return SignedApproval(approval, signer.sign(approval.signed_bytes()))
-
-
 def _use_id(suite: Suite, request_hash: bytes, handles: tuple[bytes, ...]) -> bytes:
     # Two holders may be shown one request; each license takes it once, so with the handles the id is unique.
     return suite.hash(USE_KIND, encode((request_hash, handles)))
 
 
-# The same operation runs when a block is proposed, validated and finalised. What follows is pure, so its results are
-# remembered: decoding checks that a key is a point of the curve, which costs as much as a signature.
-
-_REMEMBERED: Final = 4_096
-"""About two blocks of uses."""
-
-_KNOWN_LISTS: Final = 512
-"""Lists of fields that matters ask for; the longest takes some 8 KiB."""
-
-
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _signed_request(data: bytes) -> SignedRequest:
     body, signature = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
-    return SignedRequest(Request.decode(_bytes(body)), signature_field(signature))
+    return SignedRequest(Request.decode(encoded_bytes(body)), signature_field(signature))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _signed_consent(data: bytes) -> SignedConsent:
     body, signatures = decode_array(data, 2, max_bytes=MAX_ENVELOPE_BYTES)
-    consent = Consent.decode(_bytes(body))
+    consent = Consent.decode(encoded_bytes(body))
     listed = items(signatures, "signatures", MAX_ITEMS, len(consent.grants))
     return SignedConsent(consent, tuple([signature_field(each) for each in listed]))
-
-
-def _verify(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:
-    return _verify_once(suite.name, key.algorithm, key.data, message, signature)
-
-
-@lru_cache(maxsize=2 * _REMEMBERED)
-def _verify_once(
-    suite_name: str, algorithm: str, key: bytes, message: bytes, signature: bytes
-) -> bool:
-    """Remember a verdict, good or bad, by the very bytes that it follows from."""
-    return SUITES[suite_name].verify(PublicKey(algorithm, key), message, signature)
-
-
-@lru_cache(maxsize=2 * _REMEMBERED)
-def _checked_key(text: str) -> PublicKey:
-    return public_key(text, "key")
-
-
-def _key(value: Value, name: str) -> PublicKey:
-    return _checked_key(value) if type(value) is str else public_key(value, name)
 
 
 def _items(value: Value) -> tuple[Item, ...]:
@@ -615,64 +451,19 @@ def _items(value: Value) -> tuple[Item, ...]:
 
 def _item(value: Value) -> Item:
     license_type, names = fields(value, "item", 2)
-    return Item(_matching(_TYPE, license_type, "license_type"), _field_names(names))
+    return Item(matching(TYPE, license_type, "license_type"), field_names(names))
 
 
 def _grant(value: Value) -> Grant:
     handle, names, holder, salt = fields(value, "grant", 4)
     return Grant(
         hash_field(handle, "handle"),
-        _field_names(names),
-        _key(holder, "holder"),
+        field_names(names),
+        key_field(holder, "holder"),
         byte_string(salt, "holder_salt", SALT_BYTES),
     )
-
-
-def _field_names(value: Value) -> tuple[str, ...]:
-    try:
-        return _checked_field_names(value)
-    except TypeError:  # a map among them cannot be looked up
-        raise DecodeError("fields: expected names") from None
-
-
-@lru_cache(maxsize=_KNOWN_LISTS)
-def _checked_field_names(value: Value) -> tuple[str, ...]:
-    """Matters ask for the same few lists of fields again and again."""
-    listed = items(value, "fields", MAX_FIELDS)
-    names = [_matching(_FIELD, name, "field") for name in listed]
-    if not names or names != sorted(set(names)):
-        raise DecodeError("fields: expected names in ascending order, each once, at least one")
-    return tuple(names)
 
 
 def _distinct(handles: Sequence[bytes]) -> None:
     if not handles or len(set(handles)) != len(handles):
         raise DecodeError("grants: expected at least one, each license once")
-
-
-def _matching(pattern: re.Pattern[str], value: Value, name: str) -> str:
-    if type(value) is not str or pattern.fullmatch(value) is None:
-        raise DecodeError(f"{name}: expected {pattern.pattern}")
-    return value
-
-
-def _identifier(value: Value, name: str) -> str:
-    """Return an id as the directory uses it: short text, in any script, that could stand in a state
-    key."""
-    if type(value) is not str or not 1 <= len(value.encode()) <= 160:
-        raise DecodeError(f"{name}: expected a text of 1 to 160 bytes")
-    if any(character <= " " or character in "/\x7f" for character in value):
-        raise DecodeError(f"{name}: spaces, slashes and control characters are not allowed")
-    return value
-
-
-def _text(value: Value, name: str) -> str:
-    if type(value) is not str or len(value.encode()) > MAX_DETAIL_BYTES:
-        raise DecodeError(f"{name}: expected a text of at most {MAX_DETAIL_BYTES} bytes")
-    return value
-
-
-def _bytes(value: Value) -> bytes:
-    if type(value) is not bytes:
-        raise DecodeError("expected encoded bytes")
-    return value

@@ -20,7 +20,8 @@ from ledger.transactions import Operation
 from licenses.handles import SALT_BYTES
 from licenses.issuance import IssuedLicense, license_randomness, make_offer, prepare_license
 from licenses.models import ChangeStatus, RecordUse
-from licenses.use import Item, sign_consent
+from licenses.use import Item
+from licenses.use_signing import sign_consent
 
 OPERATIONS_PER_BATCH: Final = 100
 _USES_PER_LICENSE: Final = 50

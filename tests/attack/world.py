@@ -59,7 +59,8 @@ from licenses.models import (
     RevokeLicense,
     SuspendIssuer,
 )
-from licenses.use import Basis, sign_approval
+from licenses.use import Basis
+from licenses.use_signing import sign_approval
 from tests.ledger.chain import START_MS, signer, uscc
 from tests.licenses.ledger_story import LedgerStory, story_genesis
 from tests.licenses.story import (

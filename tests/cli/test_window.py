@@ -30,7 +30,8 @@ from cli.window import (
 from ledger.errors import LedgerError
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.suite import SHA256_ED25519
-from licenses.use import Basis, Item, sign_approval, sign_consent
+from licenses.use import Basis, Item
+from licenses.use_signing import sign_approval, sign_consent
 
 CHAIN = "test-00000000000000000000000000000000"
 

@@ -22,9 +22,8 @@ from licenses.use import (
     RequestEnvelope,
     SignedConsent,
     SignedRequest,
-    sign_approval,
-    sign_consent,
 )
+from licenses.use_signing import sign_approval, sign_consent
 from tests.ledger.sample_chain import signer
 from tests.licenses.story import (
     BEIJING,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ledger.codec import decode, encode
 from ledger.errors import DecodeError
 from ledger.suite import SHA256_ED25519 as SUITE
+from licenses.details import MAX_DETAIL_BYTES, RequestDetails
 from licenses.handles import (
     chained_use,
     credential_digest,
@@ -22,8 +23,6 @@ from licenses.handles import (
     license_handle,
 )
 from licenses.use import (
-    MAX_DETAIL_BYTES,
-    MAX_FIELDS,
     MAX_ITEMS,
     Approval,
     Basis,
@@ -31,12 +30,12 @@ from licenses.use import (
     Grant,
     Item,
     Request,
-    RequestDetails,
     RequestEnvelope,
     SignedApproval,
     SignedConsent,
     SignedRequest,
 )
+from licenses.use_fields import MAX_FIELDS
 from tests.ledger.sample_chain import CHAIN_ID, signer
 from tests.licenses.story import CENTRE, INSTRUMENT, MATTER, TYPE
 

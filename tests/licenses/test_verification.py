@@ -17,7 +17,8 @@ from ledger.policy import Policy, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder, ChangeStatus, RevokeLicense, SuspendIssuer
-from licenses.use import Basis, Item, sign_approval
+from licenses.use import Basis, Item
+from licenses.use_signing import sign_approval
 from licenses.verification import (
     ANCHORED,
     AUTHORISED_USE,
