@@ -24,7 +24,8 @@ from cli.validation import date_ms, handle_of, now_ms, read_bytes
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
 from licenses.issuance import read_package
-from licenses.verification import NO_BUNDLE, Outcome, Question, Report, verify
+from licenses.verdicts import Outcome, Report
+from licenses.verification import NO_BUNDLE, Question, verify
 from node.errors import ApiProblem
 
 app = typer.Typer()

@@ -32,6 +32,7 @@ from licenses.disclosure import (
     DisclosedLicense,
     open_disclosure,
 )
+from licenses.evidence import use_subject
 from licenses.handles import SALT_BYTES
 from licenses.models import License, RecordUse, license_key
 from licenses.recording import RECORD_KIND
@@ -46,7 +47,6 @@ from licenses.use import (
     SignedConsent,
 )
 from licenses.use_signing import sign_request
-from licenses.verification import use_subject
 from node.client import NodeClient
 
 _SUITE: Final = SHA256_ED25519

@@ -1,12 +1,7 @@
 """Verification of licenses and uses: one verdict a check, each with a reason code; no I/O, so it works offline.
 
 What is verified: a presented credential (SD-JWT, with or without key binding), a bundle of evidence, or both, under a
-policy that the verifier trusts. A bundle about a license has the subject `license:<handle>` and the states that
-`license_keys` lists; one about a use has the subject `use:<id>`, the transaction's entry, the block entry of its height
-and the states that `use_keys` lists.
-
-Order of outcomes: unreadable input (exit code 2) before a check that failed (1) before one that could not be
-established (3); 0 only if every check that applies has passed.
+policy that the verifier trusts. `licenses.evidence` says what a bundle holds, `licenses.verdicts` what comes of it.
 """
 
 from __future__ import annotations
@@ -14,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
 from typing import Final
 
-from directory.records import entry_key
 from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.entries import BlockEntry
@@ -30,11 +23,12 @@ from ledger.light import (
     VerifiedState,
 )
 from ledger.limits import CHECKPOINT_FRESH_MS
-from ledger.membership import enrolled_key, enrolled_key_key, organisation_key
+from ledger.membership import enrolled_key, enrolled_key_key
 from ledger.policy import Policy
 from ledger.suite import Suite
 from licenses.credentials import Credential
 from licenses.disclosure import CommittedUse, committed_use, signed_parts
+from licenses.evidence import license_subject, use_subject
 from licenses.handles import holder_commitment
 from licenses.issuance import read_package
 from licenses.models import (
@@ -45,109 +39,28 @@ from licenses.models import (
     License,
     issuer_key,
     license_key,
-    type_key,
 )
-
-FORMAT: Final = "format"
-ISSUER_SIGNATURE: Final = "issuer_signature"
-ISSUER_ACCREDITED: Final = "issuer_accredited"
-ANCHORED: Final = "anchored"
-CONTENT_DIGEST: Final = "content_digest"
-STATUS: Final = "status"
-VALIDITY_PERIOD: Final = "validity_period"
-HOLDER_BINDING: Final = "holder_binding"
-AUTHORISED_USE: Final = "authorised_use"
-CHECKPOINT_QUORUM: Final = "checkpoint_quorum"
-FRESHNESS: Final = "freshness"
-
-CHECKS: Final = (
-    FORMAT,
-    ISSUER_SIGNATURE,
-    ISSUER_ACCREDITED,
+from licenses.verdicts import (
     ANCHORED,
-    CONTENT_DIGEST,
-    STATUS,
-    VALIDITY_PERIOD,
-    HOLDER_BINDING,
     AUTHORISED_USE,
     CHECKPOINT_QUORUM,
+    CHECKS,
+    CONTENT_DIGEST,
+    FORMAT,
     FRESHNESS,
+    HOLDER_BINDING,
+    ISSUER_ACCREDITED,
+    ISSUER_SIGNATURE,
+    STATUS,
+    VALIDITY_PERIOD,
+    Outcome,
+    Report,
+    Verdict,
 )
 
 _SUBJECT: Final = re.compile(r"(license|use):([0-9a-f]{64})", re.ASCII)
 
 NO_BUNDLE: Final = "no bundle of evidence was given"
-
-
-class Outcome(Enum):
-    """How a check ended. `NOT_CHECKED`: it does not apply to what was presented."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    UNESTABLISHED = "unestablished"
-    UNREADABLE = "unreadable"
-    NOT_CHECKED = "not_checked"
-
-
-class ExitCode(IntEnum):
-    """What a program that verifies returns."""
-
-    VALID = 0
-    NOT_VALID = 1
-    UNREADABLE = 2
-    UNESTABLISHED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The verdict of one check: `code` is stable, `text` is for people."""
-
-    check: str
-    outcome: Outcome
-    code: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All verdicts, in the order of `CHECKS`, and what the verified evidence says of the subject."""
-
-    verdicts: tuple[Verdict, ...]
-    subject: str
-    facts: Mapping[str, str]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        outcomes = {verdict.outcome for verdict in self.verdicts}
-        if Outcome.UNREADABLE in outcomes:
-            return ExitCode.UNREADABLE
-        if Outcome.FAILED in outcomes:
-            return ExitCode.NOT_VALID
-        if Outcome.UNESTABLISHED in outcomes or Outcome.PASSED not in outcomes:
-            return ExitCode.UNESTABLISHED
-        return ExitCode.VALID
-
-    def verdict(self, check: str) -> Verdict:
-        """Return the verdict of a check."""
-        return next(verdict for verdict in self.verdicts if verdict.check == check)
-
-    def to_json(self) -> dict[str, object]:
-        """Return the report as a JSON object, for machines."""
-        return {
-            "result": self.exit_code.name.lower(),
-            "exit_code": int(self.exit_code),
-            "subject": self.subject,
-            "facts": dict(self.facts),
-            "verdicts": [
-                {
-                    "check": verdict.check,
-                    "outcome": verdict.outcome.value,
-                    "code": verdict.code,
-                    "text": verdict.text,
-                }
-                for verdict in self.verdicts
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,43 +81,6 @@ class Question:
     handle: bytes | None = None
     fresh_ms: int = CHECKPOINT_FRESH_MS
     max_anchor_age_ms: int = DEFAULT_MAX_ANCHOR_AGE_MS
-
-
-def license_subject(handle: bytes) -> str:
-    """Return the subject of a bundle about a license."""
-    return f"license:{handle.hex()}"
-
-
-def use_subject(use_id: bytes) -> str:
-    """Return the subject of a bundle about a use."""
-    return f"use:{use_id.hex()}"
-
-
-def license_keys(record: License) -> tuple[str, ...]:
-    """Return the state keys that a bundle about this license holds, ascending."""
-    return tuple(
-        sorted(
-            (
-                license_key(record.handle),
-                type_key(record.type),
-                issuer_key(record.type, record.issuer),
-                enrolled_key_key(record.credential_key),
-                organisation_key(record.issuer),
-            )
-        )
-    )
-
-
-def use_keys(use: CommittedUse, records: tuple[License, ...]) -> tuple[str, ...]:
-    """Return the state keys that a bundle about this use holds, ascending: of licenses, matter, organisation."""
-    keys = {
-        entry_key("matter", use.request.matter),
-        organisation_key(use.request.organisation),
-        enrolled_key_key(str(use.request.operator)),
-    }
-    for record in records:
-        keys.update(license_keys(record))
-    return tuple(sorted(keys))
 
 
 def verify(

@@ -303,7 +303,7 @@ class NodeClient:
         return self.request("GET", f"/v1/evidence/transactions/{transaction_id}").content
 
     def license_evidence(self, handle: str, *, token: str | None = None) -> bytes:
-        """Return the evidence bundle of a license: the states that `licenses.verification.license_keys` lists.
+        """Return the evidence bundle of a license: the states that `licenses.evidence.license_keys` lists.
 
         `token` is a holder's, as for `wallet`.
         """

@@ -11,8 +11,8 @@ from ledger.proven import ProvenView
 from ledger.suite import Suite
 from ledger.transactions import decode_transaction
 from licenses.disclosure import CommittedUse, uses_in
+from licenses.evidence import license_keys, license_subject, use_keys, use_subject
 from licenses.models import License, find_license
-from licenses.verification import license_keys, license_subject, use_keys, use_subject
 
 MAX_CHANGES_AT_ONCE = 1_000
 

@@ -19,7 +19,8 @@ from ledger.bundle import Bundle
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from licenses.credentials import present
-from licenses.verification import ExitCode, Question, verify
+from licenses.verdicts import ExitCode
+from licenses.verification import Question, verify
 from node.evidence import license_bundle
 
 _NONCE = "bench"

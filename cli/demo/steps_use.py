@@ -25,7 +25,8 @@ from licenses.identifiers import LicenseIdentifier
 from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import AccreditIssuer, DefineType
 from licenses.use import Item
-from licenses.verification import ExitCode, Question, verify
+from licenses.verdicts import ExitCode
+from licenses.verification import Question, verify
 
 ANSWER_S = 15.0
 HOLDERS_NODE = "beijing"

@@ -24,13 +24,13 @@ from ledger.state import Overlay
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import Operation, Transaction, sign_transaction
 from licenses.details import RequestDetails
+from licenses.evidence import license_keys, license_subject, use_keys, use_subject
 from licenses.identifiers import LicenseIdentifier
 from licenses.issuance import HolderOffer, IssuedLicense, license_randomness, prepare_license
 from licenses.models import License, RecordUse, find_license
 from licenses.operations import OPERATIONS as LICENSE_OPERATIONS
 from licenses.use import Basis, Item, RequestEnvelope, SignedApproval, SignedConsent
 from licenses.use_signing import sign_consent, sign_request
-from licenses.verification import license_keys, license_subject, use_keys, use_subject
 from tests.ledger.chain import uscc
 from tests.ledger.sample_chain import CHAIN_ID, START_MS, SampleChain, signer
 

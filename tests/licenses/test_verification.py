@@ -16,10 +16,11 @@ from ledger.notes import SignedNote
 from ledger.policy import Policy, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
+from licenses.evidence import license_keys, license_subject
 from licenses.models import BindHolder, ChangeStatus, RevokeLicense, SuspendIssuer
 from licenses.use import Basis, Item
 from licenses.use_signing import sign_approval
-from licenses.verification import (
+from licenses.verdicts import (
     ANCHORED,
     AUTHORISED_USE,
     CHECKPOINT_QUORUM,
@@ -34,12 +35,9 @@ from licenses.verification import (
     VALIDITY_PERIOD,
     ExitCode,
     Outcome,
-    Question,
     Report,
-    license_keys,
-    license_subject,
-    verify,
 )
+from licenses.verification import Question, verify
 from tests.ledger.sample_chain import FOUNDERS, Member, SampleChain, validator_set
 from tests.licenses.story import (
     BEIJING,
