@@ -79,3 +79,11 @@ class PeerClientConnection(PeerConnection, ClientConnection):
 
 class PeerServerConnection(PeerConnection, ServerConnection):
     """A connection that we have accepted."""
+
+
+def told_reason(closed: ConnectionClosed) -> str | None:
+    """Return why the other end refuses us, where that is how a connection has ended."""
+    told = closed.rcvd
+    if told is None or told.code != CloseCode.POLICY_VIOLATION or not told.reason:
+        return None
+    return told.reason

@@ -10,12 +10,14 @@ the log and the metrics show the findings. Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
 from ledger.limits import CLOCK_BOUND_MS
+from node.refusals import Refusal
 
 CLOCK_WARNING_MS: Final = 2_000
 """Clocks this far apart are worth a word; beyond `CLOCK_BOUND_MS` blocks count as untimely."""
@@ -48,7 +50,9 @@ class Code(StrEnum):
     DIVERGED = "diverged"
     ENGINE_SILENT = "engine_silent"
     STALLED = "stalled"
+    REFUSED = "refused"
     NO_QUORUM = "no_quorum"
+    VALIDATORS_OFFLINE = "validators_offline"
     DATABASE_DAMAGED = "database_damaged"
     SYNC_STUCK = "sync_stuck"
     CATCHING_UP = "catching_up"
@@ -68,6 +72,7 @@ NOT_READY: Final = frozenset(
         Code.DIVERGED,
         Code.ENGINE_SILENT,
         Code.STALLED,
+        Code.REFUSED,
         Code.NO_QUORUM,
         Code.SYNC_STUCK,
         Code.CATCHING_UP,
@@ -142,7 +147,8 @@ class Observation:
     validators whose votes of the newest full round have not been seen, `untimely` is who proposed a block whose time
     did not fit, `diverged` what shows that this node's data are not the others', `engine_problem` why an engine that
     is a process of its own does not work. `clock_offsets_ms` says how far linked validators' clocks are ahead of ours,
-    at least. `unhelped_s` tells how long this node has been `behind` without getting a block.
+    at least. `unhelped_s` tells how long this node has been `behind` without getting a block. `is_starting` says that
+    links have not had the time to come up, `refusals` why some that did have ended at once.
     """
 
     name: str
@@ -156,6 +162,8 @@ class Observation:
     online: frozenset[str] = frozenset()
     quorum: int = 0
     faults_tolerated: int = 0
+    is_starting: bool = False
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     untimely: str | None = None
     diverged: str | None = None
@@ -237,13 +245,52 @@ def _progress(seen: Observation) -> Iterator[Finding]:
     if seen.waiting_s > seen.patience_s:
         yield _stalled(seen)
     if not seen.has_quorum:
+        yield from _refused(seen)
         yield Finding(
-            "critical",
+            "warning" if seen.is_starting else "critical",
             Code.NO_QUORUM,
-            f"no quorum: {_missing_text(seen)}",
+            f"no quorum yet, just started: {seen.online_text}; missing {_list(seen.missing)}: wait for links"
+            if seen.is_starting
+            else f"no quorum: {_missing_text(seen)}",
             seen.missing,
             seen.online_numbers,
         )
+    elif seen.missing and not seen.is_starting:
+        yield _offline(seen)
+
+
+def _refused(seen: Observation) -> Iterator[Finding]:
+    """Yield why this node gets no links: what it has in common with more validators than may be faulty."""
+    told = Counter(seen.refusals[name] for name in seen.missing if name in seen.refusals)
+    for refusal, count in told.most_common(1):
+        if count <= seen.faults_tolerated:
+            return
+        names = tuple(name for name in seen.missing if seen.refusals.get(name) == refusal)
+        who = (
+            f"this node refuses {_list(names)}"
+            if refusal.is_ours
+            else f"{_list(names)} {'refuses' if count == 1 else 'refuse'} this node"
+        )
+        text = f"{who}: {refusal.reason}: compare this node's configuration with theirs"
+        yield Finding("critical", Code.REFUSED, text, names)
+
+
+def _offline(seen: Observation) -> Finding:
+    many = len(seen.missing) > 1
+    spare = len(seen.validators) - len(seen.missing) - seen.quorum
+    more = (
+        "one more failure stops the chain"
+        if spare == 0
+        else f"{spare} more may fail before the chain stops"
+    )
+    return Finding(
+        "warning",
+        Code.VALIDATORS_OFFLINE,
+        f"{'validators' if many else 'validator'} {_list(seen.missing)} {'are' if many else 'is'} offline or not"
+        f" linked here: {seen.online_text}; {more}: start {'them' if many else 'it'} or mend the links",
+        seen.missing,
+        {**seen.online_numbers, "spare": spare},
+    )
 
 
 def _stalled(seen: Observation) -> Finding:

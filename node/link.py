@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from node.certificates import NodeIdentity
 from node.connections import PeerConnection
@@ -166,9 +167,9 @@ class Link:
         """Cut the link at once; what is queued is lost."""
         self._connection.transport.abort()
 
-    async def close(self, reason: str) -> None:
+    async def close(self, code: CloseCode, reason: str) -> None:
         """End the link and tell the other side why, if it still reads."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._connection.close(1008, reason)
+                await self._connection.close(code, reason)
         self.abort()

@@ -26,13 +26,19 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ledger.validators import ValidatorSet
 from node.certificates import NodeIdentity, TrustedAuthority, identify, pem_bundle
 from node.config import PeerAddress, PeersConfig
-from node.connections import PeerClientConnection, PeerConnection, PeerServerConnection
+from node.connections import (
+    PeerClientConnection,
+    PeerConnection,
+    PeerServerConnection,
+    told_reason,
+)
 from node.errors import InvalidCertificate, InvalidPeerMessage
 from node.link import CLOSE_TIMEOUT_S, Link, Traffic
 from node.listener import Listener
@@ -47,6 +53,7 @@ from node.messages import (
     Priority,
     decode_message,
 )
+from node.refusals import Refusal, Refusals, reason_to_send
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 """TLS, upgrade and hello each end within this, or the connection does."""
@@ -129,6 +136,7 @@ class PeerNetwork:
         self._client_context = self._context(ssl.PROTOCOL_TLS_CLIENT)
         self._links: dict[str, Link] = {}
         self._banned_until: dict[str, float] = {}
+        self._refusals = Refusals()
         self._greeting: Counter[str] = Counter()
         self._height = 0
         self.traffic: Final = Traffic()
@@ -146,6 +154,11 @@ class PeerNetwork:
     def heard(self) -> frozenset[str]:
         """The names of linked nodes that answer."""
         return frozenset(name for name, link in self._links.items() if link.is_fresh)
+
+    @property
+    def refusals(self) -> Mapping[str, Refusal]:
+        """Who has lately refused this node, or was refused by it, and why."""
+        return self._refusals.recent(time.monotonic())
 
     @property
     def membership(self) -> Membership:
@@ -307,13 +320,15 @@ class PeerNetwork:
             _log.debug("peer not reached", peer=address.name, reason=str(error))
         except (InvalidCertificate, InvalidPeerMessage) as error:
             _log.warning("peer refused", peer=address.name, reason=str(error))
+            if not self._is_banned(address.name):  # else it is known why, and this says less
+                self._note(address.name, Refusal(is_ours=True, reason=str(error)))
 
     # --- a link's life ---------------------------------------------------------------------------
 
     async def _live(self, link: Link) -> None:
         """Read and write until the link ends."""
         if not self._register(link):
-            await link.close("another link stays")
+            await link.close(CloseCode.NORMAL_CLOSURE, "another link stays")
             return
         try:
             await self._exchange(link)
@@ -331,7 +346,7 @@ class PeerNetwork:
         identity = self._identify(connection)
         if identity.name == self._name or (dialled is not None and identity.name != dialled):
             raise InvalidCertificate(f"dialled {dialled}, but {identity.name} answers")
-        if self._banned_until.get(identity.name, 0.0) > time.monotonic():
+        if self._is_banned(identity.name):
             raise InvalidPeerMessage(f"{identity.name} is cut off for a while")
         if not self._has_slot(identity.name):
             raise InvalidPeerMessage("no slot for another link")
@@ -343,6 +358,12 @@ class PeerNetwork:
         return Link(
             connection, _certificate_of(connection), identity, theirs, dialler, self.traffic
         )
+
+    def _is_banned(self, name: str) -> bool:
+        return self._banned_until.get(name, 0.0) > time.monotonic()
+
+    def _note(self, name: str, refusal: Refusal) -> None:
+        self._refusals.note(name, refusal, time.monotonic())
 
     def _has_slot(self, name: str) -> bool:
         """Validators' slots are reserved: other nodes never take the last of them."""
@@ -378,8 +399,9 @@ class PeerNetwork:
             garbage = await self._read(link)
             if garbage is not None:
                 self._banned_until[link.name] = time.monotonic() + BAN_S
+                self._note(link.name, Refusal(is_ours=True, reason=garbage))
                 _log.warning("peer cut off", peer=link.name, reason=garbage, seconds=BAN_S)
-                await link.close("not a message of this protocol")
+                await link.close(CloseCode.POLICY_VIOLATION, reason_to_send(garbage))
             writer.cancel()
             asker.cancel()
 
@@ -396,6 +418,10 @@ class PeerNetwork:
                     case _:
                         await self._handler.message_received(link, message)
         except ConnectionClosed as closed:
+            told = told_reason(closed)
+            if told is not None:
+                self._note(link.name, Refusal(is_ours=False, reason=told))
+                _log.warning("refused by a peer", peer=link.name, reason=told)
             return link.fault(closed)
         except InvalidPeerMessage as error:
             return str(error)

@@ -35,7 +35,7 @@ from node.diagnosis import (
 from node.engine import Engine
 from node.home import OpenedHome
 from node.peer_clocks import PeerClocks
-from node.peers import Membership, PeerNetwork
+from node.peers import HANDSHAKE_TIMEOUT_S, LAST_REDIAL_S, Membership, PeerNetwork
 
 WATCH_S: Final = 1.0
 
@@ -43,6 +43,9 @@ LEAST_PATIENCE_S: Final = 10.0
 """A height that is undecided for so long is called stalled, where three rounds do not take longer."""
 
 PATIENCE_ROUNDS: Final = 3
+
+START_GRACE_S: Final = HANDSHAKE_TIMEOUT_S + LAST_REDIAL_S
+"""From its start a node may have no quorum for so long without anything being wrong: then every peer has dialled."""
 
 SETTLED: Final = 3
 """A finding is logged when it was there, or was gone, so many times on end: a start or a flutter is no news."""
@@ -83,6 +86,7 @@ class Watch:
         self._authorities: tuple[Membership | None, tuple[Certificate, ...]] = (None, ())
         self._disk_free_bytes: int | None = None
         self._height = -1
+        self._started: float | None = None
         self._waiting_since: float | None = None
         self._unhelped_since: float | None = None
 
@@ -102,6 +106,7 @@ class Watch:
 
     async def run(self) -> None:
         """Keep watch until cancelled."""
+        self._started = time.monotonic()
         while True:
             self._disk_free_bytes = await asyncio.to_thread(self._free_bytes)
             self._note_what_lasts(time.monotonic())
@@ -130,6 +135,8 @@ class Watch:
             online=frozenset((self._name, *(() if status.is_alone else self._network.heard))),
             quorum=tip.validators.quorum_size,
             faults_tolerated=tip.validators.faults_tolerated,
+            is_starting=_lasted_s(self._started, now_s) < START_GRACE_S,
+            refusals=self._network.refusals,
             silent=()
             if progress.votes is None
             else silent_validators(progress.votes, tip.validators),

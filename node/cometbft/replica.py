@@ -59,6 +59,7 @@ from node.messages import (
 )
 from node.network import Network, PeerLink, reached_height
 from node.proving import MAINTENANCE_S, Proving
+from node.refusals import ENGINES_DIFFER
 from node.workers import Gate, Worker
 
 STARTING_S: Final = 0.1
@@ -340,7 +341,7 @@ class CometReplica:
             case CheckpointSignatures() | ProvenCheckpoint() | GetCheckpoint():
                 await self._proving.message_received(link, message)
             case _:
-                raise InvalidPeerMessage("a message of the embedded engine; this chain has another")
+                raise InvalidPeerMessage(ENGINES_DIFFER)
 
 
 def _requests(raws: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -155,8 +155,8 @@ NODE: Final[tuple[Mutant, ...]] = (
         "liar-is-not-cut-off",
         "A peer that sent garbage may link again at once.",
         _PEERS,
-        "if self._banned_until.get(identity.name, 0.0) > time.monotonic():",
-        "if self._banned_until.get(identity.name, 0.0) > 10**9 + time.monotonic():",
+        "return self._banned_until.get(name, 0.0) > time.monotonic()",
+        "return self._banned_until.get(name, 0.0) > 10**9 + time.monotonic()",
         ("tests/node/test_peers.py::test_a_peer_that_sends_garbage_is_cut_off_for_a_while",),
     ),
     Mutant(

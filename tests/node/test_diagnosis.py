@@ -26,6 +26,7 @@ from node.diagnosis import (
 )
 from node.engine import CONTRADICTED, DISAGREES
 from node.peer_clocks import WINDOW_S, PeerClocks
+from node.refusals import ENGINES_DIFFER, KEPT_S, Refusal, Refusals, reason_to_send
 from node.watch import REMINDER_S, SETTLED, Journal, silent_validators
 from tests.node.links import NAMES, NOW, Jurisdictions
 
@@ -49,6 +50,8 @@ WELL = Observation(
     mempool_fill=0.9,
     disk_free_bytes=11 * GIB,
 )
+THEIRS = Refusal(is_ours=False, reason=ENGINES_DIFFER)
+OURS = Refusal(is_ours=True, reason="a node of another chain: 'c'")
 TWO_DOWN = frozenset({"beijing", "tianjin", "xiongan"})
 
 
@@ -77,6 +80,80 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
                 "no quorum: 2 of 4 validators online, 3 needed; missing hebei, national: start them …",
             )
         ],
+    ),
+    "no quorum while links come up": (
+        {"online": TWO_DOWN, "is_starting": True},
+        [
+            (
+                "warning",
+                "no_quorum",
+                "no quorum yet, just started: 2 of 4 validators online, 3 needed; missing hebei, national: wait …",
+            )
+        ],
+    ),
+    "more refuse us than may be faulty": (
+        {
+            "online": frozenset({"beijing"}),
+            "refusals": {"hebei": THEIRS, "national": OURS, "tianjin": THEIRS, "xiongan": OURS},
+        },
+        [
+            (
+                "critical",
+                "refused",
+                f"hebei, tianjin refuse this node: {ENGINES_DIFFER}: compare this node's configuration with theirs",
+            ),
+            ("critical", "no_quorum", "no quorum: 1 of 4 …"),
+        ],
+    ),
+    "we refuse more than may be faulty": (
+        {"online": TWO_DOWN, "refusals": {"hebei": OURS, "national": OURS}},
+        [
+            (
+                "critical",
+                "refused",
+                "this node refuses hebei, national: a node of another chain: 'c': compare …",
+            ),
+            ("critical", "no_quorum", "no quorum: 2 of 4 …"),
+        ],
+    ),
+    "one that refuses us may lie, and others are linked": (
+        {
+            "online": TWO_DOWN,
+            "refusals": {"hebei": THEIRS, "national": OURS, "tianjin": THEIRS},
+        },
+        [("critical", "no_quorum", "no quorum: 2 of 4 …")],
+    ),
+    "one of four is offline": (
+        {"online": frozenset({"beijing", "national", "tianjin"})},
+        [
+            (
+                "warning",
+                "validators_offline",
+                (
+                    "validator hebei is offline or not linked here: 3 of 4 validators online, 3 needed; one "
+                    "more failure stops the chain: start it or mend the links"
+                ),
+            )
+        ],
+    ),
+    "two of seven may fail, and one has": (
+        {
+            "validators": (*NAMES, "x", "y", "z"),
+            "online": frozenset({"beijing", "national", "tianjin", "x", "y", "z"}),
+            "quorum": 5,
+            "faults_tolerated": 2,
+        },
+        [
+            (
+                "warning",
+                "validators_offline",
+                "validator hebei is offline or not linked here: 6 of 7 validators online, 5 needed; 1 more may fail …",
+            )
+        ],
+    ),
+    "one of four is offline while links come up": (
+        {"online": frozenset({"beijing", "national", "tianjin"}), "is_starting": True},
+        [],
     ),
     "two of four down, a height is under way": (
         {"online": TWO_DOWN, "round": 6, "is_started": True, "waiting_s": 35.2},
@@ -125,7 +202,8 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
                     "stalled at height 812, round 0, for 11 s: 3 of 4 validators online, 3 needed; "
                     "online, but not voting: national: …"
                 ),
-            )
+            ),
+            ("warning", "validators_offline", "validator hebei is offline or not linked here: …"),
         ],
     ),
     "a proposer's clock does not fit": (
@@ -419,6 +497,7 @@ def test_only_what_makes_answers_old_ends_readiness_and_free_disk_is_nobody_else
     None
 ):
     assert Code.CLOCK_OFF not in NOT_READY
+    assert Code.VALIDATORS_OFFLINE not in NOT_READY
     assert Code.CERTIFICATE_EXPIRES not in NOT_READY
     [disk] = diagnose(replace(WELL, disk_free_bytes=0))
     assert not disk.is_public
@@ -442,6 +521,24 @@ def test_where_no_more_are_measured_than_may_be_faulty_our_clock_is_not_judged()
     assert clock_offset_ms(replace(WELL, clock_offsets_ms={"hebei": 9_000})) is None
     two = replace(WELL, clock_offsets_ms={"hebei": 9_000, "tianjin": 8_000}, faults_tolerated=2)
     assert clock_offset_ms(two) is None
+
+
+# --- refusals ------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_news_for_a_while_and_the_newest_counts() -> None:
+    refusals = Refusals()
+    refusals.note("hebei", OURS, 0.0)
+    refusals.note("hebei", THEIRS, 10.0)
+    refusals.note("tianjin", OURS, 20.0)
+    assert refusals.recent(10.0 + KEPT_S) == {"hebei": THEIRS, "tianjin": OURS}
+    assert refusals.recent(10.1 + KEPT_S) == {"tianjin": OURS}
+
+
+@given(st.text(max_size=300))
+def test_any_reason_fits_into_a_closing_frame(text: str) -> None:
+    assert len(reason_to_send(text).encode()) <= 123
+    assert reason_to_send(ENGINES_DIFFER) == ENGINES_DIFFER
 
 
 # --- peers' clocks ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from node.messages import (
     transaction_frames,
 )
 from node.peers import MAX_GREETING, PeerNetwork
+from node.refusals import Refusal
 from tests.node.links import CHAIN, Place, Recorder, running, two_nodes, until, utc_now
 
 FLOOD = 2 * MAX_UNFINISHED
@@ -180,6 +182,25 @@ def test_a_peer_that_sends_garbage_is_cut_off_for_a_while(tmp_path: Path) -> Non
             assert right.messages == []
             await asyncio.sleep(0.6)  # long enough for a redial
             assert "beijing" not in tianjin.links
+
+    run(scenario)
+
+
+def test_who_is_cut_off_learns_why_and_both_ends_keep_it_for_the_diagnosis(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        left, right = Recorder(), Recorder()
+        right.refuse = True
+        async with two_nodes(Place(tmp_path), left, right) as (beijing, tianjin):
+            await until(left, lambda: "tianjin" in beijing.links)
+            assert beijing.refusals == {}
+            beijing.send("tianjin", Status(7, 3).encode(), Priority.CONSENSUS)
+            await until(left, lambda: left.down == ["tianjin"])
+            told = Refusal(is_ours=False, reason="refused by the test")
+            assert beijing.refusals == {"tianjin": told}
+            assert tianjin.refusals == {"beijing": replace(told, is_ours=True)}
+            await asyncio.sleep(0.6)  # long enough for redials that say less
+            assert beijing.refusals == {"tianjin": told}
+            assert tianjin.refusals == {"beijing": replace(told, is_ours=True)}
 
     run(scenario)
 
