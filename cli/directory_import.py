@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.progress import Progress
 
@@ -23,6 +23,10 @@ from directory.models import Entry
 from directory.statement import decode_statement, parse_statement
 from ledger.transactions import Operation
 from ledger.uscc import uscc_problem
+
+_LINES_SHOWN: Final = 5
+_LINE_SHOWN: Final = 60
+"""How many lines that are not imported people are shown, and how many characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ def read_plan(
                 hint="Give the department's USCC, 18 characters with good check characters.",
             )
         return _statement_plan(statement, department)
+    if department is not None:
+        raise CommandError(
+            "--department says whose a statement is; the rows of a table or list name their owners themselves",
+            hint="Leave --department out, or give --statement FILE.",
+        )
     return _entries_plan(csv, json_file, collection)
 
 
@@ -90,7 +99,7 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
     found = statement.responsibilities
     notes = [f"{len(found)} responsibilities, {sum(one.catch_all for one in found)} catch-all."]
     if statement.unnumbered:
-        notes.append(f"Lines not numbered, so not imported: {len(statement.unnumbered)}.")
+        notes.append(_unnumbered_text(statement.unnumbered))
     return ImportPlan(
         f"Responsibilities of {department}",
         ("Number", "Title", "Catch-all", "Characters"),
@@ -100,6 +109,17 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
         [publish_operation(entry) for entry in entries],
         ["responsibility"],
     )
+
+
+def _unnumbered_text(lines: Sequence[str]) -> str:
+    """Say which lines are not imported: the first few, each by how it begins."""
+    shown = [
+        f"  {line}" if len(line) <= _LINE_SHOWN else f"  {line[:_LINE_SHOWN]} …"
+        for line in lines[:_LINES_SHOWN]
+    ]
+    more = len(lines) - len(shown)
+    rest = [f"  and {more} more: --json shows all"] if more else []
+    return "\n".join([f"Lines not numbered, so not imported: {len(lines)}", *shown, *rest])
 
 
 def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collection) -> ImportPlan:

@@ -73,6 +73,28 @@ def test_a_wrong_department_is_refused(statement: Path, capsys: pytest.CaptureFi
     assert "Value error" not in err
 
 
+def test_the_lines_that_are_not_imported_are_shown_the_first_few_by_how_they_begin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heading = "关于公布部门职责的通知" * 10
+    path = tmp_path / "statement.txt"
+    path.write_text(f"{heading}\nB\nC\nD\nE\nF\nG\n(1) One thing.\n(2) Two.\n", "utf-8")
+    assert dry_run(path) == 0
+    out = capsys.readouterr().out
+    assert "Lines not numbered, so not imported: 7" in out
+    assert f"\n  {heading[:60]} …\n  B\n  C\n  D\n  E\n  and 2 more: --json shows all\n" in out
+    assert "  F\n" not in out
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json-file"])
+def test_a_department_is_refused_where_the_rows_name_their_owners(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["directory", "import", option, str(tmp_path / "any"), "--department", DEPARTMENT]
+    assert run([*words, "--dry-run"]) == 2
+    assert "--department says whose a statement is" in capsys.readouterr().err
+
+
 def test_a_table_is_imported_by_its_header(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
