@@ -127,3 +127,15 @@ def test_stopping_a_network_that_does_not_run_says_so(
 ) -> None:
     assert run(["network", "stop", "--home", str(directory), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"stopped": []}
+
+
+@pytest.mark.parametrize("command", ["start", "stop"])
+def test_a_node_that_joined_by_itself_is_not_the_networks_to_start_or_stop(
+    command: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["network", command, "--home", str(directory), "--only", "fengtai"]) == 2
+    err = capsys.readouterr().err
+    assert "no node 'fengtai' among those that `mulu network init` made" in err
+    assert "hebei" in err
+    assert "mulu node start HOME" in err
+    assert "kill -TERM $(cat HOME/node.pid)" in err
