@@ -10,20 +10,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import httpx
 import typer
 
 from cli.options import DEFAULT_HOME
 from cli.output import CommandError, ExitCode
 from cli.profiles import Profiles, load_profiles
+from ledger.admission import ROLE_MISSING
 from ledger.keyfile import is_protected, load_key
 from ledger.keys import SoftwareSigner
 from ledger.operations import Body, body_value
 from ledger.suite import SHA256_ED25519, Signer, Suite
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.answers import SubmissionResult, Wait
+from node.answers import DEFAULT_TIMEOUT_S, SubmissionResult, Wait
 from node.client import NodeClient
+from node.errors import ApiProblem
 
 DEFAULT_VALIDITY_MS: Final = 10 * 60_000
 """How long a transaction of ours may wait for a block; well below the lifetime that the network allows."""
@@ -55,6 +58,10 @@ class Connection:
                 hint="Give --key FILE or --profile NAME, or set MULU_KEY.",
             )
         return self.signer
+
+    def client_of(self, url: str) -> NodeClient:
+        """Return a client of a node, with the same key."""
+        return _SayingClient(url, self.signer, self.profile)
 
     def sign(
         self, operations: Sequence[Operation], *, validity_ms: int = DEFAULT_VALIDITY_MS
@@ -88,6 +95,28 @@ def operation(kind: str, body: Body) -> Operation:
     return Operation(kind, body_value(body))
 
 
+class _SayingClient(NodeClient):
+    """A client that says, where the node refuses for want of a role, whose key has asked."""
+
+    def __init__(
+        self, url: str, signer: Signer | None, profile: str, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        super().__init__(url, signer=signer, timeout_s=timeout_s)
+        self._asked_with = None if signer is None else f"It was asked with {_key_text(profile)}."
+
+    def request(self, *words: Any, **options: Any) -> httpx.Response:
+        try:
+            return super().request(*words, **options)
+        except ApiProblem as problem:
+            if problem.code == ROLE_MISSING and self._asked_with is not None:
+                problem.add_note(self._asked_with)
+            raise
+
+
+def _key_text(profile: str) -> str:
+    return f"the key of profile {profile}" if profile else "the key that was given"
+
+
 def require_success(result: SubmissionResult, profile: str = "") -> None:
     """Raise what a submission's result amounts to, unless it took effect or is on its way.
 
@@ -100,9 +129,10 @@ def require_success(result: SubmissionResult, profile: str = "") -> None:
         return
     detail = f": {result.text}" if result.text else ""
     whose = ""
-    if result.code == "role_missing":
-        signed = f"the key of profile {profile}" if profile else "the key that was given"
-        whose = f" It was signed with {signed}; `mulu profile list` shows whose you have."
+    if result.code == ROLE_MISSING:
+        whose = (
+            f" It was signed with {_key_text(profile)}; `mulu profile list` shows whose you have."
+        )
     if result.status == "refused":
         raise CommandError(
             f"the node refused the transaction ({result.code}){detail}",
@@ -207,15 +237,16 @@ def connect(
     check_node_address(url)
     path = key if key is not None else _profile_path(profiles, selected.key)
     signer = None if path is None else open_key(path)
+    signing = "" if key is not None or not selected.key else profile or profiles.default
     anchor = policy if policy is not None else _profile_path(profiles, selected.policy)
     return Connection(
-        NodeClient(url, signer=signer, timeout_s=timeout_s),
+        _SayingClient(url, signer, signing, timeout_s),
         signer,
         SHA256_ED25519,
         anchor,
         selected.organisation,
         _profile_path(profiles, selected.sealing_key),
-        "" if key is not None or not selected.key else profile or profiles.default,
+        signing,
     )
 
 

@@ -20,7 +20,17 @@ from cli.options import (
     ProfileOption,
     YesOption,
 )
-from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table
+from cli.output import (
+    CommandError,
+    ExitCode,
+    say,
+    show_json,
+    show_page,
+    show_record,
+    show_table,
+    time_text,
+    with_times,
+)
 from cli.profiles import load_profiles
 from cli.questions import confirm
 from cli.validation import build, build_from
@@ -67,7 +77,7 @@ def import_entries(
         str, typer.Option(help="What the rows of the table are.")
     ] = "responsibility",
     department: Annotated[
-        str | None, typer.Option(help="USCC of the department that the statement is of.")
+        str | None, typer.Option(help="With --statement: USCC of the department that it is of.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be submitted; needs no node.")
@@ -298,25 +308,19 @@ def list_entries(
             cursor=cursor,
             limit=limit,
         )
-    if as_json:
-        show_json({"items": page.items, "cursor": page.cursor})
-        return
-    show_table(
+    show_page(
+        page,
         collection.capitalize(),
         ("Id", "Title", "Status", "Waiting", "Versions"),
-        (
-            (
-                entry["id"],
-                entry.get("title"),
-                entry.get("status"),
-                (entry.get("pending") or {}).get("action"),
-                entry.get("versions"),
-            )
-            for entry in page.items
+        lambda entry: (
+            entry["id"],
+            entry.get("title"),
+            entry.get("status"),
+            (entry.get("pending") or {}).get("action"),
+            entry.get("versions"),
         ),
+        as_json=as_json,
     )
-    if page.cursor:
-        say(f"More: --cursor {page.cursor}")
 
 
 @app.command(epilog="Example: mulu directory show responsibility 11110112MB1D52349B-1")
@@ -335,7 +339,7 @@ def show(
     if as_json:
         show_json(record)
     else:
-        show_record(f"{collection.capitalize()} {identifier}", record)
+        _show_entry(f"{collection.capitalize()} {identifier}", record)
 
 
 @app.command(epilog="Example: mulu directory trace matter 11110112MB1D52349B… --up")
@@ -444,6 +448,37 @@ def _show_plan(plan: ImportPlan, as_json: bool) -> None:
     show_table(plan.title, plan.columns, plan.rows)
     for note in plan.notes:
         say(note)
+
+
+def _show_entry(title: str, record: Json) -> None:
+    """Show an entry for people: what counts, what waits, and its history as a table; keys shortened."""
+    shown = {name: value for name, value in record.items() if name != "history"}
+    for name, who in (("pending", "submitter"), ("decision", "by")):
+        if shown.get(name):
+            shown[name] = {**shown[name], who: _short_key(shown[name][who])}
+    show_record(title, with_times(shown))
+    show_table(
+        "History",
+        ("Number", "Action", "Since", "Block", "Submitted by", "Approved by", "Version"),
+        (
+            (
+                change["number"],
+                change["action"],
+                time_text(change["time_ms"]),
+                change["height"],
+                _short_key(change["submitter"]),
+                _short_key(change["approver"]),
+                change["version"],
+            )
+            for change in record.get("history", ())
+        ),
+    )
+
+
+def _short_key(key: str) -> str:
+    """Return how people tell a key: its algorithm and first digits; `--json` has all of it."""
+    algorithm, separator, digits = key.partition(":")
+    return f"{algorithm}{separator}{digits[:12]}…" if len(digits) > 12 else key
 
 
 def _show_waiting(entries: list[Json]) -> None:

@@ -20,7 +20,7 @@ from cli.options import (
     TimeoutOption,
 )
 from cli.org import show_result
-from cli.output import CommandError, say, show_json, show_record, show_table
+from cli.output import CommandError, say, show_json, show_page, show_record
 from cli.proofs import require_policy
 from cli.statutory import approve, release
 from cli.validation import read_bytes
@@ -323,26 +323,15 @@ def uses(
     connection = connect(node, key, profile)
     with connection.client as client:
         page = client.license_uses(handle, cursor=cursor, limit=limit)
-    if as_json:
-        show_json({"items": page.items, "cursor": page.cursor})
-        return
-    show_table(
+    show_page(
+        page,
         f"Uses of {handle}",
         ("Number", "Use", "Organisation", "Matter", "Mode", "Block"),
-        (
-            (
-                one["number"],
-                one["id"],
-                one["organisation"],
-                one["matter"],
-                one["mode"],
-                one["height"],
-            )
-            for one in page.items
-        ),
+        lambda one: [
+            one[name] for name in ("number", "id", "organisation", "matter", "mode", "height")
+        ],
+        as_json=as_json,
     )
-    if page.cursor:
-        say(f"More: --cursor {page.cursor}")
 
 
 def open_sealing_key(path: Path | None) -> SealingKey:
@@ -361,4 +350,4 @@ def open_sealing_key(path: Path | None) -> SealingKey:
 
 def session_client(connection: Connection, node: str | None) -> NodeClient:
     """Return a client of the node that relays the session, signing with the connection's key."""
-    return NodeClient(node or connection.client.url, signer=connection.signer)
+    return connection.client_of(node or connection.client.url)

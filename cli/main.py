@@ -162,7 +162,11 @@ def _api_hint(problem: ApiProblem) -> str:
     if problem.code == "key_not_enrolled":
         return "Give an enrolled key with --key or --profile; a registrar enrols one: `mulu org enrol`."
     if problem.code == "role_missing":
-        return "Give another key with --key or --profile; `mulu profile list` shows whose you have."
+        asked_with = "".join(f"{note} " for note in getattr(problem, "__notes__", ()))
+        remedy = (
+            "Give another key with --key or --profile; `mulu profile list` shows whose you have."
+        )
+        return f"{asked_with}{remedy}"
     if problem.status == 401:
         return "Give an enrolled key with --key or --profile; check this machine's clock."
     if problem.status == 429:

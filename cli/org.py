@@ -16,7 +16,7 @@ from cli.options import (
     NodeOption,
     ProfileOption,
 )
-from cli.output import CommandError, say, show_json, show_record, show_table
+from cli.output import CommandError, say, show_json, show_page, show_record
 from cli.validation import build
 from ledger.membership_operations import (
     AmendOrganisation,
@@ -45,26 +45,15 @@ def list_organisations(
     connection = connect(node, key, profile)
     with connection.client as client:
         page = client.organisations(cursor=cursor, limit=limit)
-    if as_json:
-        show_json({"items": page.items, "cursor": page.cursor})
-        return
-    show_table(
+    show_page(
+        page,
         "Organisations",
         ("USCC", "Name", "Level", "Division", "Authority", "Status"),
-        (
-            (
-                one["uscc"],
-                one["name"],
-                one["level"],
-                one["division"],
-                one["authority"],
-                one["status"],
-            )
-            for one in page.items
-        ),
+        lambda one: [
+            one[name] for name in ("uscc", "name", "level", "division", "authority", "status")
+        ],
+        as_json=as_json,
     )
-    if page.cursor:
-        say(f"More: --cursor {page.cursor}")
 
 
 @app.command(epilog="Example: mulu org show 11110112MB1D52349B")

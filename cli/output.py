@@ -10,15 +10,18 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:  # modules that take time to import
+    from node.answers import Json, Page
 
 _TEXT_LIMIT: Final = 10_000
 """A cell longer than this is cut for people; `--json` has all of it."""
@@ -106,6 +109,23 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     where.print(table)
 
 
+def show_page(
+    page: Page,
+    title: str,
+    columns: Sequence[str],
+    row: Callable[[Json], Sequence[object]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print one page of a list: as JSON, or as a table of what `row` makes of each item and how to go on."""
+    if as_json:
+        show_json({"items": page.items, "cursor": page.cursor})
+        return
+    show_table(title, columns, (row(item) for item in page.items))
+    if page.cursor:
+        say(f"More: --cursor {page.cursor}")
+
+
 def _widths(columns: list[list[str]], width: int) -> list[int | None]:
     """Return the width of each column, heading first; all None where the table fits, or never will.
 
@@ -174,6 +194,24 @@ def time_text(time_ms: int | None) -> str:
         return _NOTHING
     moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def with_times(value: Any) -> Any:
+    """Return a record for people: what is called `…_ms` is a time, and is shown as one, at any depth."""
+    if isinstance(value, Mapping):
+        return {
+            name.removesuffix("_ms") if _is_time(name, one) else name: time_text(one)
+            if _is_time(name, one)
+            else with_times(one)
+            for name, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [with_times(one) for one in value]
+    return value
+
+
+def _is_time(name: str, value: object) -> bool:
+    return name.endswith("_ms") and isinstance(value, int)
 
 
 def show_error(

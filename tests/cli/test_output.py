@@ -8,7 +8,18 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from cli.output import cell, printable, say, show_error, show_json, show_table, time_text
+from cli.output import (
+    cell,
+    printable,
+    say,
+    show_error,
+    show_json,
+    show_page,
+    show_table,
+    time_text,
+    with_times,
+)
+from node.answers import Page
 
 
 def test_control_characters_of_a_record_are_shown_not_obeyed() -> None:
@@ -38,6 +49,29 @@ def test_a_cell_shows_its_value_for_people(value: object, text: str) -> None:
 def test_times_are_shown_in_utc() -> None:
     assert time_text(1_763_780_400_000) == "2025-11-22 03:00:00Z"
     assert time_text(None) == "–"
+
+
+def test_times_in_a_record_are_found_at_any_depth_and_nothing_else_is_changed() -> None:
+    time_ms, text = 1_763_780_400_000, "2025-11-22 03:00:00Z"
+    assert with_times({"a": [{"submitted_ms": time_ms, "number": 3}], "valid_to_ms": None}) == {
+        "a": [{"submitted": text, "number": 3}],
+        "valid_to_ms": None,
+    }
+
+
+def test_a_page_says_how_to_go_on_and_the_last_one_does_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = Page(({"id": "one", "more": 1}, {"id": "two", "more": 2}), "eA")
+
+    def shown(page: Page, *, as_json: bool) -> str:
+        show_page(page, "Things", ("Id",), lambda item: (item["id"],), as_json=as_json)
+        return capsys.readouterr().out
+
+    assert shown(page, as_json=False).endswith("More: --cursor eA\n")
+    assert "two" in shown(page, as_json=False)
+    assert "More" not in shown(Page(page.items, None), as_json=False)
+    assert json.loads(shown(page, as_json=True)) == {"items": list(page.items), "cursor": "eA"}
 
 
 def test_markup_in_data_has_no_meaning(capsys: pytest.CaptureFixture[str]) -> None:

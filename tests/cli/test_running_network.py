@@ -18,6 +18,7 @@ import pytest
 from cli.demo import content
 from cli.main import run
 from cli.network_setup import Network, load_network
+from cli.output import time_text
 from cli.processes import running_process, stop_process
 from cli.sample import by_short_name
 
@@ -55,6 +56,15 @@ class Shell:
         out, err = self._capsys.readouterr()
         assert code == expect, out + err
         return json.loads(out)
+
+    def text(self, *words_and_profile: str) -> str:
+        """Run a command as people do and return what it shows; the last word is the profile."""
+        self._capsys.readouterr()
+        *words, profile = words_and_profile
+        code = run([*words, "--profile", profile])
+        out, err = self._capsys.readouterr()
+        assert code == 0, out + err
+        return out
 
     def eventually(self, *words: str, profile: str, holds: Any) -> Any:
         """Run a reading command until its answer holds."""
@@ -104,8 +114,17 @@ def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path:
         holds=lambda entry: entry["status"] == "effective",
     )
     assert shown["title"] == "Disclosure of information"
+    people = shell.text("directory", "show", "responsibility", f"{TIANJIN}-4", "national-auditor")
+    assert time_text(shown["history"][0]["time_ms"]) in people
+    assert str(shown["history"][0]["time_ms"]) not in people
     proven = shell("tx", "wait", approved["transactions"][0], profile="national-auditor")
     assert proven["verified"]
+    stranger = tmp_path / "strange" / "policy.txt"
+    shell("network", "init", "--home", str(stranger.parent))
+    words = ("tx", "show", approved["transactions"][0], "--policy", str(stranger))
+    other = shell(*words, profile="national-auditor", expect=3)
+    assert other["error"]["code"] == "other_network"
+    assert shell.network.chain_id in other["error"]["message"]
     findings = shell("directory", "check", "--department", TIANJIN, expect=1)
     assert findings["findings"]
 
@@ -440,6 +459,31 @@ def test_an_issuer_releases_only_what_the_ledger_proves(shell: Shell, tmp_path: 
     assert not Path(case.sealed).exists()
     (held,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]
     assert (held["id"], held["mode"]) == (use, "statutory")
+
+
+@pytest.mark.parametrize("by", ["profile", "key"])
+def test_who_asks_without_the_role_is_told_whose_key_asked(
+    shell: Shell, tmp_path: Path, by: str
+) -> None:
+    keys = shell.network.directory / "keys"
+    words = (
+        *("license", "request", "--code", "01234567", "--matter", content.MATTER),
+        *("--ask", f"{content.LICENSE_TYPE}:holder_name", "--purpose", "申请"),
+        *("--case-number", "1", "--division", "110112", "--case", str(tmp_path / "case")),
+        *("--sealing-key", str(keys / "tongzhou-department.sealing")),
+    )
+    if by == "profile":
+        refused = shell(*words, profile="tongzhou-recorder", expect=1)
+        whose = "the key of profile tongzhou-recorder"
+    else:
+        key = ("--key", str(keys / "tongzhou-recorder.key"))
+        refused = shell(*words, *key, "--organisation", DEPARTMENT, expect=1)
+        whose = "the key that was given"
+    assert refused["error"]["code"] == "role_missing"
+    assert refused["error"]["hint"] == (
+        f"It was asked with {whose}. Give another key with --key or --profile; "
+        "`mulu profile list` shows whose you have."
+    )
 
 
 def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
