@@ -1,25 +1,20 @@
-"""Verification: each verdict with its code, exit codes, and that no changed byte is ever accepted."""
+"""Verification of licenses: each verdict with its code, and exit codes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ledger.bundle import Bundle
 from ledger.checkpoints import cosign, sign_checkpoint
 from ledger.membership import enrolled_key_key
 from ledger.membership_operations import RevokeKey
 from ledger.notes import SignedNote
-from ledger.policy import Policy, policy_for
+from ledger.policy import policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
-from licenses.credentials import present
 from licenses.evidence import license_keys, license_subject
-from licenses.models import BindHolder, ChangeStatus, RevokeLicense, SuspendIssuer
-from licenses.use import Basis, Item
-from licenses.use_signing import sign_approval
+from licenses.models import ChangeStatus, RevokeLicense, SuspendIssuer
 from licenses.verdicts import (
     ANCHORED,
     AUTHORISED_USE,
@@ -35,25 +30,10 @@ from licenses.verdicts import (
     VALIDITY_PERIOD,
     ExitCode,
     Outcome,
-    Report,
 )
-from licenses.verification import Question, verify
 from tests.ledger.sample_chain import FOUNDERS, Member, SampleChain, validator_set
-from tests.licenses.story import (
-    BEIJING,
-    CENTRE,
-    DAY_MS,
-    DEPARTMENT,
-    INSTRUMENT,
-    ISSUER,
-    TYPE,
-    Holder,
-    Story,
-    key_of,
-    ready_story,
-)
-
-BY = key_of(ISSUER, "issuer")
+from tests.licenses.story import BEIJING, DAY_MS, ISSUER, TYPE, Holder, Story, key_of, ready_story
+from tests.licenses.verification_story import BY, ask, check_license, credential_of, outcomes
 
 
 @pytest.fixture
@@ -64,27 +44,6 @@ def story() -> Story:
 @pytest.fixture
 def person(story: Story) -> Holder:
     return story.holder()
-
-
-def credential_of(person: Holder) -> str:
-    return str(person.issued.credential.sd_jwt)
-
-
-def ask(story: Story, **options: Any) -> Report:
-    """Verify under the chain's own policy, now, unless told otherwise."""
-    policy = options.pop("policy", None) or story.chain.policy()
-    bundle, credential = options.pop("bundle", None), options.pop("credential", None)
-    question = Question(now_ms=options.pop("now_ms", story.chain.time_ms), **options)
-    return verify(SUITE, policy, question, credential=credential, bundle=bundle)
-
-
-def check_license(story: Story, person: Holder, **options: Any) -> Report:
-    bundle = story.license_bundle(person.handle)
-    return ask(story, credential=credential_of(person), bundle=bundle, **options)
-
-
-def outcomes(report: Report, outcome: Outcome) -> dict[str, str]:
-    return {each.check: each.code for each in report.verdicts if each.outcome is outcome}
 
 
 def test_a_good_license_passes_every_check_that_applies(story: Story, person: Holder) -> None:
@@ -416,181 +375,3 @@ def test_garbage_is_unreadable(story: Story, person: Holder, garbage: str) -> No
 
 def test_nothing_given_is_not_valid(story: Story) -> None:
     assert ask(story).exit_code is ExitCode.UNESTABLISHED
-
-
-# --- holder binding ---------------------------------------------------------------------------
-
-
-def presentation(story: Story, person: Holder, by: Any = None) -> str:
-    binding = (by or person.signer, CENTRE, "nonce-1", story.chain.time_ms)
-    return present(SUITE, person.issued.credential, ["name"], binding=binding)
-
-
-def test_a_presentation_is_bound_to_audience_and_nonce(story: Story, person: Holder) -> None:
-    bundle = story.license_bundle(person.handle)
-    text = presentation(story, person)
-
-    def binding(**options: Any) -> tuple[ExitCode, str]:
-        report = ask(story, credential=text, bundle=bundle, **options)
-        return report.exit_code, report.verdict(HOLDER_BINDING).code
-
-    assert binding() == (ExitCode.VALID, "ok")
-    assert binding(audience=CENTRE, nonce="nonce-1") == (ExitCode.VALID, "ok")
-    assert binding(audience=DEPARTMENT) == (ExitCode.NOT_VALID, "bad_binding")
-    assert binding(nonce="nonce-2") == (ExitCode.NOT_VALID, "bad_binding")
-    early = story.chain.time_ms - 90_000
-    assert binding(now_ms=early)[1] == "bad_binding", "made in the future"
-
-
-def test_a_presentation_by_somebody_else_is_not_valid(story: Story, person: Holder) -> None:
-    other = story.holder("thief")
-    report = ask(
-        story,
-        credential=presentation(story, person, other.signer),
-        bundle=story.license_bundle(person.handle),
-    )
-    assert report.exit_code is ExitCode.NOT_VALID
-
-
-def test_a_disclosure_added_or_dropped_after_binding_is_noticed(
-    story: Story, person: Holder
-) -> None:
-    bundle = story.license_bundle(person.handle)
-    text = presentation(story, person)
-    jwt, name, binding = text.split("~")
-    more = [each.text for each in person.issued.credential.sd_jwt.disclosures if each.text != name][
-        -1
-    ]
-    for changed in ((jwt, binding), (jwt, name, more, binding)):
-        report = ask(story, credential="~".join(changed), bundle=bundle)
-        assert report.verdict(HOLDER_BINDING).code == "bad_binding"
-        assert report.exit_code is ExitCode.NOT_VALID
-
-
-def test_an_unbound_presentation_fails_where_the_holder_is_required(
-    story: Story, person: Holder
-) -> None:
-    assert check_license(story, person, require_holder=True).exit_code is ExitCode.NOT_VALID
-
-
-def test_a_replaced_credential_is_not_valid_after_binding(story: Story) -> None:
-    issued = story.prepare(None)
-    story.apply(BY, ("licenses.license.issue", issued.body))
-    bind = BindHolder(
-        license=issued.body.license,
-        credential=bytes(32),
-        credential_key=str(BY.public_key),
-        holder=bytes(32),
-    )
-    story.apply(BY, ("licenses.license.bind_holder", bind))
-    report = ask(
-        story,
-        credential=str(issued.credential.sd_jwt),
-        bundle=story.license_bundle(issued.body.license),
-    )
-    assert report.verdict(CONTENT_DIGEST).code == "digest_differs"
-
-
-# --- uses -------------------------------------------------------------------------------------
-
-
-def test_a_use_is_verified_from_its_bundle(story: Story, person: Holder) -> None:
-    envelope = story.request()
-    story.record(envelope, consent=story.consent(envelope, person))
-    use_id = story.last_use
-    story.wait(30 * DAY_MS)
-    report = ask(story, bundle=story.use_bundle(use_id))
-    assert report.exit_code is ExitCode.VALID
-    assert report.verdict(AUTHORISED_USE).code == "ok"
-    assert report.facts["organisation"] == CENTRE and report.facts["fields"] == "address name"
-    assert report.subject == f"use:{use_id.hex()}"
-
-
-def test_a_statutory_use_is_verified_from_its_bundle(story: Story, person: Holder) -> None:
-    envelope = story.request(basis=Basis(INSTRUMENT, "1"), organisation=DEPARTMENT)
-    approval = sign_approval(
-        SUITE,
-        key_of(DEPARTMENT, "officer"),
-        envelope.signed.request,
-        [(person.handle, ("name",))],
-        expires_ms=story.time_ms + 60_000,
-    )
-    story.record(envelope, approval=approval)
-    use_id = story.last_use
-    report = ask(story, bundle=story.use_bundle(use_id))
-    assert report.exit_code is ExitCode.VALID and report.facts["mode"] == "statutory"
-
-
-def test_fields_shown_under_a_use_are_those_that_it_granted(story: Story, person: Holder) -> None:
-    envelope = story.request(items=(Item(TYPE, ("name",)),))
-    story.record(envelope, consent=story.consent(envelope, person))
-    use_id = story.last_use
-    bundle = story.use_bundle(use_id)
-
-    def shown(fields: list[str], nonce: str) -> tuple[ExitCode, str]:
-        binding = (person.signer, CENTRE, nonce, story.chain.time_ms)
-        text = present(SUITE, person.issued.credential, fields, binding=binding)
-        report = ask(story, credential=text, bundle=bundle, use_id=use_id)
-        return report.exit_code, report.verdict(AUTHORISED_USE).code
-
-    assert shown(["name"], use_id.hex()) == (ExitCode.VALID, "ok")
-    assert shown(["address", "name"], use_id.hex()) == (ExitCode.NOT_VALID, "field_not_granted")
-    assert shown(["name"], "another") == (ExitCode.NOT_VALID, "other_use")
-    other = story.holder("not used")
-    report = ask(story, credential=credential_of(other), bundle=bundle)
-    assert report.verdict(AUTHORISED_USE).code == "other_license"
-
-
-def test_a_use_that_the_bundle_does_not_show_is_not_established(
-    story: Story, person: Holder
-) -> None:
-    report = check_license(story, person, use_id=bytes(32))
-    assert report.verdict(AUTHORISED_USE).code == "no_evidence"
-    assert report.exit_code is ExitCode.UNESTABLISHED
-
-
-# --- damage -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def evidence() -> tuple[bytes, Policy, int]:
-    story = ready_story()
-    person = story.holder()
-    envelope = story.request()
-    story.record(envelope, consent=story.consent(envelope, person))
-    bundle = story.use_bundle(story.last_use)
-    return bundle, story.chain.policy(), story.chain.time_ms
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_any_changed_byte_of_a_bundle_is_noticed(
-    evidence: tuple[bytes, Policy, int], data: st.DataObject
-) -> None:
-    bundle, policy, now_ms = evidence
-    at = data.draw(st.integers(0, len(bundle) - 1))
-    mask = data.draw(st.integers(1, 255))
-    damaged = bundle[:at] + bytes([bundle[at] ^ mask]) + bundle[at + 1 :]
-    report = verify(SUITE, policy, Question(now_ms=now_ms), bundle=damaged)
-    assert report.exit_code in (ExitCode.NOT_VALID, ExitCode.UNREADABLE)
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_any_changed_byte_is_noticed_even_where_the_digest_is_repaired(
-    evidence: tuple[bytes, Policy, int], data: st.DataObject
-) -> None:
-    """A forger, unlike bad luck, mends the digest: then proofs and signatures must notice."""
-    bundle, policy, now_ms = evidence
-    content = bundle[:-32]
-    subject = content.index(b"use:")
-    places = [*range(subject), *range(subject + 68, len(content))]
-    at = places[data.draw(st.integers(0, len(places) - 1))]
-    damaged = (
-        content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
-    )
-    damaged += SUITE.digest(damaged)
-    report = verify(SUITE, policy, Question(now_ms=now_ms), bundle=damaged)
-    good = verify(SUITE, policy, Question(now_ms=now_ms), bundle=bundle)
-    # One changed byte may make a cosignature one by an unknown key: then a quorum remains or is missing.
-    assert report.exit_code is not ExitCode.VALID or report.facts == good.facts

@@ -25,7 +25,9 @@ _DIRECTORY: Final[tuple[Mutant, ...]] = (
         _LOOKUP,
         "if not entrustment.valid_from_ms <= time_ms < entrustment.valid_to_ms:",
         "if not entrustment.valid_from_ms <= time_ms:",
-        ("tests/licenses/test_recording.py::test_an_entrustment_counts_in_its_period_only",),
+        (
+            "tests/licenses/test_recording_matters.py::test_an_entrustment_counts_in_its_period_only",
+        ),
     ),
     Mutant(
         "entrustment-of-another-matter-accepted",
@@ -149,7 +151,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         "        if unlisted:\n",
         "        if len(unlisted) > len(item.fields):\n",
         (
-            "tests/licenses/test_recording.py::test_a_field_that_the_matter_does_not_list_is_refused",
+            "tests/licenses/test_recording_matters.py::test_a_field_that_the_matter_does_not_list_is_refused",
         ),
     ),
     Mutant(
@@ -160,7 +162,9 @@ _USES: Final[tuple[Mutant, ...]] = (
         '                "licenses.use.type_not_listed", f"the matter lists no {item.license_type}"\n'
         "            )\n",
         "        if demand is None:\n            continue\n",
-        ("tests/licenses/test_recording.py::test_a_type_that_the_matter_does_not_list_is_refused",),
+        (
+            "tests/licenses/test_recording_matters.py::test_a_type_that_the_matter_does_not_list_is_refused",
+        ),
     ),
     Mutant(
         "field-granted-that-was-not-asked",
@@ -179,7 +183,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         "    ):",
         "if request.organisation != matter.department and not request.matter:",
         (
-            "tests/licenses/test_recording.py::test_an_organisation_that_is_not_entrusted_is_refused",
+            "tests/licenses/test_recording_matters.py::test_an_organisation_that_is_not_entrusted_is_refused",
         ),
     ),
     Mutant(
@@ -189,7 +193,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         "    if problem is not None:\n",
         "    if problem is not None and not request.items:\n",
         (
-            "tests/licenses/test_recording.py::test_a_matter_covers_nothing_once_it_or_its_basis_is_retired",
+            "tests/licenses/test_recording_matters.py::test_a_matter_covers_nothing_once_it_or_its_basis_is_retired",
         ),
     ),
     Mutant(
@@ -198,7 +202,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         _RECORDING,
         "if context.time_ms >= request.expires_ms:",
         "if request.expires_ms < 0:",
-        ("tests/licenses/test_recording.py::test_an_expired_request_is_refused",),
+        ("tests/licenses/test_recording_requests.py::test_an_expired_request_is_refused",),
     ),
     Mutant(
         "request-lifetime-unbounded",
@@ -206,7 +210,9 @@ _USES: Final[tuple[Mutant, ...]] = (
         _RECORDING,
         "if request.expires_ms > context.time_ms + MAX_REQUEST_LIFETIME_MS:",
         "if request.expires_ms > context.time_ms + 1_000 * MAX_REQUEST_LIFETIME_MS:",
-        ("tests/licenses/test_recording.py::test_a_request_that_lasts_too_long_is_refused",),
+        (
+            "tests/licenses/test_recording_requests.py::test_a_request_that_lasts_too_long_is_refused",
+        ),
     ),
     Mutant(
         "expired-consent-accepted",
@@ -222,7 +228,9 @@ _USES: Final[tuple[Mutant, ...]] = (
         _RECORDING,
         "if bound.chain_id != context.chain_id or bound.request_hash != request_hash:",
         "if bound.chain_id != context.chain_id:",
-        ("tests/licenses/test_recording.py::test_a_consent_to_another_request_is_refused",),
+        (
+            "tests/licenses/test_recording_requests.py::test_a_consent_to_another_request_is_refused",
+        ),
     ),
     Mutant(
         "holder-binding-not-checked",
@@ -259,7 +267,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         "if acceptor.sealing_key != request.sealing_key.hex():",
         "if not request.sealing_key:",
         (
-            "tests/licenses/test_recording.py::test_disclosure_goes_to_the_registered_sealing_key_only",
+            "tests/licenses/test_recording_requests.py::test_disclosure_goes_to_the_registered_sealing_key_only",
         ),
     ),
     Mutant(
@@ -268,7 +276,9 @@ _USES: Final[tuple[Mutant, ...]] = (
         _RECORDING,
         "if officer in (request.operator, context.signer):",
         "if officer == context.transaction_id:",
-        ("tests/licenses/test_recording.py::test_who_asks_or_submits_is_not_the_second_officer",),
+        (
+            "tests/licenses/test_recording_statutory.py::test_who_asks_or_submits_is_not_the_second_officer",
+        ),
     ),
     Mutant(
         "statutory-use-without-law",
@@ -276,7 +286,9 @@ _USES: Final[tuple[Mutant, ...]] = (
         _RECORDING,
         "if cited not in {(article.instrument, article.article) for article in matter.articles}:",
         "if not all(cited):",
-        ("tests/licenses/test_recording.py::test_a_statutory_use_cites_what_the_matter_rests_on",),
+        (
+            "tests/licenses/test_recording_statutory.py::test_a_statutory_use_cites_what_the_matter_rests_on",
+        ),
     ),
     Mutant(
         "notice-deferred-for-good",
@@ -285,7 +297,7 @@ _USES: Final[tuple[Mutant, ...]] = (
         "context.time_ms < notice_after_ms <= context.time_ms + MAX_NOTICE_DEFERRAL_MS",
         "context.time_ms < notice_after_ms",
         (
-            "tests/licenses/test_recording.py::test_notice_to_the_holder_is_deferred_for_a_time_only",
+            "tests/licenses/test_recording_statutory.py::test_notice_to_the_holder_is_deferred_for_a_time_only",
         ),
     ),
     Mutant(
@@ -393,7 +405,7 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         'audience = question.audience or binding.payload.get("aud")',
         'audience = binding.payload.get("aud")',
         (
-            "tests/licenses/test_verification.py::test_a_presentation_is_bound_to_audience_and_nonce",
+            "tests/licenses/test_verification_of_presentations.py::test_a_presentation_is_bound_to_audience_and_nonce",
         ),
     ),
     Mutant(
@@ -402,7 +414,7 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         "licenses/disclosure.py",
         "if beyond or credential.identifier is not None:",
         "if credential.identifier is not None:",
-        ("tests/licenses/test_wallet.py::test_a_disclosure_of_more_than_granted_is_refused",),
+        ("tests/licenses/test_disclosure.py::test_a_disclosure_of_more_than_granted_is_refused",),
     ),
     Mutant(
         "code-claimed-twice",

@@ -1,0 +1,44 @@
+"""Fixtures that several files share; `wallet` is of the story that the test's own file sets up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from licenses.wallet import Wallet
+from tests.ledger.sample_chain import CHAIN_ID
+from tests.licenses.recording_story import World
+from tests.licenses.story import Holder, Story, ready_story
+from tests.licenses.wallet_story import put_license
+
+
+@pytest.fixture(scope="module")
+def prepared() -> tuple[Story, Holder]:
+    story = ready_story()
+    return story, story.holder()
+
+
+@pytest.fixture
+def world(prepared: tuple[Story, Holder]) -> Iterator[World]:
+    """Return the prepared world; what a test commits is undone by the copy of its state."""
+    story, person = prepared
+    kept = dict(story.values)
+    story.__class__ = World
+    assert isinstance(story, World)
+    story.person = person
+    yield story
+    # The sample chain only grows; handlers read the values, which start afresh for each test.
+    story.values = kept
+
+
+@pytest.fixture
+def wallet(story: Story, tmp_path: Path) -> Wallet:
+    policy = story.chain.policy().encode()
+    return Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+
+
+@pytest.fixture
+def handle(story: Story, wallet: Wallet) -> Iterator[bytes]:
+    yield put_license(story, wallet)
