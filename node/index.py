@@ -20,30 +20,20 @@ from typing import Any, Final, cast
 
 import structlog
 from sqlalchemy import (
-    BigInteger,
-    Column,
     Connection,
     Engine,
-    LargeBinary,
-    MetaData,
     Select,
-    String,
     Table,
-    Text,
     create_engine,
     delete,
     event,
     insert,
     select,
 )
-from sqlalchemy import (
-    Index as SqlIndex,
-)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from directory.codes import Collection
-from directory.links import EntryName, links_of
+from directory.links import links_of
 from directory.records import effective_entry, record_from_value
 from ledger import keyspace
 from ledger.codec import Value, decode
@@ -53,14 +43,25 @@ from ledger.finalization import FinalizedBlock
 from ledger.history import Tip
 from ledger.suite import Suite
 from ledger.transactions import decode_transaction
-from licenses.disclosure import CommittedUse, uses_in
+from licenses.disclosure import uses_in
 from licenses.recording import RECORD_KIND
 from node.errors import IndexUnavailableError
+from node.index_tables import (
+    LINKS,
+    METADATA,
+    PROGRESS,
+    RECORDS,
+    USES,
+    VERSION,
+    UseRow,
+    entry_key_of,
+    record_row,
+    rows_of_use,
+    use_row,
+    uses_of_block,
+)
 from node.signal import Signal
 from node.workers import Worker
-
-VERSION: Final = 1
-"""Of the tables; an index of another version is built anew."""
 
 RETRY_S: Final = 10.0
 """How long after a failure the index is tried again."""
@@ -78,70 +79,11 @@ REACH_S: Final = 2.0
 """How long a search waits for the index to have what is proven already."""
 
 ROWS_AT_ONCE: Final = 2_000
-MAX_TEXT_CHARACTERS: Final = 2_000
 
 _LAST: Final = "\U0010ffff"
 """Above every character of an identifier."""
 
 _log = structlog.get_logger(__name__)
-
-_metadata = MetaData()
-_records = Table(
-    "records",
-    _metadata,
-    Column("key", String(255), primary_key=True),
-    Column("owner", String(32), nullable=False),
-    Column("status", String(32), nullable=False),
-    Column("text", Text, nullable=False),
-    SqlIndex("records_by_owner", "owner", "key"),
-    sqlite_with_rowid=False,
-)
-_links = Table(
-    "links",
-    _metadata,
-    Column("source", String(255), primary_key=True),
-    Column("target", String(255), primary_key=True),
-    SqlIndex("links_by_target", "target"),
-)
-_uses = Table(
-    "uses",
-    _metadata,
-    Column("license", String(64), primary_key=True),
-    Column("number", BigInteger, primary_key=True),
-    Column("use", String(64), nullable=False),
-    Column("log_index", BigInteger, nullable=False),
-    Column("height", BigInteger, nullable=False),
-    Column("organisation", String(32), nullable=False),
-    Column("matter", String(64), nullable=False),
-    Column("division", String(16), nullable=False),
-    Column("mode", String(16), nullable=False),
-    Column("notice_after_ms", BigInteger, nullable=True),
-    SqlIndex("uses_by_use", "use"),
-    SqlIndex("uses_by_log_index", "log_index"),
-)
-_progress = Table(
-    "progress",
-    _metadata,
-    Column("version", BigInteger, primary_key=True),
-    Column("height", BigInteger, nullable=False),
-    Column("app_hash", LargeBinary(32), nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class UseRow:
-    """One license of a recorded use. Handles and the use's id in hex."""
-
-    license: str
-    number: int
-    use: str
-    log_index: int
-    height: int
-    organisation: str
-    matter: str
-    division: str
-    mode: str
-    notice_after_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +127,7 @@ class Index:
         changes = {
             key: value for key, value in finalized.overlay.changes.items() if key.startswith(LISTED)
         }
-        uses = tuple(_uses_of_block(finalized))
+        uses = tuple(uses_of_block(finalized))
         self._waiting.append(_Block(finalized.height, finalized.app_hash, changes, uses))
         self._news.set()
 
@@ -249,9 +191,9 @@ class Index:
     def _open(self) -> tuple[int, bytes] | None:
         """Make the tables where they are missing; return how far the index is."""
         try:
-            _metadata.create_all(self._engine)
+            METADATA.create_all(self._engine)
             with self._engine.connect() as connection:
-                row = connection.execute(select(_progress)).first()
+                row = connection.execute(select(PROGRESS)).first()
         except SQLAlchemyError as error:
             _log.warning("the index is unreadable and is built anew", reason=str(error)[:200])
             return None
@@ -261,8 +203,8 @@ class Index:
 
     def _build(self, base: Base) -> None:
         with self._engine.begin() as connection:
-            _metadata.drop_all(connection)
-            _metadata.create_all(connection)
+            METADATA.drop_all(connection)
+            METADATA.create_all(connection)
             for chunk in _chunks(_state_of(base.reader), ROWS_AT_ONCE):
                 self._write_records(connection, dict(chunk))
             for rows in _chunks(self._all_uses(base), ROWS_AT_ONCE):
@@ -283,7 +225,7 @@ class Index:
             transaction = decode_transaction(self._suite, entry.transaction)
             index = keyspace.number_of(key)
             for use in uses_in(self._suite, transaction, entry.height, index):
-                yield from _rows_of_use(use, counts)
+                yield from rows_of_use(use, counts)
 
     def _apply(self, blocks: Sequence[_Block]) -> None:
         changes: dict[str, Value | None] = {}
@@ -296,12 +238,12 @@ class Index:
 
     def _write_records(self, connection: Connection, changes: Mapping[str, Value | None]) -> None:
         removed = [key for key, value in changes.items() if value is None]
-        rows = [_record_row(key, value) for key, value in changes.items() if value is not None]
+        rows = [record_row(key, value) for key, value in changes.items() if value is not None]
         if removed:
-            connection.execute(delete(_records).where(_records.c.key.in_(removed)))
-            connection.execute(delete(_links).where(_links.c.source.in_(removed)))
+            connection.execute(delete(RECORDS).where(RECORDS.c.key.in_(removed)))
+            connection.execute(delete(LINKS).where(LINKS.c.source.in_(removed)))
         if rows:
-            self._upsert(connection, _records, ("key",), rows)
+            self._upsert(connection, RECORDS, ("key",), rows)
         for key, value in changes.items():
             if value is not None and key.startswith("directory/"):
                 self._write_links(connection, key, value)
@@ -310,17 +252,17 @@ class Index:
         fields = cast("Mapping[str, Any]", value)
         if "effective" not in fields and fields.get("versions") == 0:
             return  # never counted: no links to take back
-        connection.execute(delete(_links).where(_links.c.source == key))
+        connection.execute(delete(LINKS).where(LINKS.c.source == key))
         entry = effective_entry(record_from_value(value))
         targets = () if entry is None else dict.fromkeys(link.target for link in links_of(entry))
         rows = [{"source": key, "target": entry_key_of(target)} for target in targets]
         if rows:
-            connection.execute(insert(_links), rows)
+            connection.execute(insert(LINKS), rows)
 
     def _write_uses(self, connection: Connection, rows: Sequence[UseRow]) -> None:
         if rows:
             values = [{name: getattr(row, name) for name in UseRow.__slots__} for row in rows]
-            self._upsert(connection, _uses, ("license", "number"), values)
+            self._upsert(connection, USES, ("license", "number"), values)
 
     def _upsert(
         self,
@@ -364,29 +306,29 @@ class Index:
     ) -> list[str]:
         """Return identifiers of a collection in ascending order, the first after `after`."""
         first = f"{collection}/"
-        wanted = select(_records.c.key).where(
-            _records.c.key > first + after,
-            _records.c.key >= first + prefix,
-            _records.c.key < first + prefix + _LAST,
+        wanted = select(RECORDS.c.key).where(
+            RECORDS.c.key > first + after,
+            RECORDS.c.key >= first + prefix,
+            RECORDS.c.key < first + prefix + _LAST,
         )
         if owner is not None:
-            wanted = wanted.where(_records.c.owner == owner)
+            wanted = wanted.where(RECORDS.c.owner == owner)
         if status is not None:
-            wanted = wanted.where(_records.c.status == status)
+            wanted = wanted.where(RECORDS.c.status == status)
         if text:
-            wanted = wanted.where(_records.c.text.icontains(text, autoescape=True))
-        ordered = wanted.order_by(_records.c.key).limit(limit)
+            wanted = wanted.where(RECORDS.c.text.icontains(text, autoescape=True))
+        ordered = wanted.order_by(RECORDS.c.key).limit(limit)
         return [row[0][len(first) :] for row in await self._query(ordered)]
 
     async def sources(self, target: str) -> list[str]:
         """Return the keys of effective entries that rest on `target` (a key), ascending."""
-        wanted = select(_links.c.source).where(_links.c.target == target)
-        return [row[0] for row in await self._query(wanted.order_by(_links.c.source))]
+        wanted = select(LINKS.c.source).where(LINKS.c.target == target)
+        return [row[0] for row in await self._query(wanted.order_by(LINKS.c.source))]
 
     async def all_links(self) -> list[tuple[str, str]]:
         """Return (source, target) of all links, ascending."""
-        wanted = select(_links.c.source, _links.c.target)
-        rows = await self._query(wanted.order_by(_links.c.source, _links.c.target))
+        wanted = select(LINKS.c.source, LINKS.c.target)
+        rows = await self._query(wanted.order_by(LINKS.c.source, LINKS.c.target))
         return [(row[0], row[1]) for row in rows]
 
     async def uses_of_licenses(
@@ -395,22 +337,22 @@ class Index:
         """Return uses of the licenses whose handles lie in `first` … `last`, by license and number."""
         license_, number = after
         wanted = (
-            select(_uses)
+            select(USES)
             .where(
-                _uses.c.license >= first,
-                _uses.c.license <= last,
-                (_uses.c.license > license_)
-                | ((_uses.c.license == license_) & (_uses.c.number > number)),
+                USES.c.license >= first,
+                USES.c.license <= last,
+                (USES.c.license > license_)
+                | ((USES.c.license == license_) & (USES.c.number > number)),
             )
-            .order_by(_uses.c.license, _uses.c.number)
+            .order_by(USES.c.license, USES.c.number)
             .limit(limit)
         )
-        return [_use_row(row) for row in await self._query(wanted)]
+        return [use_row(row) for row in await self._query(wanted)]
 
     async def use(self, use_id: str) -> list[UseRow]:
         """Return the rows of one use, empty if there is none."""
-        wanted = select(_uses).where(_uses.c.use == use_id).order_by(_uses.c.license)
-        return [_use_row(row) for row in await self._query(wanted)]
+        wanted = select(USES).where(USES.c.use == use_id).order_by(USES.c.license)
+        return [use_row(row) for row in await self._query(wanted)]
 
     async def _query(self, statement: Select[Any]) -> Sequence[Any]:
         return await self._worker.run(self._rows, statement)
@@ -418,17 +360,6 @@ class Index:
     def _rows(self, statement: Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:
             return connection.execute(statement).all()
-
-
-def entry_key_of(name: EntryName) -> str:
-    """Return the state key of a directory entry, as the index names it."""
-    return f"directory/{name.collection}/{name.identifier}"
-
-
-def entry_name_of(key: str) -> EntryName:
-    """Return what `entry_key_of` was given."""
-    _, collection, identifier = key.split("/", 2)
-    return EntryName(cast("Collection", collection), identifier)
 
 
 def _engine(url: str) -> Engine:
@@ -445,79 +376,14 @@ def _engine(url: str) -> Engine:
 
 
 def _write_progress(connection: Connection, height: int, app_hash: bytes) -> None:
-    connection.execute(delete(_progress))
-    connection.execute(insert(_progress).values(version=VERSION, height=height, app_hash=app_hash))
+    connection.execute(delete(PROGRESS))
+    connection.execute(insert(PROGRESS).values(version=VERSION, height=height, app_hash=app_hash))
 
 
 def _state_of(reader: Reader) -> Iterator[tuple[str, Value]]:
     for prefix in LISTED:
         for key, encoded in reader.iterate(keyspace.value(prefix)):
             yield keyspace.state_key_of(key), decode(encoded)
-
-
-def _record_row(key: str, value: Value) -> dict[str, Any]:
-    identifier = key.split("/", 2)[2]
-    fields = cast("Mapping[str, Any]", value)
-    texts = [identifier]
-    for body in (fields, fields.get("effective"), (fields.get("pending") or {})):
-        body = body.get("body", body) if isinstance(body, dict) else None
-        if isinstance(body, dict):
-            texts += [
-                body[name] for name in ("name", "title", "text") if type(body.get(name)) is str
-            ]
-    history = fields.get("history")
-    status = fields.get("status") or (history[-1][0] if history else "")
-    owner = fields.get("owner") or fields.get("issuer") or identifier[:18]
-    return {
-        "key": key,
-        "owner": str(owner),
-        "status": str(status),
-        "text": " ".join(texts)[:MAX_TEXT_CHARACTERS],
-    }
-
-
-def _uses_of_block(finalized: FinalizedBlock) -> Iterator[UseRow]:
-    for position, result in enumerate(finalized.results):
-        for one in result.events:
-            if one.kind != RECORD_KIND:
-                continue
-            what = one.attributes
-            notice = what.get("notice_after_ms")
-            yield UseRow(
-                what["license"],
-                int(what["number"]),
-                what["use"],
-                finalized.first_index + position,
-                finalized.height,
-                what["organisation"],
-                what["matter"],
-                what["division"],
-                what["mode"],
-                None if notice is None else int(notice),
-            )
-
-
-def _rows_of_use(use: CommittedUse, counts: dict[str, int]) -> Iterator[UseRow]:
-    request = use.request
-    for used in use.licenses:
-        handle = used.handle.hex()
-        counts[handle] = counts.get(handle, 0) + 1
-        yield UseRow(
-            handle,
-            counts[handle],
-            use.id.hex(),
-            use.index,
-            use.height,
-            request.organisation,
-            request.matter,
-            request.division,
-            request.mode,
-            use.notice_after_ms,
-        )
-
-
-def _use_row(row: Any) -> UseRow:
-    return UseRow(*(getattr(row, name) for name in UseRow.__slots__))
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

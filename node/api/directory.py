@@ -26,7 +26,7 @@ from node.api.jsonable import jsonable
 from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
-from node.index import entry_name_of
+from node.index_tables import entry_name_of
 from node.services import Services
 
 router = APIRouter(prefix="/v1", tags=["directory"])

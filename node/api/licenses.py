@@ -18,7 +18,7 @@ from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
 from node.auth import Token
-from node.index import UseRow
+from node.index_tables import UseRow
 from node.services import Services
 
 router = APIRouter(prefix="/v1", tags=["licenses"])
