@@ -43,6 +43,7 @@ from ledger.execution import ReportError
 from ledger.finalization import FinalizedBlock, finalize, finalize_genesis
 from ledger.genesis import Genesis
 from ledger.history import GENESIS, History, Tip
+from ledger.kept_checkpoints import KeptCheckpoints
 from ledger.membership import is_faulty_key
 from ledger.operations import OperationTable
 from ledger.proven import ProvenView, ProvenViews, View
@@ -104,11 +105,10 @@ class Application:
         self._database = database
         self._report = report
         self._suite = genesis.suite
-        self._stored = History(database, genesis.suite)
         self._cache = TransactionCache(self.prepare)
         self._views = ProvenViews(genesis.suite, genesis.chain_id)
         self._signers = Signers()
-        self._unsaved: dict[int, SignedCheckpoint] = {}
+        self._checkpoints = KeptCheckpoints(History(database, genesis.suite))
         self._basis: Basis | None = None
         self._load()
 
@@ -456,11 +456,11 @@ class Application:
         assert (decided.height, decided.block_id) == (tip.height, tip.block_id), "another's commit"
         batch = finalized.batch
         batch.put(keyspace.commit(tip.height), decided.encode())
-        batch.update(self._checkpoint_changes())
+        batch.update(self._checkpoints.changes(self.history))
         if extra is not None:
             batch.update(extra)
         self._database.write(batch, Head(tip.height, tip.app_hash))
-        self._unsaved.clear()
+        self._checkpoints.written()
         self._adopt(finalized)
 
     def _adopt(self, finalized: FinalizedBlock) -> None:
@@ -493,9 +493,9 @@ class Application:
         """
         proven = self._views.record(signed)
         if proven is not None:
-            self._unsaved[proven.height] = signed
+            self._checkpoints.keep(proven.height, signed)
         else:
-            self._record_change(signed)
+            self._keep_change(signed)
         return proven
 
     def checkpoint_after(self, height: int) -> SignedCheckpoint | None:
@@ -503,45 +503,22 @@ class Application:
 
         Kept are the newest and those after which another set of validators took over.
         """
-        return self._unsaved.get(height) or self._stored.checkpoint(height)
+        return self._checkpoints.after(height)
 
-    def _record_change(self, signed: SignedCheckpoint) -> None:
+    def _keep_change(self, signed: SignedCheckpoint) -> None:
         """Keep an older checkpoint after which other validators took over, where this node has none yet."""
-        size = signed.checkpoint.size
-        for first_height, _ in self.history.validator_changes():
-            height = first_height - 1
-            record = self.history.record(height)
-            if record is None or record.log_size != size or self.checkpoint_after(height):
-                continue
-            root = root_from_tiles(self._suite, self.history.read_tile, size)
-            self._views.verify(signed, size, root, self.history.validators(height))
-            self._unsaved[height] = signed
+        size, history = signed.checkpoint.size, self.history
+        for height in self._checkpoints.missing(history, size):
+            root = root_from_tiles(self._suite, history.read_tile, size)
+            self._views.verify(signed, size, root, history.validators(height))
+            self._checkpoints.keep(height, signed)
 
     def save_checkpoints(self) -> None:
         """Write recorded checkpoints that no block has carried along: when the chain falls idle, and on closing."""
-        batch = self._checkpoint_changes()
+        batch = self._checkpoints.changes(self.history)
         if len(batch):
             self._database.write(batch)
-        self._unsaved.clear()
-
-    def _checkpoint_changes(self) -> Batch:
-        """Return the writes that keep the newest checkpoint, and those after which other validators took over."""
-        batch, unsaved = Batch(), self._unsaved
-        if not unsaved:
-            return batch
-        stored = self._stored.newest_checkpoint()
-        heights = sorted({*unsaved, *(() if stored is None else (stored[0],))})
-        for height in heights:
-            if height == heights[-1] or self._changes_validators(height):
-                if height in unsaved:
-                    batch.put(keyspace.checkpoint(height), unsaved[height].encode())
-            elif height not in unsaved:
-                batch.delete(keyspace.checkpoint(height))
-        return batch
-
-    def _changes_validators(self, height: int) -> bool:
-        header = self.history.header(height)
-        return header is not None and header.validators_hash != header.next_validators_hash
+        self._checkpoints.written()
 
 
 def _make_block(
