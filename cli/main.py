@@ -14,6 +14,7 @@ from cli.demo import commands as demo
 from cli.output import CommandError, ExitCode, say, show_error
 from cli.questions import end_line
 from ledger.errors import LedgerError
+from node.collector import collect_rarely
 
 if TYPE_CHECKING:
     from node.errors import ApiProblem
@@ -76,6 +77,7 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit with its code."""
+    collect_rarely()
     words = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(

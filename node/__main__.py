@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from node.collector import collect_rarely
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import SET_ASIDE, SUPERVISED, supervise
 
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int | str:
     wanted = None if options else supervised_home(home)
     if wanted is not None:
         return supervise(home, wanted)
+    collect_rarely()
     from node.main import run_node  # all of the node, which a supervisor does not need
 
     return run_node(

@@ -30,7 +30,7 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from directory.links import links_of
@@ -275,8 +275,7 @@ class Index:
 
         The statement goes to the driver as it is: SQLAlchemy's own handling of each row costs more than the row.
         """
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table)
+        statement = self._insert(table)
         others = {
             column.name: statement.excluded[column.name]
             for column in table.columns
@@ -290,6 +289,16 @@ class Index:
             rows if names is None else [tuple(row[name] for name in names) for row in rows]
         )
         connection.exec_driver_sql(str(compiled), values)
+
+    def _insert(self, table: Table) -> Any:
+        """Return an INSERT with the dialect's own ON CONFLICT."""
+        if self._engine.dialect.name != "postgresql":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import (
+            postgresql,  # a twentieth of a node's start, for the few that use it
+        )
+
+        return postgresql.insert(table)
 
     # --- asking ----------------------------------------------------------------------------------
 

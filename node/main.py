@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -20,6 +19,7 @@ from ledger.files import replace_file
 from ledger.fsck import open_store
 from ledger.operations import OperationTable
 from ledger.store import Store
+from node.collector import settle
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
 from node.diagnosis import Damage
@@ -32,9 +32,6 @@ from node.workers import SWITCH_INTERVAL_S
 
 DESCRIPTORS: Final = 16_384
 """Connections of clients and peers, the database's tables, and what unfinished handshakes hold for seconds."""
-
-COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
-"""Allocations before a collection of the youngest objects, and collections before the next older ones."""
 
 _log = structlog.get_logger(__name__)
 
@@ -112,7 +109,7 @@ def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
     _raise_descriptor_limit()
     try:
         application = open_application(opened, store)
-        _calm_collector()
+        settle()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_signalled(Node(opened, store, application, damage)))
     except DamagedStoreError:
@@ -127,13 +124,6 @@ def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
         store.close()
         if process_id == os.getpid():  # a supervisor's stays until it ends: it starts us again
             opened.home.process_id.unlink(missing_ok=True)
-
-
-def _calm_collector() -> None:
-    """Look for cycles rarely: nearly all that lives long here is acyclic, and walking it costs a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _raise_descriptor_limit() -> None:
