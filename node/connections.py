@@ -82,8 +82,8 @@ class PeerServerConnection(PeerConnection, ServerConnection):
 
 
 def told_reason(closed: ConnectionClosed) -> str | None:
-    """Return why the other end refuses us, where that is how a connection has ended."""
+    """Return why the other end refuses us, where that is how a connection has ended: what of it can be shown."""
     told = closed.rcvd
     if told is None or told.code != CloseCode.POLICY_VIOLATION or not told.reason:
         return None
-    return told.reason
+    return "".join(one if one.isprintable() else "?" for one in told.reason)

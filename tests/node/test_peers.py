@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.frames import Close, CloseCode
 
 from ledger.codec import encode
 from node.certificates import create_certificate_authority
 from node.config import PeerAddress
+from node.connections import told_reason
 from node.errors import InvalidPeerMessage
 from node.listener import MAX_UNFINISHED
 from node.messages import (
@@ -430,3 +431,10 @@ def test_a_member_that_never_says_hello_keeps_only_itself_out(tmp_path: Path) ->
                 task.cancel()
 
     run(scenario)
+
+
+def test_what_a_peer_says_when_it_refuses_us_moves_no_terminal() -> None:
+    told = Close(CloseCode.POLICY_VIOLATION, "no\x1b[2J\nnever")
+    assert told_reason(ConnectionClosedError(told, None)) == "no?[2J?never"
+    other = Close(CloseCode.NORMAL_CLOSURE, "another link stays")
+    assert told_reason(ConnectionClosedError(other, None)) is None
