@@ -20,6 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ledger.fields import MAX_TIME_MS
+
 if TYPE_CHECKING:  # modules that take time to import
     from node.answers import Json, Page
 
@@ -211,7 +213,7 @@ def with_times(value: Any) -> Any:
 
 
 def _is_time(name: str, value: object) -> bool:
-    return name.endswith("_ms") and isinstance(value, int)
+    return name.endswith("_ms") and type(value) is int and 0 <= value <= MAX_TIME_MS
 
 
 def show_error(

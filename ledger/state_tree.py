@@ -164,11 +164,6 @@ def leaf_hash(suite: Suite, key_hash: bytes, value_hash: bytes) -> bytes:
     return suite.digest(b"\x00" + key_hash + value_hash)
 
 
-def inner_hash(suite: Suite, left: bytes, right: bytes) -> bytes:
-    """Return the hash of an inner node."""
-    return suite.digest(b"\x01" + left + right)
-
-
 @dataclass(frozen=True, slots=True)
 class Updated:
     """The outcome of an update: the new root, and every page that changed; None marks one to delete.

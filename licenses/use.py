@@ -30,11 +30,11 @@ from ledger.suite import PublicKey, Suite, signed_bytes
 from licenses.details import RequestDetails
 from licenses.handles import SALT_BYTES
 from licenses.use_fields import (
-    DIVISION,
-    MATTER,
+    DIVISION_CODE,
+    LICENSE_TYPE,
+    MATTER_CODE,
     MAX_ENVELOPE_BYTES,
     REMEMBERED,
-    TYPE,
     USCC,
     encoded_bytes,
     field_names,
@@ -166,8 +166,8 @@ class Request(_Decoded):
             matching(USCC, parts[1], "organisation"),
             key_field(parts[2], "operator"),
             byte_string(parts[3], "sealing_key", SEALING_KEY_BYTES),
-            matching(MATTER, parts[4], "matter"),
-            matching(DIVISION, parts[5], "division"),
+            matching(MATTER_CODE, parts[4], "matter"),
+            matching(DIVISION_CODE, parts[5], "division"),
             mode,
             _items(parts[7]),
             basis,
@@ -451,7 +451,7 @@ def _items(value: Value) -> tuple[Item, ...]:
 
 def _item(value: Value) -> Item:
     license_type, names = fields(value, "item", 2)
-    return Item(matching(TYPE, license_type, "license_type"), field_names(names))
+    return Item(matching(LICENSE_TYPE, license_type, "license_type"), field_names(names))
 
 
 def _grant(value: Value) -> Grant:

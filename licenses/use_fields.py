@@ -28,10 +28,11 @@ MAX_FIELDS: Final = 64
 """Fields of one license; real license types have well below forty."""
 
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
-TYPE: Final = re.compile(r"[0-9A-Z]{21}", re.ASCII)
-MATTER: Final = re.compile(r"[0-9A-Z]{31}", re.ASCII)
+LICENSE_TYPE: Final = re.compile(r"[0-9A-Z]{21}", re.ASCII)
+MATTER_CODE: Final = re.compile(r"[0-9A-Z]{31}", re.ASCII)
 USCC: Final = re.compile(r"[0-9A-Z]{18}", re.ASCII)
-DIVISION: Final = re.compile(r"[0-9]{6}", re.ASCII)
+DIVISION_CODE: Final = re.compile(r"[0-9]{6}", re.ASCII)
+"""Codes by their form; whether such a type, matter, organisation or division is registered, the handlers look up."""
 
 
 def verify_remembered(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:

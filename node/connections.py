@@ -17,6 +17,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
 from node.messages import MAX_FRAME_BYTES
+from node.refusals import as_shown
 
 MAX_UNREAD_BYTES: Final = 2 * MAX_FRAME_BYTES
 """What may wait to be written when a ping comes: one frame of the largest size, and as much again of answers."""
@@ -86,4 +87,4 @@ def told_reason(closed: ConnectionClosed) -> str | None:
     told = closed.rcvd
     if told is None or told.code != CloseCode.POLICY_VIOLATION or not told.reason:
         return None
-    return "".join(one if one.isprintable() else "?" for one in told.reason)
+    return as_shown(told.reason)

@@ -246,33 +246,40 @@ def _progress(seen: Observation) -> Iterator[Finding]:
         yield _stalled(seen)
     if not seen.has_quorum:
         yield from _refused(seen)
-        yield Finding(
-            "warning" if seen.is_starting else "critical",
-            Code.NO_QUORUM,
-            f"no quorum yet, just started: {seen.online_text}; missing {_list(seen.missing)}: wait for links"
-            if seen.is_starting
-            else f"no quorum: {_missing_text(seen)}",
-            seen.missing,
-            seen.online_numbers,
-        )
+        yield _no_quorum(seen)
     elif seen.missing and not seen.is_starting:
         yield _offline(seen)
 
 
 def _refused(seen: Observation) -> Iterator[Finding]:
     """Yield why this node gets no links: what it has in common with more validators than may be faulty."""
-    told = Counter(seen.refusals[name] for name in seen.missing if name in seen.refusals)
-    for refusal, count in told.most_common(1):
+    told = Counter(seen.refusals[name].reason for name in seen.missing if name in seen.refusals)
+    for reason, count in told.most_common(1):
         if count <= seen.faults_tolerated:
             return
-        names = tuple(name for name in seen.missing if seen.refusals.get(name) == refusal)
-        who = (
-            f"this node refuses {_list(names)}"
-            if refusal.is_ours
-            else f"{_list(names)} {'refuses' if count == 1 else 'refuse'} this node"
+        names = tuple(
+            name
+            for name in seen.missing
+            if name in seen.refusals and seen.refusals[name].reason == reason
         )
-        text = f"{who}: {refusal.reason}: compare this node's configuration with theirs"
+        ours = {seen.refusals[name].is_ours for name in names}
+        if ours == {True}:
+            who = f"this node refuses {_list(names)}"
+        elif ours == {False}:
+            who = f"{_list(names)} {'refuses' if count == 1 else 'refuse'} this node"
+        else:
+            who = f"this node and {_list(names)} refuse each other"
+        text = f"{who}: '{reason}': compare this node's configuration with theirs"
         yield Finding("critical", Code.REFUSED, text, names)
+
+
+def _no_quorum(seen: Observation) -> Finding:
+    severity: Severity = "critical"
+    text = f"no quorum: {_missing_text(seen)}"
+    if seen.is_starting:
+        severity = "warning"
+        text = f"no quorum yet, just started: {seen.online_text}; missing {_list(seen.missing)}: wait for links"
+    return Finding(severity, Code.NO_QUORUM, text, seen.missing, seen.online_numbers)
 
 
 def _offline(seen: Observation) -> Finding:
@@ -287,7 +294,8 @@ def _offline(seen: Observation) -> Finding:
         "warning",
         Code.VALIDATORS_OFFLINE,
         f"{'validators' if many else 'validator'} {_list(seen.missing)} {'are' if many else 'is'} offline or not"
-        f" linked here: {seen.online_text}; {more}: start {'them' if many else 'it'} or mend the links",
+        f" linked here: {seen.online_text}; as seen from here, {more}: start {'them' if many else 'it'}"
+        " or mend the links",
         seen.missing,
         {**seen.online_numbers, "spare": spare},
     )

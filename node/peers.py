@@ -53,7 +53,7 @@ from node.messages import (
     Priority,
     decode_message,
 )
-from node.refusals import Refusal, Refusals, reason_to_send
+from node.refusals import BAN_S, LIVED_S, Refusal, Refusals, reason_to_send
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 """TLS, upgrade and hello each end within this, or the connection does."""
@@ -61,9 +61,6 @@ HANDSHAKE_TIMEOUT_S: Final = 5.0
 FIRST_REDIAL_S: Final = 0.25
 LAST_REDIAL_S: Final = 5.0
 """Redials back off to this: a restarted validator is back within seconds."""
-
-BAN_S: Final = 30.0
-"""How long a peer that sent garbage is refused."""
 
 MAX_GREETING: Final = 4
 """Connections of one node that have shown its certificate, but have not said hello yet."""
@@ -185,11 +182,15 @@ class PeerNetwork:
 
     def cut_off(self, name: str, reason: str) -> None:
         """Cut a node that sent what no correct node sends, and refuse it for a while."""
-        self._banned_until[name] = time.monotonic() + BAN_S
+        self._ban(name, reason)
         link = self._links.get(name)
         if link is not None:
-            _log.warning("peer cut off", peer=name, reason=reason, seconds=BAN_S)
             link.abort()
+
+    def _ban(self, name: str, reason: str) -> None:
+        self._banned_until[name] = time.monotonic() + BAN_S
+        self._note(name, Refusal(is_ours=True, reason=reason))
+        _log.warning("peer cut off", peer=name, reason=reason, seconds=BAN_S)
 
     def update_membership(self, membership: Membership) -> None:
         """Replace who may link, and cut at once the links of those who no longer may."""
@@ -398,15 +399,14 @@ class PeerNetwork:
             asker = tasks.create_task(link.keep_asking(), name=f"ask-{link.name}")
             garbage = await self._read(link)
             if garbage is not None:
-                self._banned_until[link.name] = time.monotonic() + BAN_S
-                self._note(link.name, Refusal(is_ours=True, reason=garbage))
-                _log.warning("peer cut off", peer=link.name, reason=garbage, seconds=BAN_S)
+                self._ban(link.name, garbage)
                 await link.close(CloseCode.POLICY_VIOLATION, reason_to_send(garbage))
             writer.cancel()
             asker.cancel()
 
     async def _read(self, link: Link) -> str | None:
         """Hand on messages until the link ends (None), or return what was wrong with the last one."""
+        since_s = time.monotonic()
         try:
             while True:
                 message = await link.read_message()
@@ -418,6 +418,8 @@ class PeerNetwork:
                     case _:
                         await self._handler.message_received(link, message)
         except ConnectionClosed as closed:
+            if time.monotonic() - since_s > LIVED_S:
+                self._refusals.forget(link.name)
             told = told_reason(closed)
             if told is not None:
                 self._note(link.name, Refusal(is_ours=False, reason=told))

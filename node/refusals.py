@@ -7,11 +7,17 @@ held against it, is kept here for as long as it is refused before it may try aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-KEPT_S: Final = 45.0
-"""A peer is refused for 30 s; when it has dialled again, the refusal is noted anew."""
+BAN_S: Final = 30.0
+"""How long a peer that sent garbage is refused."""
+
+KEPT_S: Final = 1.5 * BAN_S
+"""When a refused peer has dialled again, the refusal is noted anew."""
+
+LIVED_S: Final = 5.0
+"""A link that lasted so long was none that ends at once: what was noted before it is over."""
 
 MAX_REASON_BYTES: Final = 120
 """What a closing frame of WebSocket has room for is 123 bytes."""
@@ -39,7 +45,11 @@ class Refusals:
     def note(self, name: str, refusal: Refusal, now_s: float) -> None:
         """Note why a link with a node has ended."""
         self._noted = {one: kept for one, kept in self._noted.items() if _is_recent(kept[1], now_s)}
-        self._noted[name] = refusal, now_s
+        self._noted[name] = replace(refusal, reason=as_shown(refusal.reason)), now_s
+
+    def forget(self, name: str) -> None:
+        """Forget what was noted of a node: it has been linked since."""
+        self._noted.pop(name, None)
 
     def recent(self, now_s: float) -> Mapping[str, Refusal]:
         """Return who refuses us, and whom we refuse."""
@@ -48,9 +58,14 @@ class Refusals:
         }
 
 
+def as_shown(text: str) -> str:
+    """Return a reason, perhaps a stranger's, as it may be shown: bounded, and without control characters."""
+    return "".join(one if one.isprintable() else "?" for one in text[:MAX_REASON_BYTES])
+
+
 def reason_to_send(text: str) -> str:
     """Return a reason as it fits into a closing frame."""
-    return text.encode("ascii", "backslashreplace")[:MAX_REASON_BYTES].decode("ascii")
+    return as_shown(text).encode("ascii", "backslashreplace")[:MAX_REASON_BYTES].decode("ascii")
 
 
 def _is_recent(then_s: float, now_s: float) -> bool:

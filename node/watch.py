@@ -258,7 +258,9 @@ class Journal:
 
     def write(self, findings: tuple[Finding, ...], now_s: float) -> None:
         """Take what is found now; call it at regular intervals."""
-        found: Mapping[_Key, Finding] = {_key(finding): finding for finding in findings}
+        found: Mapping[_Key, Finding] = {
+            _key(finding): finding for finding in findings if not _is_start(finding)
+        }
         for key, finding in found.items():
             followed = self._followed.setdefault(key, _Followed(finding))
             followed.finding, followed.absent = finding, 0
@@ -274,6 +276,8 @@ class Journal:
                 del self._followed[key]
             elif followed.absent >= SETTLED:
                 del self._followed[key]
+                if _is_replaced(followed.finding, findings):
+                    continue
                 _log.info(
                     "no longer found",
                     finding=followed.finding.code.value,
@@ -288,8 +292,18 @@ def _is_due(followed: _Followed, now_s: float) -> bool:
 
 
 def _key(finding: Finding) -> _Key:
-    names = finding.names if finding.code in ABOUT_ONE_NODE else ()
+    names = finding.names if finding.code in (*ABOUT_ONE_NODE, Code.VALIDATORS_OFFLINE) else ()
     return finding.code, finding.severity, names
+
+
+def _is_start(finding: Finding) -> bool:
+    """Tell whether a finding says only that the node has just started: that is no news."""
+    return finding.code is Code.NO_QUORUM and finding.severity == "warning"
+
+
+def _is_replaced(gone: Finding, findings: tuple[Finding, ...]) -> bool:
+    """Tell whether a finding has not gone, but grown worse or better, or is of other nodes now."""
+    return gone.code not in ABOUT_ONE_NODE and any(one.code is gone.code for one in findings)
 
 
 def _warn(finding: Finding) -> None:

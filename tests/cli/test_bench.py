@@ -73,9 +73,15 @@ def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> Non
 
 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
-    options = QueryOptions(seconds=0.3, warm_up_s=0.1, connections=4, licenses=50, entries=20)
-    figures = measure_queries(world, options, silent)
-    for question in ("status", "status_in_arrays", "trace", "search"):
+    questions = ("status", "status_in_arrays", "trace", "search")
+    for seconds in (0.3, 3.0, 30.0):  # a busy machine may answer nothing in the shorter times
+        options = QueryOptions(
+            seconds=seconds, warm_up_s=0.1, connections=4, licenses=50, entries=20
+        )
+        figures = measure_queries(world, options, silent)
+        if all(figures[question]["answers_per_s"] for question in questions):
+            break
+    for question in questions:
         found = figures[question]
         assert_positive(found, "answers_per_s", "latency_p50_ms", "verified")
         assert found["refused"] == 0

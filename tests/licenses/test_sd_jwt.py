@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from licenses.credentials import (
     to_jwk,
 )
 from licenses.sd_jwt import (
+    MAX_JSON_DEPTH,
     Disclosure,
     Jwt,
     SdJwt,
@@ -181,6 +184,20 @@ def test_base64url_has_one_form(data: bytes) -> None:
             base64url_decode(other)
 
 
+@pytest.mark.parametrize("length", range(1, 9))
+def test_bits_left_over_in_the_last_character_are_refused(length: int) -> None:
+    """RFC 4648, section 3.5: of all last characters those are read that encoding writes."""
+    for last in string.ascii_letters + string.digits + "-_":
+        text = "A" * (length - 1) + last
+        padded = text + "=" * (-length % 4)
+        canonical = length % 4 != 1 and base64url_encode(base64.urlsafe_b64decode(padded)) == text
+        if canonical:
+            assert base64url_encode(base64url_decode(text)) == text
+        else:
+            with pytest.raises(DecodeError):
+                base64url_decode(text)
+
+
 @pytest.mark.parametrize("text", ['"\\ud800"', '{"\\udfff": 1}', "[1e999]", "-1e999", "NaN"])
 def test_half_characters_and_endless_numbers_are_refused(text: str) -> None:
     with pytest.raises(DecodeError):
@@ -217,9 +234,23 @@ def test_what_limits_a_credential_is_not_for_its_holder_to_show_or_hide(name: st
         read_credential(SUITE, f"{sign_jwt(signer('issuer'), header, payload)}~{hidden}~")
 
 
-def test_deep_json_is_refused() -> None:
-    with pytest.raises(DecodeError):
-        json_decode(b"[" * 30 + b"]" * 30)
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")],
+    ids=["arrays", "objects", "both"],
+)
+@pytest.mark.parametrize("beside", ["", "[],{},", '"[[[[{{{{",'], ids=["", "containers", "text"])
+def test_json_is_read_down_to_its_deepest_level_and_no_further(
+    opening: str, closing: str, beside: str
+) -> None:
+    each = opening.count("[") + opening.count("{")
+    for levels in range(1, 40 // each):
+        text = f"[{beside}{opening * levels}1{closing * levels}]".encode()
+        if 1 + levels * each < MAX_JSON_DEPTH:
+            json_decode(text)
+        else:
+            with pytest.raises(DecodeError, match="nested"):
+                json_decode(text)
 
 
 def test_concealed_claims_come_back_only_when_disclosed() -> None:

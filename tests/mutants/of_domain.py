@@ -12,6 +12,7 @@ _LOOKUP: Final = "directory/lookup.py"
 _DECISIONS: Final = "directory/decisions.py"
 _SUBMISSIONS: Final = "directory/submissions.py"
 _HOLDING: Final = "licenses/holding.py"
+_SD_JWT: Final = "licenses/sd_jwt.py"
 _SESSION: Final = "licenses/session.py"
 
 _DIRECTORY_TRANSCRIPTS: Final = (
@@ -431,6 +432,24 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         "if len(self._failures.get(name, ())) >= limit:",
         "if len(self._failures.get(name, ())) >= 1_000 * limit:",
         ("tests/licenses/test_session.py::test_an_operator_has_five_wrong_tries_in_ten_minutes",),
+    ),
+    Mutant(
+        "base64url-with-bits-left-over-accepted",
+        "One signature can be written in two ways.",
+        _SD_JWT,
+        "if rest and text[-1] not in _LAST_CHARACTERS[rest]:",
+        "if rest == 2 and text[-1] not in _LAST_CHARACTERS[rest]:",
+        ("tests/licenses/test_sd_jwt.py::test_bits_left_over_in_the_last_character_are_refused",),
+    ),
+    Mutant(
+        "deep-json-accepted",
+        "Objects do not count where the depth of JSON is bounded.",
+        _SD_JWT,
+        'if data.count(b"[") + data.count(b"{") >= MAX_JSON_DEPTH:',
+        'if data.count(b"[") >= MAX_JSON_DEPTH:',
+        (
+            "tests/licenses/test_sd_jwt.py::test_json_is_read_down_to_its_deepest_level_and_no_further",
+        ),
     ),
 )
 

@@ -93,7 +93,7 @@ class Processes:
             process.wait(10)
         self.running.clear()
 
-    def await_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+    def await_ready(self, *names: str, timeout_s: float = 120.0) -> None:
         """Wait until nodes serve current answers; where one does not, say its reason and the end of its log."""
         for name in names:
             deadline = time.monotonic() + timeout_s

@@ -100,7 +100,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             (
                 "critical",
                 "refused",
-                f"hebei, tianjin refuse this node: {ENGINES_DIFFER}: compare this node's configuration with theirs",
+                f"hebei, tianjin refuse this node: '{ENGINES_DIFFER}': compare this node's configuration with theirs",
             ),
             ("critical", "no_quorum", "no quorum: 1 of 4 …"),
         ],
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             (
                 "critical",
                 "refused",
-                "this node refuses hebei, national: a node of another chain: 'c': compare …",
+                "this node refuses hebei, national: 'a node of another chain: 'c'': compare …",
             ),
             ("critical", "no_quorum", "no quorum: 2 of 4 …"),
         ],
@@ -130,8 +130,8 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
                 "warning",
                 "validators_offline",
                 (
-                    "validator hebei is offline or not linked here: 3 of 4 validators online, 3 needed; one "
-                    "more failure stops the chain: start it or mend the links"
+                    "validator hebei is offline or not linked here: 3 of 4 validators online, 3 needed; "
+                    "as seen from here, one more failure stops the chain: start it or mend the links"
                 ),
             )
         ],
@@ -147,7 +147,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             (
                 "warning",
                 "validators_offline",
-                "validator hebei is offline or not linked here: 6 of 7 validators online, 5 needed; 1 more may fail …",
+                "validator hebei is offline or not linked here: 6 of 7 validators online, 5 needed; as seen …",
             )
         ],
     ),
@@ -661,6 +661,24 @@ def test_other_names_are_other_news_of_certificates_but_not_of_a_quorum() -> Non
     assert logged(*[(HEBEI, TIANJIN)] * 5) == [("warning", "expires in 12 days")] * 2
     fewer = replace(DOWN, names=("hebei", "national"))
     assert logged(*[(DOWN,)] * 5, *[(fewer,)] * 5) == [("warning", "no quorum")]
+
+
+def test_a_start_without_quorum_is_no_news_and_nothing_is_called_gone_that_has_grown_worse() -> (
+    None
+):
+    starting = replace(DOWN, severity="warning", text="just started")
+    assert logged(*[(starting,)] * 10, *[(DOWN,)] * 10) == [("warning", "no quorum")]
+
+
+def test_one_more_validator_offline_is_news() -> None:
+    one = Finding("warning", Code.VALIDATORS_OFFLINE, "one is offline", ("hebei",))
+    two = replace(one, text="two are offline", names=("hebei", "national"))
+    lines = logged(*[(one,)] * 5, *[(two,)] * 10, *[()] * 5)
+    assert lines == [
+        ("warning", "one is offline"),
+        ("warning", "two are offline"),
+        ("info", "no longer found"),
+    ]
 
 
 def test_what_becomes_critical_is_news() -> None:

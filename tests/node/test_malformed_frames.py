@@ -153,6 +153,7 @@ def test_a_flood_of_small_frames_leaves_nothing_behind(tmp_path: Path, what: str
             await until(
                 scene.heard,
                 lambda: "hebei" not in scene.tianjin.links or gone in scene.heard.messages,
+                timeout_s=60.0,
             )
             kept = sum(type(one) is Frame for one in gc.get_objects())
             assert kept < 1_000, "frames of a message that never ends"
