@@ -244,20 +244,6 @@ def _show_nodes(network: Network) -> None:
 
 
 def _chosen(network: Network, only: list[str] | None) -> tuple[NodePlace, ...]:
-    """Return the nodes that are meant.
-
-    Raises:
-        CommandError: one of the names is none of the network's.
-    """
-    names = {place.name for place in network.nodes}
-    for name in only or ():
-        if name not in names:
-            raise CommandError(
-                f"there is no node {name!r} among those that `mulu network init` made in {network.directory}:"
-                f" {', '.join(place.name for place in network.nodes)}",
-                hint="A node that joined later, by `mulu node init`, is run by itself: `mulu node start HOME`; "
-                "it ends by Ctrl-C, or kill -TERM $(cat HOME/node.pid).",
-            )
     return tuple(network.node(name) for name in only) if only else network.nodes
 
 

@@ -82,8 +82,10 @@ class Network:
             if place.name == name:
                 return place
         raise CommandError(
-            f"there is no node {name!r} in {self.directory}",
-            hint=f"Nodes: {', '.join(place.name for place in self.nodes)}.",
+            f"there is no node {name!r} among those that `mulu network init` made in {self.directory}:"
+            f" {', '.join(place.name for place in self.nodes)}",
+            hint="A node that joined later, by `mulu node init`, is run by itself: `mulu node start HOME`; "
+            "it ends by Ctrl-C, or kill -TERM $(cat HOME/node.pid).",
         )
 
     def node_home(self, place: NodePlace) -> Path:

@@ -201,12 +201,13 @@ def time_text(time_ms: int | None) -> str:
 def with_times(value: Any) -> Any:
     """Return a record for people: what is called `…_ms` is a time, and is shown as one, at any depth."""
     if isinstance(value, Mapping):
-        return {
-            name.removesuffix("_ms") if _is_time(name, one) else name: time_text(one)
-            if _is_time(name, one)
-            else with_times(one)
-            for name, one in value.items()
-        }
+        shown = {}
+        for name, one in value.items():
+            if _is_time(name, one):
+                shown[name.removesuffix("_ms")] = time_text(one)
+            else:
+                shown[name] = with_times(one)
+        return shown
     if isinstance(value, list | tuple):
         return [with_times(one) for one in value]
     return value

@@ -1,4 +1,4 @@
-"""Fixtures that several files share; `wallet` is of the story that the test's own file sets up."""
+"""Fixtures that several files share; a file that sets up a `story` of its own has `person` and `wallet` of that one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.recording_story import World
 from tests.licenses.story import Holder, Story, ready_story
 from tests.licenses.wallet_story import put_license
+
+
+@pytest.fixture
+def story() -> Story:
+    return ready_story()
+
+
+@pytest.fixture
+def person(story: Story) -> Holder:
+    return story.holder()
 
 
 @pytest.fixture(scope="module")

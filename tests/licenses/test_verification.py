@@ -32,18 +32,8 @@ from licenses.verdicts import (
     Outcome,
 )
 from tests.ledger.sample_chain import FOUNDERS, Member, SampleChain, validator_set
-from tests.licenses.story import BEIJING, DAY_MS, ISSUER, TYPE, Holder, Story, key_of, ready_story
+from tests.licenses.story import BEIJING, DAY_MS, ISSUER, TYPE, Holder, Story, key_of
 from tests.licenses.verification_story import BY, ask, check_license, credential_of, outcomes
-
-
-@pytest.fixture
-def story() -> Story:
-    return ready_story()
-
-
-@pytest.fixture
-def person(story: Story) -> Holder:
-    return story.holder()
 
 
 def test_a_good_license_passes_every_check_that_applies(story: Story, person: Holder) -> None:

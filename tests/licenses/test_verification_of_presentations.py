@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder
 from licenses.verdicts import CONTENT_DIGEST, HOLDER_BINDING, ExitCode
-from tests.licenses.story import CENTRE, DEPARTMENT, Holder, Story, ready_story
+from tests.licenses.story import CENTRE, DEPARTMENT, Holder, Story
 from tests.licenses.verification_story import BY, ask, check_license
-
-
-@pytest.fixture
-def story() -> Story:
-    return ready_story()
-
-
-@pytest.fixture
-def person(story: Story) -> Holder:
-    return story.holder()
 
 
 def presentation(story: Story, person: Holder, by: Any = None) -> str:

@@ -27,16 +27,6 @@ from tests.licenses.story import (
 from tests.licenses.verification_story import ask, check_license, credential_of
 
 
-@pytest.fixture
-def story() -> Story:
-    return ready_story()
-
-
-@pytest.fixture
-def person(story: Story) -> Holder:
-    return story.holder()
-
-
 def test_a_use_is_verified_from_its_bundle(story: Story, person: Holder) -> None:
     envelope = story.request()
     story.record(envelope, consent=story.consent(envelope, person))
