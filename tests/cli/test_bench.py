@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,31 @@ def world() -> Iterator[World]:
         yield world
 
 
+def measured(
+    measure: Callable[[float], dict[str, Any]], is_enough: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Measure for half a second, and for longer where a busy machine gets nothing done in that time."""
+    figures = measure(0.5)
+    for seconds in (5.0, 30.0):
+        if is_enough(figures):
+            break
+        figures = measure(seconds)
+    return figures
+
+
 # --- against a network ------------------------------------------------------------------------------
 
 
 def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> None:
-    options = LoadOptions(seconds=0.5, warm_up_s=0.3, half=True)
-    full = measure_load(world, DIRECTORY, options, silent)
+    def measure(seconds: float) -> dict[str, Any]:
+        options = LoadOptions(seconds=seconds, warm_up_s=0.3, half=True)
+        return measure_load(world, DIRECTORY, options, silent)
+
+    def is_enough(figures: dict[str, Any]) -> bool:
+        both = (figures, figures["at_half_load"])
+        return all(each["transactions"] and each["proofs_followed"] for each in both)
+
+    full = measured(measure, is_enough)
     for figures in (full, full["at_half_load"]):
         assert_positive(
             figures,
@@ -74,13 +93,16 @@ def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> Non
 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
     questions = ("status", "status_in_arrays", "trace", "search")
-    for seconds in (0.3, 3.0, 30.0):  # a busy machine may answer nothing in the shorter times
+
+    def measure(seconds: float) -> dict[str, Any]:
         options = QueryOptions(
             seconds=seconds, warm_up_s=0.1, connections=4, licenses=50, entries=20
         )
-        figures = measure_queries(world, options, silent)
-        if all(figures[question]["answers_per_s"] for question in questions):
-            break
+        return measure_queries(world, options, silent)
+
+    figures = measured(
+        measure, lambda found: all(found[question]["answers_per_s"] for question in questions)
+    )
     for question in questions:
         found = figures[question]
         assert_positive(found, "answers_per_s", "latency_p50_ms", "verified")

@@ -142,6 +142,11 @@ class Cluster:
         """Start work on the event loop."""
         return self.call(lambda: self._loop.create_task(work))
 
+    def end(self, work: asyncio.Task[None]) -> None:
+        """Cancel work and wait until it has ended: nothing that it holds open outlives it."""
+        self.call(work.cancel)
+        eventually(work.done)
+
     def client(self, name: str, profile: str | None = None) -> NodeClient:
         signer = None if profile is None else self.key(profile)
         return NodeClient(self.network.node(name).api, signer=signer)

@@ -94,7 +94,7 @@ def flooder(network: Cluster) -> Iterator[Flooder]:
     running = network.spawn(flooder.network.run())
     eventually(lambda: set(flooder.network.links) == OTHERS)
     yield flooder
-    network.call(running.cancel)
+    network.end(running)
 
 
 def resident_bytes() -> int:

@@ -136,7 +136,7 @@ def test_a_liar_is_cut_off_and_the_others_go_on(
         for node in cluster.nodes.values():
             assert "xiongan" not in node._network.links
     finally:
-        cluster.call(running.cancel)
+        cluster.end(running)
 
 
 def _garbage(cluster: Cluster, from_height: int) -> Blocks:
@@ -176,7 +176,7 @@ def test_a_lying_synchronisation_peer_is_dropped(
         eventually(lambda: len(liar.cut) == 4)
         assert cluster.publish().status == "committed"
     finally:
-        cluster.call(running.cancel)
+        cluster.end(running)
 
 
 @pytest.mark.row(SYNC_ROW)
@@ -195,7 +195,7 @@ def test_a_peer_that_claims_blocks_and_has_none_is_passed_over(cluster: Cluster)
                 "nor leave checkpoints unsigned"
             )
     finally:
-        cluster.call(running.cancel)
+        cluster.end(running)
 
 
 @pytest.mark.row(SYNC_ROW)
@@ -219,7 +219,7 @@ def test_a_peer_that_tells_a_height_and_then_less_holds_nobody_up(cluster: Clust
         with cluster.client("national") as client:
             assert client.ready()[0]
     finally:
-        cluster.call(running.cancel)
+        cluster.end(running)
 
 
 def test_nothing_of_this_needed_a_restart(cluster: Cluster) -> None:
