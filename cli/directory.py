@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Final, get_args
 
 import typer
 
 from cli.connection import connect, mulu_home, operation
-from cli.directory_import import ImportPlan, read_plan, submit_plan
+from cli.directory_import import read_plan, submit_plan
+from cli.directory_views import show_entry, show_plan, show_tree, show_waiting
 from cli.options import (
     CursorOption,
     JsonOption,
@@ -26,10 +27,7 @@ from cli.output import (
     say,
     show_json,
     show_page,
-    show_record,
     show_table,
-    time_text,
-    with_times,
 )
 from cli.profiles import load_profiles
 from cli.questions import confirm
@@ -99,7 +97,7 @@ def import_entries(
         department=department,
     )
     if dry_run:
-        _show_plan(plan, as_json)
+        show_plan(plan, as_json)
         return
     connection = connect(node, key, profile)
     with connection.client:
@@ -108,7 +106,7 @@ def import_entries(
     if as_json:
         show_json({**plan.document, "transactions": transactions})
     else:
-        _show_plan(plan, as_json=False)
+        show_plan(plan, as_json=False)
         approver = load_profiles(mulu_home()).approver_for(department or connection.organisation)
         say(
             f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
@@ -208,7 +206,7 @@ def approve(
                 say("Nothing waits.")
             return
         if not yes and not as_json:
-            _show_waiting(waiting)
+            show_waiting(waiting)
             if not confirm(f"Approve {len(waiting)}?", "--yes"):
                 raise CommandError(
                     "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
@@ -339,7 +337,7 @@ def show(
     if as_json:
         show_json(record)
     else:
-        _show_entry(f"{collection.capitalize()} {identifier}", record)
+        show_entry(f"{collection.capitalize()} {identifier}", record)
 
 
 @app.command(epilog="Example: mulu directory trace matter 11110112MB1D52349B… --up")
@@ -363,7 +361,7 @@ def trace(
     if as_json:
         show_json(tree)
     else:
-        _show_tree(tree)
+        show_tree(tree)
 
 
 @app.command(epilog="Example: mulu directory check --department 11110112MB1D52349B")
@@ -439,86 +437,3 @@ def _committed(transaction: str, height: int | None, as_json: bool, **more: obje
         show_json({"transaction": transaction, "height": height, **more})
     else:
         say(f"Committed: transaction {transaction} in block {height}.")
-
-
-def _show_plan(plan: ImportPlan, as_json: bool) -> None:
-    if as_json:
-        show_json(plan.document)
-        return
-    show_table(plan.title, plan.columns, plan.rows)
-    for note in plan.notes:
-        say(note)
-
-
-def _show_entry(title: str, record: Json) -> None:
-    """Show an entry for people: what counts, what waits, and its history as a table; keys shortened."""
-    shown = {name: value for name, value in record.items() if name != "history"}
-    for name, who in (("pending", "submitter"), ("decision", "by")):
-        if shown.get(name):
-            shown[name] = {**shown[name], who: _short_key(shown[name][who])}
-    show_record(title, with_times(shown))
-    show_table(
-        "History",
-        ("Number", "Action", "Since", "Block", "Submitted by", "Approved by", "Version"),
-        (
-            (
-                change["number"],
-                change["action"],
-                time_text(change["time_ms"]),
-                change["height"],
-                _short_key(change["submitter"]),
-                _short_key(change["approver"]),
-                change["version"],
-            )
-            for change in record.get("history", ())
-        ),
-    )
-
-
-def _short_key(key: str) -> str:
-    """Return how people tell a key: its algorithm and first digits; `--json` has all of it."""
-    algorithm, separator, digits = key.partition(":")
-    return f"{algorithm}{separator}{digits[:12]}…" if len(digits) > 12 else key
-
-
-def _show_waiting(entries: list[Json]) -> None:
-    show_table(
-        "Waiting",
-        ("Id", "Action", "Title", "Version"),
-        (
-            (
-                entry["id"],
-                entry["pending"]["action"],
-                entry.get("title"),
-                entry["pending"]["version"],
-            )
-            for entry in entries
-        ),
-    )
-
-
-def _show_tree(tree: Any) -> None:
-    from rich.text import Text
-    from rich.tree import Tree
-
-    from cli.output import console, printable
-
-    def label(entry: Json) -> Text:
-        article = entry.get("article")
-        parts = [
-            entry["collection"],
-            entry["id"],
-            entry["title"],
-            f"article {article}" if article else "",
-            "" if entry["status"] == "effective" else f"[{entry['status']}]",
-            "… (cut: too large)" if entry["cut"] else "",
-        ]
-        return Text(printable("  ".join(part for part in parts if part)))
-
-    def grow(branch: Tree, entry: Json) -> None:
-        for child in entry.get("children", ()):
-            grow(branch.add(label(child)), child)
-
-    root = Tree(label(tree))
-    grow(root, tree)
-    console().print(root)

@@ -26,11 +26,18 @@ from ledger.admission import (
     check_operations,
     prepare_transaction,
 )
-from ledger.blocks import MAX_BLOCK_EVIDENCE, MAX_BLOCK_TRANSACTIONS, Block
+from ledger.block_building import (
+    choose_transactions,
+    good_evidence,
+    make_block,
+    new_offences,
+    room_for_transactions,
+)
+from ledger.blocks import Block
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.commits import Commit
 from ledger.database import Batch, Database, Head
-from ledger.decisions import Decision, ReportedOffence, sorted_offences
+from ledger.decisions import Decision
 from ledger.errors import (
     DamagedStoreError,
     InvalidBlock,
@@ -44,7 +51,6 @@ from ledger.finalization import FinalizedBlock, finalize, finalize_genesis
 from ledger.genesis import Genesis
 from ledger.history import GENESIS, History, Tip
 from ledger.kept_checkpoints import KeptCheckpoints
-from ledger.membership import is_faulty_key
 from ledger.operations import OperationTable
 from ledger.proven import ProvenView, ProvenViews, View
 from ledger.state_store import StateView
@@ -60,14 +66,7 @@ from ledger.validation import (
     check_last_commit,
     check_size,
     check_transactions,
-    make_header,
 )
-
-_BLOCK_FRAME_BYTES = 1024
-"""Header, array heads and rounding in a block's encoding."""
-
-_TRANSACTION_FRAME_BYTES = 5
-"""A byte string's head is at most this long."""
 
 
 def _report_nothing(transaction_id: bytes, kind: str, error: BaseException) -> None:
@@ -276,12 +275,10 @@ class Application:
         basis = self._current()
         assert height == basis.tip.height + 1, f"height {height} on top of {basis.tip.height}"
         assert time_ms > basis.tip.time_ms, "a proposer waits until its clock passes the last block"
-        good = self._good_evidence(basis, evidence)
-        used = _BLOCK_FRAME_BYTES + sum(len(one.encode()) for one in good)
-        used += 0 if last_commit is None else len(last_commit.encode())
-        room = self._genesis.parameters.max_block_bytes - used
-        chosen = self._choose(TransactionRules(basis, time_ms), candidates, room)
-        return _make_block(basis, time_ms, chosen, proposer, good, last_commit)
+        good = good_evidence(basis, evidence)
+        room = room_for_transactions(self._genesis.parameters.max_block_bytes, good, last_commit)
+        chosen = self.choose_transactions(time_ms, candidates, room)
+        return make_block(basis, time_ms, chosen, proposer, good, last_commit)
 
     def choose_transactions(
         self, time_ms: int, candidates: Iterable[bytes], max_bytes: int
@@ -290,40 +287,8 @@ class Application:
 
         For engines that make the block around them.
         """
-        return self._choose(TransactionRules(self._current(), time_ms), candidates, max_bytes)
-
-    def _choose(
-        self, rules: TransactionRules, candidates: Iterable[bytes], room: int
-    ) -> tuple[bytes, ...]:
-        chosen: list[bytes] = []
-        for raw in candidates:
-            size = len(raw) + _TRANSACTION_FRAME_BYTES
-            if size > room or len(chosen) == MAX_BLOCK_TRANSACTIONS:
-                break  # in order: what does not fit now is first in line for the next block
-            try:
-                rules.check(self._cache.get(raw))
-            except InvalidTransaction:
-                continue
-            chosen.append(raw)
-            room -= size
-        return tuple(chosen)
-
-    @staticmethod
-    def _good_evidence(
-        basis: Basis, evidence: Sequence[DuplicateVoteEvidence]
-    ) -> tuple[DuplicateVoteEvidence, ...]:
-        good: dict[str, DuplicateVoteEvidence] = {}
-        for one in evidence:
-            if len(good) == MAX_BLOCK_EVIDENCE:
-                break
-            if one.validator in good:
-                continue
-            try:
-                check_evidence(basis, one)
-            except InvalidBlock:
-                continue
-            good[one.validator] = one
-        return tuple(sorted(good.values(), key=lambda one: (one.height, one.validator)))
+        rules = TransactionRules(self._current(), time_ms)
+        return choose_transactions(rules, self._cache.get, candidates, max_bytes)
 
     def process_proposal(self, block: Block) -> None:
         """Check everything that a block claims and holds; a validator prevotes only for what passes.
@@ -359,14 +324,14 @@ class Application:
         written, nothing changes here.
         """
         basis = self._current()
-        block = _make_block(
+        block = make_block(
             basis, decision.time_ms, decision.transactions, decision.proposer, (), None
         )
         return finalize(
             basis,
             block,
             decision.block_id,
-            self._new_offences(basis, decision.offences),
+            new_offences(basis, decision.offences),
             tuple(self._take_decided(raw) for raw in decision.transactions),
             self._report,
         )
@@ -381,20 +346,6 @@ class Application:
         finalized = self.finalize_decision(decision)
         self.commit(finalized, decision)
         return finalized
-
-    @staticmethod
-    def _new_offences(
-        basis: Basis, offences: Sequence[ReportedOffence]
-    ) -> tuple[ReportedOffence, ...]:
-        new = []
-        for one in offences:
-            if 1 <= one.height <= basis.tip.height:
-                culprit = basis.history.validators(one.height).get(one.validator)
-                if culprit is not None and not is_faulty_key(
-                    basis.state, str(culprit.consensus_key)
-                ):
-                    new.append(one)
-        return sorted_offences(new)
 
     def _finalize(self, block: Block, prepared: tuple[PreparedTransaction, ...]) -> FinalizedBlock:
         return finalize(
@@ -519,23 +470,3 @@ class Application:
         if len(batch):
             self._database.write(batch)
         self._checkpoints.written()
-
-
-def _make_block(
-    basis: Basis,
-    time_ms: int,
-    transactions: tuple[bytes, ...],
-    proposer: str,
-    evidence: tuple[DuplicateVoteEvidence, ...],
-    last_commit: Commit | None,
-) -> Block:
-    """Return the block with this content on top of the tip."""
-    header = make_header(
-        basis,
-        time_ms=time_ms,
-        transactions=transactions,
-        evidence=evidence,
-        last_commit=last_commit,
-        proposer=proposer,
-    )
-    return Block(header, transactions, evidence, last_commit)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from directory.models import FieldName, LicenseTypeCode
+from directory.fields import FieldName, LicenseTypeCode
 from ledger.codec import Value
 from ledger.fields import Bytes32, KeyText, Name, TimeMs, Uscc, from_hex
 from ledger.operations import Body

@@ -46,7 +46,7 @@ PATIENCE_S: Final = 0.5
 
 _log = structlog.get_logger(__name__)
 
-ApplyBlocks = Callable[[str, tuple[tuple[Block, Commit], ...]], Awaitable[int]]
+ApplyBlocks = Callable[[tuple[tuple[Block, Commit], ...]], Awaitable[int]]
 
 
 class Demand:
@@ -156,7 +156,7 @@ class BlockSync:
         except (TimeoutError, ConnectionError):
             return False
         try:
-            applied = await self._apply_blocks(peer, _decode(message, height + 1))
+            applied = await self._apply_blocks(_decode(message, height + 1))
         except (InvalidPeerMessage, InvalidBlock, InvalidSignature) as error:
             self._network.cut_off(peer, f"synchronised block: {error}")
             return False

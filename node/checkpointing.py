@@ -19,10 +19,11 @@ from typing import Final
 
 import structlog
 
+from ledger.checkpoint_collector import CheckpointCollector
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from ledger.errors import DecodeError, InvalidProof
 from ledger.limits import MAX_VALIDATORS
-from ledger.policy import CheckpointCollector, Policy, policy_for
+from ledger.policy import Policy, policy_for
 from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 from node.errors import InvalidPeerMessage

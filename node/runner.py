@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 
@@ -71,15 +70,12 @@ from node.bodies import Bodies
 from node.clock import clock_ms
 from node.config import ConsensusConfig
 from node.engine import CONTRADICTED, DISAGREES, RunnerStatus
+from node.inbox import BlocksFetched, Inbox, PeerSaid, Queued
 from node.mempool import Mempool
 from node.messages import ConsensusPayload, Priority
 from node.network import Network
 from node.pace import Pace
 from node.workers import Gate, Worker
-
-MAX_QUEUED_MESSAGES: Final = 16
-"""Messages of one peer that may wait for the runner; when they do, its link is read no further. Bodies have up to
-4 MiB each."""
 
 TICK_S: Final = 1.0
 """How often a height that is not decided is told to peers, and bodies are asked for again."""
@@ -91,25 +87,6 @@ four the whole of timeoutPropose. Later rounds wait as long as ever, so that lin
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PeerSaid:
-    """A consensus message of a peer."""
-
-    peer: str
-    message: Message
-    slots: asyncio.Semaphore
-
-
-@dataclass(frozen=True, slots=True)
-class BlocksFetched:
-    """Consecutive blocks with their commits from a peer. `done` gets the number that were applied."""
-
-    peer: str
-    blocks: tuple[tuple[Block, Commit], ...]
-    done: asyncio.Future[int]
-
-
-Queued: TypeAlias = Event | PeerSaid | BlocksFetched
 CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 """Called after each commit with the outcome, and whether it was fetched rather than decided here."""
 
@@ -150,8 +127,7 @@ class Runner:
             prevote_ms=config.prevote_timeout_ms,
             precommit_ms=config.precommit_timeout_ms,
         )
-        self._queue: asyncio.Queue[Queued] = asyncio.Queue()
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._inbox = Inbox()
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
         self._asked = 0
@@ -173,7 +149,7 @@ class Runner:
             and self._guard.may_sign
             and self._diverged is None,
             self._diverged,
-            self._queue.qsize(),
+            len(self._inbox),
         )
 
     @property
@@ -206,25 +182,19 @@ class Runner:
 
     async def peer_said(self, peer: str, message: Message) -> None:
         """Queue a peer's message; waits while too many of this peer's are queued."""
-        slots = self._slots.get(peer)
-        if slots is None:
-            slots = self._slots[peer] = asyncio.Semaphore(MAX_QUEUED_MESSAGES)
-        await slots.acquire()
-        self._queue.put_nowait(PeerSaid(peer, message, slots))
+        await self._inbox.put_message(peer, message)
 
-    async def apply_blocks(self, peer: str, blocks: tuple[tuple[Block, Commit], ...]) -> int:
+    async def apply_blocks(self, blocks: tuple[tuple[Block, Commit], ...]) -> int:
         """Apply fetched blocks in order; return how many were new.
 
         Raises:
             InvalidBlock: one is not the network's.
         """
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(BlocksFetched(peer, blocks, done))
-        return await done
+        return await self._inbox.apply_blocks(blocks)
 
     def has_queued(self) -> bool:
         """Tell whether events wait for the runner."""
-        return not self._queue.empty()
+        return len(self._inbox) > 0
 
     def work_available(self) -> None:
         """Start the height if there is now a reason to."""
@@ -232,7 +202,7 @@ class Runner:
 
     def link_up(self, peer: str) -> None:
         """Tell a new link what we have of the current height."""
-        self._slots.pop(peer, None)
+        self._inbox.link_up(peer)
         if self._driver is not None:
             self._send(peer, self._driver.status())
 
@@ -250,7 +220,7 @@ class Runner:
             jobs.create_task(self._tick(), name="runner-tick")
             await self._begin()
             while True:
-                await self._take(await self._queue.get())
+                await self._take(await self._inbox.take())
 
     async def _begin(self) -> None:
         tip = self._application.tip
@@ -271,7 +241,7 @@ class Runner:
         self._pace.consider()
 
     def _start_height(self, height: int) -> None:
-        self._queue.put_nowait(StartHeight(height))
+        self._inbox.put(StartHeight(height))
 
     def _make_driver(self, height: int, validators: ValidatorSet) -> HeightDriver | None:
         """Return the driver of a height that we vote at; others follow decided blocks."""
@@ -290,8 +260,7 @@ class Runner:
 
     async def _take(self, item: Queued) -> None:
         match item:
-            case PeerSaid(peer, message, slots):
-                slots.release()
+            case PeerSaid(peer, message):
                 try:
                     await self._peer_said(peer, message)
                 except InvalidMessage as error:
@@ -412,7 +381,7 @@ class Runner:
                 if step is Step.PROPOSE and round_ == 0 and self._proposer_is_away(height):
                     duration_ms = min(duration_ms, ABSENT_PROPOSER_MS)
                 asyncio.get_running_loop().call_later(
-                    duration_ms / 1000, self._queue.put_nowait, TimeoutElapsed(height, round_, step)
+                    duration_ms / 1000, self._inbox.put, TimeoutElapsed(height, round_, step)
                 )
             case BuildBlock(height, round_):
                 self._start_job(self._build(height, round_), "build")
@@ -458,12 +427,12 @@ class Runner:
         built = await self._executor.build(height)
         if built is not None:
             self._bodies.keep(built.block_id, built.body, built.block)
-            self._queue.put_nowait(BlockBuilt(height, round_, built.block_id, built.body))
+            self._inbox.put(BlockBuilt(height, round_, built.block_id, built.body))
 
     async def _validate(self, height: int, block_id: bytes, body: bytes) -> None:
         block = await self._bodies.checked(body, block_id, height)
         valid = await self._executor.is_valid(block)
-        self._queue.put_nowait(BlockValidated(height, block_id, valid))
+        self._inbox.put(BlockValidated(height, block_id, valid))
 
     # --- commits ---------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ from cli.network_setup import Network, create_network, load_network
 from directory.codes import Collection
 from directory.records import load_record
 from ledger.application import Application
+from ledger.checkpoint_collector import CheckpointCollector
 from ledger.checkpoints import cosign, sign_checkpoint
 from ledger.decisions import Decision
 from ledger.finalization import FinalizedBlock
-from ledger.policy import CheckpointCollector, policy_for
+from ledger.policy import policy_for
 from ledger.proven import ProvenView
 from ledger.store import Store
 from ledger.suite import Signer

@@ -10,6 +10,7 @@ from typing import Any
 
 from ledger.application import Application
 from ledger.blocks import Block
+from ledger.checkpoint_collector import CheckpointCollector
 from ledger.checkpoints import SignedCheckpoint, cosign, sign_checkpoint
 from ledger.commits import Commit
 from ledger.errors import InvalidOperation
@@ -27,7 +28,7 @@ from ledger.operations import (
     OperationType,
     operation_table,
 )
-from ledger.policy import CheckpointCollector, policy_for
+from ledger.policy import policy_for
 from ledger.state import State, state_key
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from ledger import merkle, state_tree, tiles
 from ledger.bundle import EntryEvidence, StateEvidence, ValidatorChange
+from ledger.checkpoint_collector import CheckpointCollector
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from ledger.codec import Value, encode
 from ledger.entries import BlockEntry, GenesisEntry, TransactionEntry
 from ledger.keys import SoftwareSigner
-from ledger.policy import AsOf, CheckpointCollector, Policy, policy_for
+from ledger.policy import AsOf, Policy, policy_for
 from ledger.state_tree import EMPTY_ROOT, Page
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.validators import Validator, ValidatorSet

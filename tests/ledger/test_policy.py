@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.checkpoint_collector import CheckpointCollector
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from ledger.errors import DecodeError, InvalidProof
 from ledger.notes import MAX_SIGNATURES, KeyType, NoteSignature, VerifierKey
 from ledger.policy import (
     AsOf,
-    CheckpointCollector,
     Group,
     Log,
     Policy,

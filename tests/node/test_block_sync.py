@@ -55,7 +55,7 @@ async def _behind() -> tuple[BlockSync, Links, asyncio.Task[None]]:
     """Return the synchronisation of a follower at height 9, whose peers are at 10."""
     links, height = Links(), [9]
 
-    async def apply_blocks(peer: str, blocks: object) -> int:
+    async def apply_blocks(blocks: object) -> int:
         height[0] += 1
         return 1
 

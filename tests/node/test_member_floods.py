@@ -20,9 +20,9 @@ from ledger.codec import Value, encode
 from ledger.keys import SoftwareSigner
 from ledger.votes import Vote, VoteType, sign_vote
 from node.home import open_home
+from node.inbox import MAX_QUEUED_MESSAGES
 from node.messages import ConsensusPayload, PeerMessage, Priority, Transactions
 from node.peers import Link, PeerNetwork
-from node.runner import MAX_QUEUED_MESSAGES
 from tests.node.cluster import TONGZHOU, Cluster, eventually
 
 FLOODER = "hebei"
@@ -161,7 +161,7 @@ def test_a_flood_of_well_formed_messages_is_bounded_and_holds_nobody_up(
     eventually(lambda: all(not any(link._queued_bytes) for link in flooder.network.links.values()))
     assert network.publish().status == "committed"
     for node in network.nodes.values():
-        assert node._services.runner._queue.qsize() <= MAX_QUEUED_MESSAGES * len(network.names) + 16
+        assert node._services.runner.status.queued <= MAX_QUEUED_MESSAGES * len(network.names) + 16
         assert set(node._network.links) >= set(network.nodes) - {node._opened.config.name}
     grown = resident_bytes() - before
     assert grown < MAX_GROWTH_BYTES, f"{grown >> 20} MiB"

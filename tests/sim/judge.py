@@ -23,7 +23,7 @@ from ledger.suite import SHA256_ED25519, PublicKey
 from ledger.transactions import Transaction
 from ledger.validators import ValidatorSet
 from ledger.votes import SignedVote, VoteType
-from node.runner import MAX_QUEUED_MESSAGES
+from node.inbox import MAX_QUEUED_MESSAGES
 from tests.ledger.chain import TABLE
 from tests.sim.disk import Disk, SimulatedDatabase
 
