@@ -96,20 +96,19 @@ def operation(kind: str, body: Body) -> Operation:
 
 
 class _SayingClient(NodeClient):
-    """A client that says, where the node refuses for want of a role, whose key has asked."""
+    """A client that says, where the node refuses, whose key has asked."""
 
     def __init__(
         self, url: str, signer: Signer | None, profile: str, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> None:
         super().__init__(url, signer=signer, timeout_s=timeout_s)
-        self._asked_with = None if signer is None else f"It was asked with {_key_text(profile)}."
+        self._asked_with = None if signer is None else _key_text(profile)
 
     def request(self, *words: Any, **options: Any) -> httpx.Response:
         try:
             return super().request(*words, **options)
         except ApiProblem as problem:
-            if problem.code == ROLE_MISSING and self._asked_with is not None:
-                problem.add_note(self._asked_with)
+            problem.asked_with = self._asked_with
             raise
 
 

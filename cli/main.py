@@ -161,14 +161,13 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
 
 
 def _api_hint(problem: ApiProblem) -> str:
+    from ledger.admission import ROLE_MISSING
+
     if problem.code == "key_not_enrolled":
         return "Give an enrolled key with --key or --profile; a registrar enrols one: `mulu org enrol`."
-    if problem.code == "role_missing":
-        asked_with = "".join(f"{note} " for note in getattr(problem, "__notes__", ()))
-        remedy = (
-            "Give another key with --key or --profile; `mulu profile list` shows whose you have."
-        )
-        return f"{asked_with}{remedy}"
+    if problem.code == ROLE_MISSING:
+        asked = f"It was asked with {problem.asked_with}. " if problem.asked_with else ""
+        return f"{asked}Give another key with --key or --profile; `mulu profile list` shows whose you have."
     if problem.status == 401:
         return "Give an enrolled key with --key or --profile; check this machine's clock."
     if problem.status == 429:

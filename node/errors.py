@@ -30,7 +30,10 @@ class NodeUnreachable(LedgerError):
 
 
 class ApiProblem(LedgerError):
-    """A node's refusal (RFC 9457). `code` is stable, `status` the HTTP status, `detail` for people."""
+    """A node's refusal (RFC 9457). `code` is stable, `status` the HTTP status, `detail` for people.
+
+    `asked_with` is whose key asked, for people, where who asks sets it.
+    """
 
     def __init__(self, status: int, code: str, title: str, detail: str) -> None:
         super().__init__(f"{title}: {detail}" if detail else title)
@@ -38,6 +41,7 @@ class ApiProblem(LedgerError):
         self.code = code
         self.title = title
         self.detail = detail
+        self.asked_with: str | None = None
 
 
 class EngineUnavailableError(LedgerError):

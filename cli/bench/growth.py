@@ -114,14 +114,18 @@ def _in_the_order_of_the_tree(keys: int) -> Iterator[list[int]]:
         ]
 
 
-def _wait_for_compaction() -> None:
-    """Wait, not for ever, until LevelDB has put in order what filling left: a store that grew over years is so."""
+def _wait_for_compaction() -> bool:
+    """Wait until LevelDB has put in order what filling left: a store that grew over years is so.
+
+    Return whether it has: waiting is bounded.
+    """
     deadline = time.monotonic() + _COMPACTION_S
     while time.monotonic() < deadline:
         before = time.process_time()
         time.sleep(_LOOK_S)
         if time.process_time() - before < _IDLE * _LOOK_S:
-            return
+            return True
+    return False
 
 
 def _set_root(chain: LocalChain, root: bytes, batch: Batch) -> None:
@@ -136,7 +140,9 @@ def measure(size: Size) -> dict[str, Any]:
     with local_chain(size.directory) as chain:
         blocks = _WARM_UP_BLOCKS + size.blocks
         load = DIRECTORY.make(chain, blocks * PER_BLOCK, lambda _: None)
-        _wait_for_compaction()  # opening moved the newest writes from the log into a table
+        settled = (
+            _wait_for_compaction()
+        )  # opening moved the newest writes from the log into a table
         check_us = signature_check_us()
         before = disk_io(os.getpid())
         for number in range(blocks):
@@ -157,6 +163,7 @@ def measure(size: Size) -> dict[str, Any]:
         "share_of_signature_limit": round(check_us / total_us, 3),
         "disk_read_bytes_per_transaction": round((after[0] - before[0]) / count, 1),
         "disk_written_bytes_per_transaction": round((after[1] - before[1]) / count, 1),
+        "compacted_before": settled,
         "store_mb": round(directory_bytes([size.directory]) / 1e6, 1),
         "peak_memory_mb": round(own_peak_memory_bytes() / 1e6, 1),
     }

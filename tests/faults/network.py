@@ -29,10 +29,12 @@ from ledger.policy import Policy
 from ledger.store import Store
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import Transaction
+from node.cometbft.program import supervised_home
 from node.config import ConsensusConfig
 from node.operation_table import OPERATIONS
+from tests.faults.forked import ForkedNode
 from tests.faults.relay import Relays
-from tests.node.processes import Processes, eventually
+from tests.node.processes import Process, Processes, eventually
 
 MAX_RESIDENT_BYTES = 600 * 1024 * 1024
 """Of a node in these tests: some 150 MiB when idle, and its bounded queues and caches."""
@@ -93,6 +95,11 @@ class FaultyNetwork(Processes):
         for name in names:
             witnessed = {"SIGNATURES": str(self.signatures(name)), **(environment or {})}
             super().start(name, under=under, environment=witnessed)
+
+    def _spawn(self, home: Path, under: Sequence[str], environment: Mapping[str, str]) -> Process:
+        if under or "LD_PRELOAD" in environment or supervised_home(home) is not None:
+            return super()._spawn(home, under, environment)
+        return ForkedNode(home, environment)
 
     def restore(self) -> None:
         """Heal links, let everybody run, and wait until all are ready."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from cli.network_setup import Network
 from cli.processes import log_tail
@@ -26,13 +27,28 @@ STOP_S = 60.0
 TONGZHOU = "11110112MB1D52349B"
 
 
+class Process(Protocol):
+    """What we do with a process, in the terms of `subprocess`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class Processes:
     """A network's nodes as processes of ours. `module` is what Python runs with the home of a node."""
 
     network: Network
     module: str = "node"
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, Process] = field(default_factory=dict)
 
     def home(self, name: str) -> Path:
         return self.network.node_home(self.network.node(name))
@@ -55,13 +71,16 @@ class Processes:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start the node of any home, known here by this name."""
+        self.running[name] = self._spawn(home, under, {**os.environ, **(environment or {})})
+
+    def _spawn(self, home: Path, under: Sequence[str], environment: Mapping[str, str]) -> Process:
         with (home / "node.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(
+            return subprocess.Popen(
                 [*under, sys.executable, "-m", self.module, str(home)],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env=environment,
             )
 
     def kill(self, *names: str) -> None:
