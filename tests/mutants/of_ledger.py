@@ -250,7 +250,9 @@ _BLOCKS: Final[tuple[Mutant, ...]] = (
         _VALIDATORS,
         "if any(is_faulty_key(state, key) for key in keys):",
         "if all(is_faulty_key(state, key) for key in keys):",
-        ("tests/ledger/test_membership.py::test_a_key_that_signed_twice_does_not_come_back",),
+        (
+            "tests/ledger/test_validator_operations.py::test_a_key_that_signed_twice_does_not_come_back",
+        ),
     ),
     Mutant(
         "synced-commit-not-verified",
@@ -323,7 +325,7 @@ _MEMBERS: Final[tuple[Mutant, ...]] = (
         "if 2 * votes >= len(current):",
         (
             (
-                "tests/ledger/test_membership.py"
+                "tests/ledger/test_validator_operations.py"
                 "::test_a_validator_is_admitted_by_controllers_of_more_than_two_thirds_and_not_before"
             ),
         ),
@@ -357,7 +359,7 @@ _MEMBERS: Final[tuple[Mutant, ...]] = (
         _VALIDATORS,
         "if context.time_ms > proposal.expires_ms:",
         "if proposal.expires_ms < 0:",
-        ("tests/ledger/test_membership.py::test_a_proposal_expires",),
+        ("tests/ledger/test_validator_operations.py::test_a_proposal_expires",),
     ),
 )
 
