@@ -1,4 +1,4 @@
-"""The store on a real disk: atomic batches, snapshots, damage of every kind, and failing writes."""
+"""The store on a real disk: atomic batches, snapshots, and failing writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ from ledger import keyspace
 from ledger.database import Batch, Head
 from ledger.errors import DamagedStoreError, DecodeError, StorageError
 from ledger.store import Store
-
-HASH = bytes(range(32))
-OTHER_HASH = bytes(32)
+from tests.ledger.stores import HASH, batch
 
 
 @pytest.fixture
@@ -35,48 +33,6 @@ def store(directory: Path) -> Iterator[Store]:
     store = Store.open(directory)
     yield store
     store.close()
-
-
-def batch(**rows: bytes | None) -> Batch:
-    result = Batch()
-    for key, value in rows.items():
-        if value is None:
-            result.delete(key.encode())
-        else:
-            result.put(key.encode(), value)
-    return result
-
-
-def filled(directory: Path, heights: int = 3, rows: int = 1) -> Path:
-    """Return a closed store's directory after a batch for each height."""
-    store = Store.open(directory)
-    for height in range(1, heights + 1):
-        changes = Batch()
-        for row in range(rows):
-            changes.put(keyspace.entry(height * rows + row), os.urandom(64))
-        store.write(changes, Head(height, HASH))
-    store.close()
-    return directory
-
-
-def with_tables(directory: Path) -> Path:
-    """Return a closed store's directory, everything it held moved from its log to a table."""
-    filled(directory, heights=20, rows=200)
-    script = "import plyvel, sys; db = plyvel.DB(sys.argv[1]); db.compact_range(); db.close()"
-    subprocess.run([sys.executable, "-c", script, str(directory / "db")], check=True)
-    assert list((directory / "db").glob("*.ldb"))
-    return directory
-
-
-def only(directory: Path, pattern: str) -> Path:
-    """Return the one file of the database that matches, or the largest."""
-    return max((directory / "db").glob(pattern), key=lambda path: path.stat().st_size)
-
-
-def flip(path: Path, offset: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[offset] ^= 0x40
-    path.write_bytes(content)
 
 
 # --- reading and writing --------------------------------------------------------------------------
@@ -197,210 +153,6 @@ def test_a_head_is_a_height_and_a_hash() -> None:
     for encoded in (b"", b"\x93\x01\x02\x03", b"\x92\x01\x02", b"\x92\x01\xc4\x01a"):
         with pytest.raises(DecodeError):
             Head.decode(encoded)
-
-
-# --- damage ---------------------------------------------------------------------------------------
-
-
-def test_a_log_cut_short_is_behind_its_marker(directory: Path) -> None:
-    log = only(filled(directory), "*.log")
-    log.write_bytes(log.read_bytes()[:-1])
-    with pytest.raises(DamagedStoreError, match=r"ends at height 2 .* height 3"):
-        Store.open(directory)
-    with pytest.raises(DamagedStoreError, match="ends at height 2"):
-        Store.recover(directory)
-
-
-def test_a_torn_batch_that_was_never_acknowledged_is_cut_back(directory: Path) -> None:
-    log = only(filled(directory), "*.log")
-    with log.open("ab") as file:
-        file.write(bytes.fromhex("deadbeef 4000 01 00112233"))  # a record of 64 bytes, four written
-    store = Store.open(directory)
-    assert store.head() == Head(3, HASH)
-    assert store.get(keyspace.entry(3)) is not None
-    store.close()
-
-
-def test_a_flipped_byte_in_the_log_is_damage(directory: Path) -> None:
-    flip(only(filled(directory), "*.log"), 30)
-    with pytest.raises(DamagedStoreError):
-        Store.open(directory)
-
-
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_flipped_byte_in_a_table_is_damage_when_it_is_read(directory: Path, part: float) -> None:
-    table = only(with_tables(directory), "*.ldb")
-    flip(table, int(table.stat().st_size * part))
-    with pytest.raises(DamagedStoreError):
-        store = Store.open(directory)
-        try:
-            store.verify_checksums()
-        finally:
-            store.close()
-
-
-def test_a_flipped_byte_in_a_table_never_reaches_a_reader(directory: Path) -> None:
-    table = only(with_tables(directory), "*.ldb")
-    store = Store.open(directory)
-    before = dict(store.iterate(keyspace.ENTRIES))
-    store.close()
-    flip(table, table.stat().st_size // 2)
-    store = Store.open(directory)
-    refused = 0
-    for key, value in before.items():
-        try:
-            assert store.get(key) == value
-        except DamagedStoreError:
-            refused += 1
-    assert 0 < refused < len(before)
-    store.close()
-
-
-def test_a_missing_table_is_damage(directory: Path) -> None:
-    only(with_tables(directory), "*.ldb").unlink()
-    with pytest.raises(DamagedStoreError):
-        Store.open(directory)
-
-
-def test_an_empty_table_is_damage_when_it_is_read(directory: Path) -> None:
-    os.truncate(only(with_tables(directory), "*.ldb"), 0)
-    with pytest.raises(DamagedStoreError):
-        store = Store.open(directory)
-        try:
-            store.verify_checksums()
-        finally:
-            store.close()
-
-
-@pytest.mark.parametrize("pattern", ["MANIFEST-*", "CURRENT"])
-@pytest.mark.parametrize("way", ["missing", "empty", "cut", "garbage"])
-def test_a_broken_manifest_is_damage_and_is_recovered_from_the_tables(
-    directory: Path, pattern: str, way: str
-) -> None:
-    path = only(with_tables(directory), pattern)
-    content = path.read_bytes()
-    match way:
-        case "missing":
-            path.unlink()
-        case "empty":
-            path.write_bytes(b"")
-        case "cut":
-            path.write_bytes(content[: len(content) // 2])
-        case "garbage":
-            path.write_bytes(os.urandom(len(content)))
-    with pytest.raises(DamagedStoreError):
-        Store.open(directory)
-    recovered = Store.recover(directory)
-    assert recovered.head() == Head(20, HASH)
-    recovered.close()
-    store = Store.open(directory)
-    assert sum(1 for _ in store.iterate(keyspace.ENTRIES)) == 20 * 200
-    store.close()
-    assert (directory / "damaged-1" / "db").is_dir()
-
-
-def test_an_emptied_database_is_not_taken_for_a_new_one(directory: Path) -> None:
-    filled(directory)
-    for path in (directory / "db").iterdir():
-        path.unlink()
-    with pytest.raises(DamagedStoreError, match="ends at nothing"):
-        Store.open(directory)
-
-
-def test_a_removed_database_is_not_taken_for_a_new_one(directory: Path) -> None:
-    filled(directory)
-    (directory / "db").rename(directory / "elsewhere")
-    with pytest.raises(DamagedStoreError):
-        Store.open(directory)
-
-
-def test_a_crash_before_anything_was_written_leaves_a_new_store(directory: Path) -> None:
-    (directory / "db").mkdir(parents=True)
-    store = Store.open(directory)
-    assert store.head() is None
-    store.close()
-    (directory / "head").write_bytes(b"")  # created, not yet filled
-    Store.open(directory).close()
-
-
-def test_a_store_set_aside_makes_room_for_a_new_one(directory: Path) -> None:
-    filled(directory)
-    assert Store.set_aside(directory) == directory / "damaged-1"
-    Store.open(directory).close()
-    assert Store.set_aside(directory) == directory / "damaged-2"
-    assert sorted(path.name for path in (directory / "damaged-1").iterdir()) == ["db", "head"]
-
-
-# --- the head marker ------------------------------------------------------------------------------
-
-
-def edit_marker(directory: Path, change: Callable[[bytearray], None]) -> None:
-    content = bytearray((directory / "head").read_bytes())
-    change(content)
-    (directory / "head").write_bytes(content)
-
-
-def test_the_marker_is_brought_forward_after_a_crash_before_it_was_written(directory: Path) -> None:
-    filled(directory, heights=2)
-    stale = (directory / "head").read_bytes()
-    store = Store.open(directory)
-    store.write(batch(a=b"1"), Head(3, HASH))
-    store.close()
-    (directory / "head").write_bytes(stale)
-    store = Store.open(directory)
-    assert store.head() == Head(3, HASH)
-    store.close()
-    assert (directory / "head").read_bytes() != stale
-
-
-@pytest.mark.parametrize("slot", [0, 1])
-def test_a_torn_marker_leaves_the_one_before(directory: Path, slot: int) -> None:
-    filled(directory, heights=4)
-
-    def tear(content: bytearray) -> None:
-        content[slot * 4096 + 3] ^= 1
-
-    edit_marker(directory, tear)
-    store = Store.open(directory)
-    assert store.head() == Head(4, HASH)
-    store.write(Batch(), Head(5, HASH))
-    store.close()
-    Store.open(directory).close()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: content.__setitem__(slice(0, len(content)), os.urandom(len(content))),
-        lambda content: content.clear(),
-        lambda content: content.__delitem__(slice(4096, None)),
-    ],
-)
-def test_an_unreadable_marker_is_damage(
-    directory: Path, change: Callable[[bytearray], None]
-) -> None:
-    filled(directory)
-    edit_marker(directory, change)
-    with pytest.raises(DamagedStoreError, match="marker"):
-        Store.open(directory)
-
-
-def test_a_missing_marker_is_damage(directory: Path) -> None:
-    filled(directory)
-    (directory / "head").unlink()
-    with pytest.raises(DamagedStoreError, match="marker"):
-        Store.open(directory)
-
-
-def test_another_block_at_the_marked_height_is_damage(directory: Path, tmp_path: Path) -> None:
-    filled(directory)
-    other = tmp_path / "other"
-    store = Store.open(other)
-    store.write(Batch(), Head(3, OTHER_HASH))
-    store.close()
-    (directory / "head").write_bytes((other / "head").read_bytes())
-    with pytest.raises(DamagedStoreError, match="ends at height 3"):
-        Store.open(directory)
 
 
 # --- failing writes -------------------------------------------------------------------------------

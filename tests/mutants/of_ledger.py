@@ -378,7 +378,7 @@ _DISK: Final[tuple[Mutant, ...]] = (
         _STORE,
         "            self._marker.write(head)\n            self._head = head",
         "            self._head = head",
-        ("tests/ledger/test_store.py::test_a_log_cut_short_is_behind_its_marker",),
+        ("tests/ledger/test_store_damage.py::test_a_log_cut_short_is_behind_its_marker",),
     ),
     Mutant(
         "head-marker-not-synced",
@@ -404,7 +404,9 @@ _DISK: Final[tuple[Mutant, ...]] = (
         _STORE,
         "return source.get(key, verify_checksums=True)",
         "return source.get(key, verify_checksums=False)",
-        ("tests/ledger/test_store.py::test_a_flipped_byte_in_a_table_never_reaches_a_reader",),
+        (
+            "tests/ledger/test_store_damage.py::test_a_flipped_byte_in_a_table_never_reaches_a_reader",
+        ),
     ),
     Mutant(
         "database-behind-its-marker-opened",
@@ -412,7 +414,7 @@ _DISK: Final[tuple[Mutant, ...]] = (
         _STORE,
         "        or head.height < marked.height\n",
         "",
-        ("tests/ledger/test_store.py::test_a_log_cut_short_is_behind_its_marker",),
+        ("tests/ledger/test_store_damage.py::test_a_log_cut_short_is_behind_its_marker",),
     ),
 )
 
