@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from directory.codes import COLLECTIONS, Collection
-from directory.lookup import (
-    effective_instrument,
-    effective_resource,
-    effective_system,
-    instrument_article_in_force,
-    is_entrusted,
-    matter_problem,
-)
-from directory.models import MAX_ARTICLES, Matter
+from directory.lookup import effective_resource
+from directory.models import MAX_ARTICLES
 from directory.operations import OPERATIONS
 from directory.records import (
     MAX_CHANGES,
@@ -33,13 +26,11 @@ from ledger.codec import encode
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import Operation
 from tests.directory.town import (
-    CENTRE,
     DAY_MS,
     DEPARTMENT,
     LAW,
     MATTER,
     OTHER,
-    RESOURCE,
     START_MS,
     SYSTEM,
     Ledger,
@@ -51,14 +42,6 @@ from tests.directory.town import (
 )
 
 _SOURCES = Path(__file__).resolve().parents[2] / "directory"
-
-
-@pytest.fixture
-def ledger() -> Ledger:
-    """A ledger on which one entry of each collection counts."""
-    town = Ledger()
-    town.establish(*everything())
-    return town
 
 
 def test_the_table_holds_publish_amend_and_retire_for_each_collection() -> None:
@@ -415,80 +398,6 @@ def test_the_largest_instrument_fits_a_transaction() -> None:
     articles = tuple(str(number) for number in range(1, MAX_ARTICLES + 1))
     entry = sample("instrument", articles=articles)
     assert len(encode(entry_value(entry))) < 30_000
-
-
-def test_look_ups_answer_for_what_counts_only(ledger: Ledger) -> None:
-    now_ms = ledger.time_ms
-    assert effective_system(ledger, SYSTEM) == sample("system")
-    assert effective_instrument(ledger, LAW) == sample("instrument")
-    for missing in (f"{OTHER}-1", "", "a/b", "x" * 200, "with space"):
-        assert effective_system(ledger, missing) is None
-    matter = sample("matter")
-    assert isinstance(matter, Matter)
-    assert matter_problem(ledger, matter, now_ms) is None
-    assert matter.demand("nothing") is None
-
-
-def test_an_entrustment_holds_within_its_period_only(ledger: Ledger) -> None:
-    def entrusted(time_ms: int, **other: str) -> bool:
-        names = {"department": DEPARTMENT, "centre": CENTRE, "matter": MATTER, **other}
-        return is_entrusted(ledger, names["department"], names["centre"], names["matter"], time_ms)
-
-    end_ms = START_MS + 30 * DAY_MS
-    assert [entrusted(time_ms) for time_ms in (START_MS - 1, START_MS, end_ms - 1, end_ms)] == [
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert not entrusted(START_MS, department=OTHER)
-    assert not entrusted(START_MS, centre=OTHER)
-    assert not entrusted(START_MS, department=CENTRE, centre=DEPARTMENT)
-    assert not entrusted(START_MS, matter=f"{DEPARTMENT}0000000000002")
-
-
-def test_an_article_is_in_force_between_its_instruments_dates(ledger: Ledger) -> None:
-    begin_ms, end_ms = START_MS - 365 * DAY_MS, START_MS + 365 * DAY_MS
-
-    def in_force(article: str, time_ms: int) -> bool:
-        return instrument_article_in_force(ledger, LAW, article, time_ms)
-
-    assert [
-        in_force("29", time_ms) for time_ms in (begin_ms - 1, begin_ms, end_ms - 1, end_ms)
-    ] == [
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert in_force("2-2", START_MS)
-    assert not in_force("3", START_MS)
-    assert not instrument_article_in_force(ledger, RESOURCE, "1", START_MS)
-
-
-def test_a_submission_waits_without_counting() -> None:
-    ledger = Ledger()
-    for entry in everything():
-        editor = "national" if entry.collection == "instrument" else "editor"
-        assert ledger.submit(editor, "publish", entry) == ""
-        record = ledger.record(entry.collection, entry.identifier)
-        assert record is not None and record.effective is None and record.status == "pending"
-    assert effective_system(ledger, SYSTEM) is None
-    assert not is_entrusted(ledger, DEPARTMENT, CENTRE, MATTER, START_MS)
-    assert not instrument_article_in_force(ledger, LAW, "29", START_MS)
-
-
-def test_the_present_version_counts_while_a_new_one_waits(ledger: Ledger) -> None:
-    for collection in COLLECTIONS:
-        present = sample(collection)
-        before = ledger.record(collection, present.identifier)
-        field = {"entrustment": "document"}.get(collection, "name")
-        editor = "national" if collection == "instrument" else "editor"
-        assert ledger.submit(editor, "amend", sample(collection, **{field: "New"})) == ""
-        record = ledger.record(collection, present.identifier)
-        assert record is not None and before is not None and record.pending is not None
-        assert record.effective == before.effective == entry_value(present)
-        assert (record.status, record.last) == ("effective", before.last)
 
 
 def test_the_table_declares_exactly_the_codes_that_handlers_raise() -> None:

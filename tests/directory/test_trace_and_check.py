@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
 from directory.check import EXPLANATIONS, Finding, FindingCode, check_structure
 from directory.codes import Collection
 from directory.links import EntryName, MemoryDirectory
@@ -20,7 +18,6 @@ from tests.directory.town import (
     START_MS,
     SYSTEM,
     Ledger,
-    everything,
     sample,
 )
 
@@ -35,13 +32,6 @@ def reader(ledger: Ledger) -> MemoryDirectory:
         if module == "directory":
             values.append((collection, identifier, ledger.get(state_key)))
     return MemoryDirectory.of(values)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def ledger() -> Ledger:
-    town = Ledger()
-    town.establish(*everything())
-    return town
 
 
 def outline(node: TraceNode) -> list[str]:

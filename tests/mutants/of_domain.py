@@ -36,7 +36,7 @@ _DIRECTORY: Final[tuple[Mutant, ...]] = (
         _LOOKUP,
         "if entrustment is None or matter_code not in entrustment.matters:",
         "if entrustment is None:",
-        ("tests/directory/test_operations.py::test_an_entrustment_holds_within_its_period_only",),
+        ("tests/directory/test_lookup.py::test_an_entrustment_holds_within_its_period_only",),
     ),
     Mutant(
         "catch-all-clause-as-a-basis",
@@ -70,7 +70,7 @@ _DIRECTORY: Final[tuple[Mutant, ...]] = (
         "directory/records.py",
         '"pending", 0, None, None, pending, None, ()',
         '"pending", 0, None, pending.body, pending, None, ()',
-        ("tests/directory/test_operations.py::test_a_submission_waits_without_counting",),
+        ("tests/directory/test_lookup.py::test_a_submission_waits_without_counting",),
     ),
     Mutant(
         "amendment-counts-unapproved",
@@ -78,9 +78,7 @@ _DIRECTORY: Final[tuple[Mutant, ...]] = (
         _SUBMISSIONS,
         "            effective=record.effective,\n            pending=pending,",
         "            effective=body or record.effective,\n            pending=pending,",
-        (
-            "tests/directory/test_operations.py::test_the_present_version_counts_while_a_new_one_waits",
-        ),
+        ("tests/directory/test_lookup.py::test_the_present_version_counts_while_a_new_one_waits",),
     ),
     Mutant(
         "stranger-amends-an-entry",
