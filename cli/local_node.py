@@ -14,8 +14,9 @@ from cli.processes import log_tail, running_process, was_stopped
 from node.answers import Json
 from node.cometbft.program import supervised_home
 from node.config import load_config
-from node.diagnosis import OPERATORS_ONLY, Observation, diagnose
+from node.diagnosis import OPERATORS_ONLY, diagnose
 from node.home import Home
+from node.observation import Observation
 
 _SHOWN_FIRST: Final = ("timestamp", "ts", "level", "event", "_msg")
 

@@ -22,11 +22,11 @@ from ledger.store import Store
 from node.collector import settle
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
-from node.diagnosis import Damage
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome, open_home
 from node.logs import configure_logging
 from node.node import Node
+from node.observation import Damage
 from node.operation_table import OPERATIONS
 from node.workers import SWITCH_INTERVAL_S
 

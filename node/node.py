@@ -24,7 +24,6 @@ from node.certificates import TrustedAuthority, certificate_der, usable_authorit
 from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.replica import CometReplica
-from node.diagnosis import Damage
 from node.engine import Engine
 from node.errors import InvalidConfiguration
 from node.home import OpenedHome
@@ -32,6 +31,7 @@ from node.index import Base, Index
 from node.link import Link
 from node.messages import PeerMessage, Status
 from node.metrics import Metrics
+from node.observation import Damage
 from node.outcomes import Outcomes
 from node.peers import Membership, PeerNetwork
 from node.replica import Replica

@@ -11,10 +11,10 @@ from ledger.application import Application
 from ledger.genesis import Genesis
 from ledger.validators import ValidatorSet
 from node.config import NodeConfig
-from node.diagnosis import Damage
 from node.engine import Consensus, Pending, Progress, Submissions
 from node.index import Index
 from node.metrics import Metrics
+from node.observation import Damage
 from node.outcomes import Outcomes
 from node.peers import PeerNetwork
 from node.sessions import Sessions

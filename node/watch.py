@@ -23,17 +23,10 @@ from ledger.validators import ValidatorSet
 from node.certificates import certificate_der, expires_ms
 from node.clock import clock_ms
 from node.config import ConsensusConfig
-from node.diagnosis import (
-    ABOUT_ONE_NODE,
-    Certificate,
-    Code,
-    Damage,
-    Finding,
-    Observation,
-    diagnose,
-)
+from node.diagnosis import ABOUT_ONE_NODE, Code, Finding, diagnose
 from node.engine import Engine
 from node.home import OpenedHome
+from node.observation import Certificate, Damage, Observation
 from node.peer_clocks import PeerClocks
 from node.peers import HANDSHAKE_TIMEOUT_S, LAST_REDIAL_S, Membership, PeerNetwork
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.diagnosis import (
-    Certificate,
-    Damage,
-    Observation,
-)
 from node.engine import CONTRADICTED, DISAGREES
+from node.observation import Certificate, Damage, Observation
 from node.refusals import ENGINES_DIFFER, Refusal
 from tests.node.links import NAMES
 
