@@ -12,13 +12,8 @@ from licenses.disclosure import open_disclosure, seal_disclosure
 from licenses.use import Item
 from licenses.wallet import Wallet
 from tests.ledger.sample_chain import signer
-from tests.licenses.story import CENTRE, STRANGER, TYPE, Story, ready_story, sealing_key_of
+from tests.licenses.story import CENTRE, STRANGER, TYPE, Story, sealing_key_of
 from tests.licenses.wallet_story import committed, last_use, records_of
-
-
-@pytest.fixture(scope="module")
-def story() -> Story:
-    return ready_story()
 
 
 def test_a_disclosure_is_checked_against_use_and_record(

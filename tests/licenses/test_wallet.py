@@ -24,16 +24,9 @@ from tests.licenses.story import (
     STRANGER,
     Story,
     key_of,
-    ready_story,
     sealing_key_of,
 )
 from tests.licenses.wallet_story import committed, last_use, put_license, records_of, refused
-
-
-@pytest.fixture(scope="module")
-def story() -> Story:
-    return ready_story()
-
 
 # --- the whole way ----------------------------------------------------------------------------
 
