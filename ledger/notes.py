@@ -287,8 +287,7 @@ def verify_by_any(
 ) -> VerifiedSignature:
     """Verify a signature over a note's text by one of `keys`, all of which its line names.
 
-    A key id is four bytes, so anyone can make a key whose id is that of another key; both are tried. The key returned
-    is the very object that was given.
+    A key id is four bytes, so anyone can make a key whose id is that of another key; both are tried.
 
     Raises:
         InvalidProof: it is the signature of none of them.

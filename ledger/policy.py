@@ -181,8 +181,9 @@ class Policy:
             if not named:
                 unknown += 1
                 continue
-            verified = verify_by_any(suite, text, signature, [item.key for item in named])
-            signed_by = next(item for item in named if item.key is verified.key)
+            keys = [item.key for item in named]
+            verified = verify_by_any(suite, text, signature, keys)
+            signed_by = named[keys.index(verified.key)]
             if any(item is signed_by for item in seen):
                 raise InvalidProof(f"two signatures by {signature.name[:80]!r}")
             seen.append(signed_by)
