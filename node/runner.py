@@ -86,7 +86,6 @@ four the whole of timeoutPropose. Later rounds wait as long as ever, so that lin
 
 _log = structlog.get_logger(__name__)
 
-
 CommittedHook = Callable[[FinalizedBlock, bool], Awaitable[None]]
 """Called after each commit with the outcome, and whether it was fetched rather than decided here."""
 
