@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import msgpack
+import msgspec
 
 from ledger.errors import DecodeError
 from ledger.limits import MAX_NESTING_DEPTH
@@ -33,7 +34,9 @@ _TUPLES: Final = frozenset({tuple})
 _ROWS: Final = 8
 """From so many items on, looking at all of them at once is quicker."""
 
-_packb = msgpack.packb
+_pack = msgspec.msgpack.Encoder(order="deterministic").encode
+"""Writes shortest forms, and maps in ascending order of their keys' bytes, as the `msgpack` package cannot."""
+
 _unpackb = msgpack.unpackb
 
 
@@ -45,43 +48,33 @@ def encode(value: Value) -> bytes:
         OverflowError: an integer is outside -2^63 … 2^64-1.
         ValueError: nesting is deeper than `MAX_NESTING_DEPTH`, or a string is not well-formed Unicode.
     """
-    if type(value) in _SCALARS:
-        encoded: bytes = _packb(value)
-        return encoded
-    encoded = _packb(_ordered(value, MAX_NESTING_DEPTH))
-    return encoded
+    if type(value) not in _SCALARS:
+        _check(value, MAX_NESTING_DEPTH)
+    return _pack(value)
 
 
-def _ordered(value: Any, depth: int) -> Any:
-    """Return a container with every map's keys in ascending byte order; refuse types outside the profile.
+def _check(value: Any, depth: int) -> None:
+    """Refuse what the packer would write and the profile lacks. `value` is no scalar.
 
-    Everything that is read or written passes here: nothing is called for a scalar, nothing copied that holds only
-    scalars.
+    Everything that is read or written passes here: nothing is called for a scalar, nothing is copied.
     """
     if depth == 0:
         raise ValueError(f"nested deeper than {MAX_NESTING_DEPTH} levels")
     kind = type(value)
-    if kind is tuple or kind is list:
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise TypeError(f"map key of type {type(key).__name__}, expected str")
+            if type(item) not in _SCALARS:
+                _check(item, depth - 1)
+    elif kind is tuple or kind is list:
+        if len(value) >= _ROWS and depth > 1 and _are_rows(value):
+            return
         for item in value:
             if type(item) not in _SCALARS:
-                break
-        else:
-            return value
-        if len(value) >= _ROWS and depth > 1 and _are_rows(value):
-            return value
-        depth -= 1
-        return [item if type(item) in _SCALARS else _ordered(item, depth) for item in value]
-    if kind is not dict:
+                _check(item, depth - 1)
+    else:
         raise TypeError(f"cannot encode {kind.__name__}")
-    depth -= 1
-    result = {}
-    # UTF-8 keeps the order of code points, so sorting str sorts the encoded bytes.
-    for key in sorted(value):
-        if type(key) is not str:
-            raise TypeError(f"map key of type {type(key).__name__}, expected str")
-        item = value[key]
-        result[key] = item if type(item) in _SCALARS else _ordered(item, depth)
-    return result
 
 
 def _are_rows(value: Sequence[Any]) -> bool:

@@ -8,7 +8,6 @@ demands, but they are counted; a bad signature by a known key rejects the whole 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterable
@@ -69,7 +68,7 @@ def check_key_name(name: str) -> None:
 
 def encode_base64(data: bytes) -> str:
     """Return standard base64 with padding (RFC 4648, section 4)."""
-    return base64.b64encode(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def decode_base64(text: str) -> bytes:
@@ -79,8 +78,8 @@ def decode_base64(text: str) -> bytes:
         DecodeError: foreign characters, wrong padding, or bits set in the padding.
     """
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         raise DecodeError("not base64") from None
     if encode_base64(data) != text:
         raise DecodeError("not canonical base64")

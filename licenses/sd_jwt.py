@@ -8,7 +8,7 @@ Signatures are the caller's to check: `Jwt.signing_input` and `Jwt.signature` sa
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import math
 import re
@@ -43,6 +43,8 @@ JWS_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 """JWS algorithm names by kind of key; the first is what we write (RFC 9864 names Ed25519 fully)."""
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 _LAST_CHARACTERS: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 """What a text may end in whose length leaves this rest by 4: a character without bits left over (RFC 4648, 3.5)."""
 
@@ -51,7 +53,8 @@ _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", 
 
 def base64url_encode(data: bytes) -> str:
     """Return the unpadded base64url of `data` (RFC 7515, section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    standard = binascii.b2a_base64(data, newline=False)
+    return standard.translate(_TO_URL).rstrip(b"=").decode("ascii")
 
 
 def base64url_decode(text: str) -> bytes:
@@ -65,7 +68,7 @@ def base64url_decode(text: str) -> bytes:
         raise DecodeError("not base64url")
     if rest and text[-1] not in _LAST_CHARACTERS[rest]:
         raise DecodeError("not canonical base64url")
-    return base64.urlsafe_b64decode(text + "=" * (-rest % 4))
+    return binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4))
 
 
 def json_decode(data: bytes) -> Json:

@@ -7,14 +7,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from node.collector import settle
+
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
 def at_once(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
-    """Do as many tasks at the same time, each in a new process; `work` is a function of a module."""
+    """Do as many tasks at the same time, each in a new process; `work` is a function of a module.
+
+    They collect garbage as a node does.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(tasks), context) as pool:
+    with ProcessPoolExecutor(len(tasks), context, initializer=settle) as pool:
         return list(pool.map(work, tasks))
 
 

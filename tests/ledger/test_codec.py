@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger import codec
@@ -45,6 +45,22 @@ def test_the_order_in_which_a_map_was_built_does_not_matter(value: Value) -> Non
         return part
 
     assert encode(reversed_maps(value)) == encode(value)
+
+
+def ordered(value: Value) -> Value:
+    """Return a value with every map's keys in ascending order of code points, which is that of UTF-8's bytes."""
+    if isinstance(value, dict):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple):
+        return tuple(ordered(item) for item in value)
+    return value
+
+
+@given(values)
+@example({"\U00010000": 1, "\uffff": 2, "\u00e9": 3, "e": 4, "": 5})
+@example({"a" * 40: 1, "a" * 39 + "b": 2, "a" * 39: 3, "a": 4, "a\0": 5, "B": 6})
+def test_maps_are_written_in_the_order_of_their_keys(value: Value) -> None:
+    assert encode(value) == msgpack.packb(ordered(value))
 
 
 @given(st.binary(max_size=200))
