@@ -48,9 +48,10 @@ demo: $(INSTALLED) ## Run the demonstration: four jurisdictions record, prove an
 test: cometbft ## Run all tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
-# Files go in the order of their names: by default those with few tests, which are the longest, would come last.
+# Four at a time, whatever the cores: these tests wait for restarts and timeouts more than they compute. Files go in
+# the order of their names: by default those with few tests, which are the longest, would come last.
 faults: cometbft ## Inject faults into real processes, and list what was injected for each row of the fault matrix.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m row $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -q -m row $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and generated documents.
 	@$(BIN)/ruff check .
