@@ -105,7 +105,10 @@ class Permit:
     wallet: tuple[str, str]
 
 
-def issue_permit(shell: Shell, directory: Path, serial: str) -> Permit:
+def issue_permit(
+    shell: Shell, directory: Path, serial: str, *, holder: str = "王芳", number: str = "18"
+) -> Permit:
+    """Issue a permit to a fresh wallet, which takes it, and wait until the ledger has it."""
     register_matter(shell, directory)
     wallet = ("--wallet", str(directory / "wallet"))
     beijing = shell.network.node("beijing").api
@@ -115,11 +118,11 @@ def issue_permit(shell: Shell, directory: Path, serial: str) -> Permit:
     package = directory / "permit.json"
     issued = shell(
         *("license", "issue", "--type", content.LICENSE_TYPE, "--issuer", content.ISSUER.uscc),
-        *("--serial", serial, "--field", "holder_name=王芳", "--field", "permit_number=18"),
-        *("--offer", offer, "--out", str(package)),
+        *("--serial", serial, "--field", f"holder_name={holder}"),
+        *("--field", f"permit_number={number}", "--offer", offer, "--out", str(package)),
         profile="beijing-issuer",
     )
-    shell("wallet", "add", str(package), *wallet)
+    assert shell("wallet", "add", str(package), *wallet)["handle"] == issued["handle"]
     shell("tx", "wait", issued["transaction"], profile="national-auditor")
     return Permit(issued["handle"], package, wallet)
 

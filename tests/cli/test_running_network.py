@@ -20,7 +20,7 @@ from cli.network_setup import Network, load_network
 from cli.output import time_text
 from cli.processes import running_process, stop_process
 from cli.sample import by_short_name
-from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit, register_matter
+from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit
 
 TIANJIN = by_short_name("tianjin-department").uscc
 
@@ -116,23 +116,10 @@ def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> Non
 def test_a_license_is_issued_used_by_files_verified_and_withheld(
     shell: Shell, tmp_path: Path
 ) -> None:
-    register_matter(shell, tmp_path)
-    wallet = ("--wallet", str(tmp_path / "wallet"))
-    beijing = shell.network.node("beijing").api
-    policy = str(shell.network.directory / "policy.txt")
-    shell("wallet", "init", "--node", beijing, "--policy", policy, "--unprotected", *wallet)
-    offer = shell("wallet", "offer", content.ISSUER.uscc, *wallet)["offer"]
-    package = tmp_path / "permit.json"
-    issued = shell(
-        *("license", "issue", "--type", content.LICENSE_TYPE, "--issuer", content.ISSUER.uscc),
-        *("--serial", content.SERIAL, "--field", "holder_name=李明"),
-        *("--field", "permit_number=17", "--offer", offer, "--out", str(package)),
-        profile="beijing-issuer",
-    )
-    assert shell("wallet", "add", str(package), *wallet)["handle"] == issued["handle"]
+    permit = issue_permit(shell, tmp_path, content.SERIAL, holder="李明", number="17")
+    wallet, package = permit.wallet, permit.package
     (held,) = shell("wallet", "list", *wallet)["licenses"]
     assert held["fields"] == {"holder_name": "李明", "permit_number": "17"}
-    shell("tx", "wait", issued["transaction"], profile="national-auditor")
     report = shell("license", "verify", str(package), profile="national-auditor")
     assert report["result"] == "valid"
 
@@ -163,11 +150,11 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
     )
     assert received["licenses"][0]["fields"] == {"holder_name": "李明"}
     assert shell("wallet", "check", *wallet)["licenses"] == [
-        {"license": issued["handle"], "unseen": 0}
+        {"license": permit.handle, "unseen": 0}
     ]
     (receipt,) = shell("wallet", "receipts", *wallet)["receipts"]
     assert (receipt["state"], receipt["purpose"]) == ("disclosed", "申请")
-    (listed,) = shell("license", "uses", issued["handle"], profile="national-auditor")["items"]
+    (listed,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]
     assert listed["id"] == asked["use"]
     trace = shell("audit", "trace", asked["use"], profile="national-auditor")["trace"]
     assert {"license", "matter", "responsibility", "article", "proof"} <= {
@@ -176,9 +163,9 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
     up = shell("directory", "trace", "matter", content.MATTER, "--up", profile="tongzhou-editor")
     assert {child["collection"] for child in up["children"]} == {"responsibility", "instrument"}
 
-    shell("license", "withhold", issued["handle"], "--reason", "test", profile="beijing-issuer")
+    shell("license", "withhold", permit.handle, "--reason", "test", profile="beijing-issuer")
     status = shell.eventually(
-        *("license", "status", issued["handle"]),
+        *("license", "status", permit.handle),
         profile="beijing-issuer",
         holds=lambda record: record["status"] == "02",
     )
