@@ -183,7 +183,8 @@ def test_the_api_over_tls_answers_who_knows_its_authority_and_nobody_else(
         client.network()
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning):  # that is the point of it
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
     with socket.create_connection(address_of(cluster, SECURED)) as raw, pytest.raises(OSError):
         old.wrap_socket(raw)
     # Handshakes that never end hold no more descriptors than their bound, and keep nobody out.
