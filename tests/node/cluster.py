@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,11 +168,21 @@ class Cluster:
     def submit(
         self, node: str, profile: str, *operations: tuple[str, dict[str, Value]]
     ) -> SubmissionResult:
-        """Submit a transaction and wait until its outcome is proved; the deadline is generous."""
-        raw = self.transaction(profile, *operations).raw
+        """Submit a transaction and wait until its outcome is proved; the deadline is generous.
+
+        A node whose work has held it up for seconds takes the others for silent, and answers soon that nothing is
+        decided and may still be. It is asked again then, as clients do.
+        """
+        sent = self.transaction(profile, *operations)
         with self.client(node) as client:
-            [result] = client.submit([raw], wait="proven", timeout_s=60)
-        return result
+            [result] = client.submit([sent.raw], wait="proven", timeout_s=60)
+            if result.status != "not_committed":
+                return result
+            eventually(lambda: client.transaction(sent.id.hex(), wait_s=5).proof is not None, 60)
+            view = client.transaction(sent.id.hex())
+        return replace(
+            result, status=view.status, code=view.code, height=view.height, index=view.index
+        )
 
     def publish(self, node: str = "beijing") -> SubmissionResult:
         """Submit an entry that nobody has submitted before, and wait for what becomes of it."""
