@@ -34,8 +34,12 @@ _TUPLES: Final = frozenset({tuple})
 _ROWS: Final = 8
 """From so many items on, looking at all of them at once is quicker."""
 
+_FEW_KEYS: Final = 64
+"""Maps of more keys come to the packer in order: on a bad one its quicksort takes a frame of the C stack for each key,
+and time with the square of their number."""
+
 _pack = msgspec.msgpack.Encoder(order="deterministic").encode
-"""Writes shortest forms, and maps in ascending order of their keys' bytes, as the `msgpack` package cannot."""
+"""Writes shortest forms, and maps in ascending order of their keys' bytes, as the `msgpack` package cannot (ADR 10)."""
 
 _unpackb = msgpack.unpackb
 
@@ -49,12 +53,20 @@ def encode(value: Value) -> bytes:
         ValueError: nesting is deeper than `MAX_NESTING_DEPTH`, or a string is not well-formed Unicode.
     """
     if type(value) not in _SCALARS:
-        _check(value, MAX_NESTING_DEPTH)
+        try:
+            _check(value, MAX_NESTING_DEPTH)
+        except _LongMapError:
+            value = _in_order(value, MAX_NESTING_DEPTH)
+            _check(value, MAX_NESTING_DEPTH)
     return _pack(value)
 
 
+class _LongMapError(ValueError):
+    """A map of more than `_FEW_KEYS` keys is out of order."""
+
+
 def _check(value: Any, depth: int) -> None:
-    """Refuse what the packer would write and the profile lacks. `value` is no scalar.
+    """Refuse what the packer would write and the profile lacks, and what it must not sort. `value` is no scalar.
 
     Everything that is read or written passes here: nothing is called for a scalar, nothing is copied.
     """
@@ -67,6 +79,8 @@ def _check(value: Any, depth: int) -> None:
                 raise TypeError(f"map key of type {type(key).__name__}, expected str")
             if type(item) not in _SCALARS:
                 _check(item, depth - 1)
+        if len(value) > _FEW_KEYS and list(value) != sorted(value):
+            raise _LongMapError("the keys of a long map are out of order")
     elif kind is tuple or kind is list:
         if len(value) >= _ROWS and depth > 1 and _are_rows(value):
             return
@@ -75,6 +89,17 @@ def _check(value: Any, depth: int) -> None:
                 _check(item, depth - 1)
     else:
         raise TypeError(f"cannot encode {kind.__name__}")
+
+
+def _in_order(value: Any, depth: int) -> Any:
+    """Return a copy whose maps have their keys in ascending order; UTF-8 keeps that of code points."""
+    if depth < 0:
+        raise ValueError(f"nested deeper than {MAX_NESTING_DEPTH} levels")
+    if type(value) is dict:
+        return {key: _in_order(value[key], depth - 1) for key in sorted(value)}
+    if type(value) is tuple or type(value) is list:
+        return [_in_order(item, depth - 1) for item in value]
+    return value
 
 
 def _are_rows(value: Sequence[Any]) -> bool:
@@ -102,7 +127,9 @@ def decode(data: bytes, *, max_bytes: int = MAX_DECODE_BYTES) -> Value:
         value: Value = _unpackb(
             data, raw=False, use_list=False, strict_map_key=True, ext_hook=_refuse_extension
         )
-        canonical = encode(value)
+        if type(value) not in _SCALARS:
+            _check(value, MAX_NESTING_DEPTH)  # out of order it is not canonical: nothing is sorted
+        canonical = _pack(value)
     except DecodeError:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:

@@ -63,6 +63,43 @@ def test_maps_are_written_in_the_order_of_their_keys(value: Value) -> None:
     assert encode(value) == msgpack.packb(ordered(value))
 
 
+def disordered(count: int) -> dict[str, Value]:
+    """Return a map whose largest key comes first: an order that quicksorts with a bad pivot dislike most."""
+    keys = [f"{number:06d}" for number in range(count)]
+    return dict.fromkeys((keys[-1], *keys[:-1]))
+
+
+@pytest.mark.parametrize("count", [16, 17, 64, 65, 100, 70_000])
+def test_maps_of_many_keys_are_written_in_order_however_they_were_built(count: int) -> None:
+    value = disordered(count)
+    expected = msgpack.packb(ordered(value))
+    for built in (value, dict(reversed(value.items())), ordered(value)):
+        assert encode((built,)) == b"\x91" + expected
+    assert decode(expected) == value
+
+
+@pytest.mark.parametrize("count", [65, 100, 100_000])
+def test_the_keys_of_a_long_map_are_found_out_of_order_before_anybody_sorts_them(
+    count: int,
+) -> None:
+    with pytest.raises(DecodeError, match="keys of a long map are out of order"):
+        decode(msgpack.packb([disordered(count)]))
+
+
+def test_a_long_map_in_any_order_is_checked_like_others() -> None:
+    class Name(str):
+        """A key that the packer would write, and the profile lacks."""
+
+    nested: Value = None
+    for _ in range(MAX_NESTING_DEPTH):
+        nested = (nested,)
+    with pytest.raises(ValueError, match="deeper"):
+        encode(disordered(100) | {"a": nested})
+    for odd in (1.5, b"key", Name("key")):
+        with pytest.raises(TypeError):
+            encode(disordered(100) | {odd: 1})  # type: ignore[dict-item]  # the point of the test
+
+
 @given(st.binary(max_size=200))
 def test_whatever_decodes_is_the_only_encoding_of_its_value(data: bytes) -> None:
     try:

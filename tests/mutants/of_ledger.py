@@ -50,6 +50,16 @@ _FORMS: Final[tuple[Mutant, ...]] = (
         ("tests/ledger/test_codec.py::test_the_order_in_which_a_map_was_built_does_not_matter",),
     ),
     Mutant(
+        "long-maps-left-to-the-packer",
+        "A stranger's long map goes to the packer in any order: its quicksort overflows the stack on a bad one.",
+        _CODEC,
+        "if len(value) > _FEW_KEYS and list(value) != sorted(value):",
+        "if len(value) > 2**63 and list(value) != sorted(value):",
+        (
+            "tests/ledger/test_codec.py::test_the_keys_of_a_long_map_are_found_out_of_order_before_anybody_sorts_them[65]",
+        ),
+    ),
+    Mutant(
         "validators-hashed-as-a-set",
         "The hash of a validator set iterates a Python set: it hangs on the process' hash seed.",
         "ledger/validators.py",

@@ -62,6 +62,9 @@ BROKEN: dict[str, bytes] = {
     "a height beyond all bounds": frame(encode(("status", 2**63 - 1, 0, None))),
     "a count of none": frame(encode(("get_blocks", 1, 0))),
     "a count of 2^31": frame(encode(("get_blocks", 1, 2**31))),
+    "a long map with its largest key first": frame(
+        pack({f"{number % 100_000:06d}": 1 for number in range(99_999, 199_999)})
+    ),
     "millions of empty maps": frame(b"\x92\xa9consensus\xdd\x00\x40\x00\x00" + b"\x80" * 2**22),
 }
 BROKEN |= {
