@@ -1,4 +1,4 @@
-"""What a proposer puts into the next block: of what waits, that which may stand in it and fits."""
+"""What goes into the next block: of what waits, or what an engine has decided, that which may stand in it and fits."""
 
 from __future__ import annotations
 

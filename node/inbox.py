@@ -42,7 +42,9 @@ class Inbox:
         self._queue: asyncio.Queue[tuple[Queued, asyncio.Semaphore | None]] = asyncio.Queue()
         self._slots: dict[str, asyncio.Semaphore] = {}
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
         return self._queue.qsize()
 
     def put(self, event: Event) -> None:

@@ -148,7 +148,7 @@ class Runner:
             and self._guard.may_sign
             and self._diverged is None,
             self._diverged,
-            len(self._inbox),
+            self._inbox.waiting,
         )
 
     @property
@@ -193,7 +193,7 @@ class Runner:
 
     def has_queued(self) -> bool:
         """Tell whether events wait for the runner."""
-        return len(self._inbox) > 0
+        return self._inbox.waiting > 0
 
     def work_available(self) -> None:
         """Start the height if there is now a reason to."""

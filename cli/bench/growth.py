@@ -140,9 +140,8 @@ def measure(size: Size) -> dict[str, Any]:
     with local_chain(size.directory) as chain:
         blocks = _WARM_UP_BLOCKS + size.blocks
         load = DIRECTORY.make(chain, blocks * PER_BLOCK, lambda _: None)
-        settled = (
-            _wait_for_compaction()
-        )  # opening moved the newest writes from the log into a table
+        # Opening moved the newest writes from the log into a table.
+        settled = _wait_for_compaction()
         check_us = signature_check_us()
         before = disk_io(os.getpid())
         for number in range(blocks):

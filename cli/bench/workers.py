@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 def at_once(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
     """Do as many tasks at the same time, each in a new process; `work` is a function of a module.
 
-    They collect garbage as a node does.
+    They look for cycles as rarely as a node does.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(tasks), context, initializer=settle) as pool:

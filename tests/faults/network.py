@@ -32,7 +32,7 @@ from ledger.transactions import Transaction
 from node.cometbft.program import supervised_home
 from node.config import ConsensusConfig
 from node.operation_table import OPERATIONS
-from tests.faults.forked import ForkedNode
+from tests.faults.forked import FORKED, ForkedNode
 from tests.faults.relay import Relays
 from tests.node.processes import Process, Processes, eventually
 
@@ -97,9 +97,10 @@ class FaultyNetwork(Processes):
             super().start(name, under=under, environment=witnessed)
 
     def _spawn(self, home: Path, under: Sequence[str], environment: Mapping[str, str]) -> Process:
-        if under or "LD_PRELOAD" in environment or supervised_home(home) is not None:
-            return super()._spawn(home, under, environment)
-        return ForkedNode(home, environment)
+        differing = {name for name, _ in environment.items() ^ os.environ.items()}
+        if self.running and not under and differing <= FORKED and supervised_home(home) is None:
+            return ForkedNode(home, environment)
+        return super()._spawn(home, under, environment)
 
     def restore(self) -> None:
         """Heal links, let everybody run, and wait until all are ready."""
