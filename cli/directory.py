@@ -107,17 +107,15 @@ def import_entries(
         show_json({**plan.document, "transactions": transactions})
     else:
         show_plan(plan, as_json=False)
-        approver = load_profiles(mulu_home()).approver_for(department or connection.organisation)
+        approver = _approver(department or connection.organisation)
         say(
             f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
             f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for approval: "
             + "; ".join(
-                f"mulu directory approve {name} --all --profile {approver or 'NAME'}"
+                f"mulu directory approve {name} --all --profile {approver}"
                 for name in plan.collections
             )
         )
-        if approver is None:
-            say("NAME is an approver of the same division: `mulu profile list`.")
 
 
 @app.command(epilog="Example: mulu directory submit matter matter.json --profile tongzhou-editor")
@@ -147,6 +145,8 @@ def submit(
     with connection.client:
         result = connection.submit([operation(kind, entry)])
     _committed(result.id, result.height, as_json, id=entry.identifier, waits_for="approval")
+    if not as_json:
+        _say_who_approves(name, entry.identifier, connection.organisation)
 
 
 @app.command(
@@ -167,6 +167,8 @@ def retire(
     with connection.client:
         result = connection.submit([operation(f"directory.{_collection(collection)}.retire", body)])
     _committed(result.id, result.height, as_json, id=identifier, waits_for="approval")
+    if not as_json:
+        _say_who_approves(_collection(collection), identifier, connection.organisation)
 
 
 @app.command(
@@ -418,6 +420,18 @@ def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> l
         cursor = page.cursor
         if cursor is None:
             return entries
+
+
+def _approver(organisation: str) -> str:
+    """Return the profile of an approver of an organisation's division, or what to put in its place."""
+    return load_profiles(mulu_home()).approver_for(organisation) or "APPROVER"
+
+
+def _say_who_approves(collection: Collection, identifier: str, organisation: str) -> None:
+    say(
+        "It waits for an approver of the same division: "
+        f"mulu directory approve {collection} {identifier} --profile {_approver(organisation)}"
+    )
 
 
 def _collection(text: str) -> Collection:

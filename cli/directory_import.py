@@ -56,9 +56,11 @@ def read_plan(
     Raises:
         CommandError: none or several were given, or the file is not what it should be.
     """
-    if sum(one is not None for one in (statement, csv, json_file)) != 1:
+    given = sum(one is not None for one in (statement, csv, json_file))
+    if given != 1:
         raise CommandError(
-            "say what to import", hint="Give one of --statement, --csv and --json-file."
+            "say what to import" if not given else "one file is imported at a time",
+            hint="Give one of --statement, --csv and --json-file.",
         )
     if statement is not None:
         if department is None:

@@ -18,6 +18,10 @@ from node.diagnosis import OPERATORS_ONLY, diagnose
 from node.home import Home
 from node.observation import Observation
 
+NOT_RUNNING: Final = "not running"
+STOPPED: Final = "stopped"
+"""Reasons of a node that somebody must start."""
+
 _SHOWN_FIRST: Final = ("timestamp", "ts", "level", "event", "_msg")
 
 
@@ -68,10 +72,10 @@ def local_home(address: str, network_home: Path) -> Path | None:
 
 def describe_silent(address: str, home: Path, error: str) -> Json:
     """Return what is known of a node that does not answer."""
-    record: Json = {"node": address, "ready": False, "reason": "not running", "home": str(home)}
+    record: Json = {"node": address, "ready": False, "reason": NOT_RUNNING, "home": str(home)}
     process_id = running_process(home)
     if process_id is None and was_stopped(home):
-        return record | {"reason": "stopped"}
+        return record | {"reason": STOPPED}
     if process_id is not None and supervised_home(home) is not None:
         record["reason"] = f"its supervisor {process_id} runs; both its processes are restarting"
     elif process_id is not None:

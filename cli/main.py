@@ -119,13 +119,18 @@ def run(words: list[str]) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        show_error(
-            f"{error.filename or 'system'}: {error.strerror or error}",
-            code="system",
-            as_json=as_json,
-        )
+        show_error(_system_text(error), code="system", as_json=as_json)
         return ExitCode.BAD_INPUT
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _system_text(error: OSError) -> str:
+    """Say what the system refused. Files are written under another name first, which tells people nothing."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        directory = os.path.dirname(error.filename)
+        if directory and not os.path.isdir(directory):
+            return f"there is no directory {directory}"
+    return f"{error.filename or 'system'}: {error.strerror or error}"
 
 
 def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:

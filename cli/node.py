@@ -6,7 +6,7 @@ import datetime
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.progress import Progress
@@ -15,6 +15,8 @@ from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
 from cli.local_node import (
+    NOT_RUNNING,
+    STOPPED,
     api_address,
     describe_silent,
     local_findings,
@@ -166,6 +168,10 @@ def init(
         show_record(f"Node {name}", record)
 
 
+_OPENED_S: Final = 30.0
+"""After this a node that is started in the background is left to itself: it may verify a large store."""
+
+
 @app.command(epilog="Example: mulu node start ./network/nodes/xiongan")
 def start(
     home: NodeHome,
@@ -188,15 +194,19 @@ def start(
 
         raise typer.Exit(run_node(home, passphrase()))
     process = spawn_node(home, detached=True)
-    time.sleep(0.5)
-    if process.poll() is not None:
-        raise CommandError(
-            "the node ended at once",
-            code="not_started",
-            exit_code=ExitCode.NOT_ESTABLISHED,
-            hint=log_tail(home),
-        )
-    say(f"Node started, process {process.pid}; its log: {home / 'node.log'}")
+    deadline = time.monotonic() + _OPENED_S
+    # Who has the store open says that it runs this home; what two starts at once leave is one.
+    while running_process(home) != process.pid and time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise CommandError(
+                "the node ended at once",
+                code="not_started",
+                exit_code=ExitCode.NOT_ESTABLISHED,
+                hint=log_tail(home),
+            )
+        time.sleep(0.05)
+    opened = "" if running_process(home) == process.pid else ", still opening its store"
+    say(f"Node started, process {process.pid}{opened}; its log: {home / 'node.log'}")
 
 
 @app.command(
@@ -284,6 +294,8 @@ def _show(record: Json, findings: tuple[Json, ...]) -> None:
     if "log" in record:
         shown["log"] = log_text(record["log"])
     show_record("Node", shown)
+    if record["reason"] in (NOT_RUNNING, STOPPED):
+        say(f"Start it: mulu node start {record['home']}")
 
 
 @app.command(epilog="Example: mulu node renew ./network/nodes/hebei --authority hebei.pem")

@@ -33,14 +33,17 @@ def check_requirements(state: StateReader, entry: Entry, time_ms: int) -> None:
     Raises:
         InvalidOperation: with the code of the first requirement that is not met.
     """
-    if isinstance(entry, System):
-        _check_system(state, entry)
-    elif isinstance(entry, Resource):
-        _check_resource(state, entry, time_ms)
-    elif isinstance(entry, Matter):
-        _check_matter(state, entry, time_ms)
-    elif isinstance(entry, Entrustment):
-        _check_entrustment(state, entry, time_ms)
+    try:
+        if isinstance(entry, System):
+            _check_system(state, entry)
+        elif isinstance(entry, Resource):
+            _check_resource(state, entry, time_ms)
+        elif isinstance(entry, Matter):
+            _check_matter(state, entry, time_ms)
+        elif isinstance(entry, Entrustment):
+            _check_entrustment(state, entry, time_ms)
+    except InvalidOperation as error:  # of many that are approved at once, it says which
+        raise InvalidOperation(error.code, f"{entry.identifier}: {error.text}") from None
 
 
 def _check_system(state: StateReader, system: System) -> None:
@@ -48,7 +51,7 @@ def _check_system(state: StateReader, system: System) -> None:
         responsibility = effective_responsibility(state, identifier)
         if responsibility is None:
             raise InvalidOperation(
-                "directory.system.responsibility_not_effective", f"{identifier} does not count"
+                "directory.system.responsibility_not_effective", f"{identifier} is not in effect"
             )
         if responsibility.catch_all:
             raise InvalidOperation(
@@ -62,7 +65,7 @@ def _check_resource(state: StateReader, resource: Resource, time_ms: int) -> Non
         system = effective_system(state, identifier)
         if system is None:
             raise InvalidOperation(
-                "directory.resource.system_not_effective", f"{identifier} does not count"
+                "directory.resource.system_not_effective", f"{identifier} is not in effect"
             )
         if resource.confidential and system.network != "intranet":
             raise InvalidOperation(
@@ -82,7 +85,7 @@ def _check_resource(state: StateReader, resource: Resource, time_ms: int) -> Non
 def _check_matter(state: StateReader, matter: Matter, time_ms: int) -> None:
     problem = matter_problem(state, matter, time_ms)
     if problem is not None:
-        raise InvalidOperation(f"directory.matter.{problem}", f"{matter.code} lacks its basis")
+        raise InvalidOperation(f"directory.matter.{problem}", "it lacks its basis")
 
 
 def _check_entrustment(state: StateReader, entrustment: Entrustment, time_ms: int) -> None:
@@ -97,5 +100,5 @@ def _check_entrustment(state: StateReader, entrustment: Entrustment, time_ms: in
     for code in entrustment.matters:
         if effective_matter(state, code) is None:
             raise InvalidOperation(
-                "directory.entrustment.matter_not_effective", f"{code} does not count"
+                "directory.entrustment.matter_not_effective", f"{code} is not in effect"
             )

@@ -257,8 +257,8 @@ class SdJwt:
         """Return the payload with every disclosure in its place (RFC 9901, section 7.1, step 3).
 
         Raises:
-            DecodeError: another digest algorithm, a digest twice, a disclosure that nothing refers to, or one whose
-                name the object holds already.
+            InvalidDisclosure: a disclosure that nothing refers to.
+            DecodeError: another digest algorithm, a digest twice, or a disclosure whose name the object holds already.
         """
         algorithm = self.issuer_jwt.payload.get("_sd_alg", SD_ALGORITHM)
         if algorithm != SD_ALGORITHM:
@@ -272,9 +272,13 @@ class SdJwt:
         }
         claims = opening.opened(payload, MAX_JSON_DEPTH)
         if opening.unused:
-            raise DecodeError("a disclosure belongs to nothing in the payload")
+            raise InvalidDisclosure("a disclosed field is none that the issuer signed")
         assert isinstance(claims, dict)
         return claims
+
+
+class InvalidDisclosure(DecodeError):
+    """A disclosure is none of those whose digests the issuer signed: well formed, and altered or another's."""
 
 
 class _Opening:

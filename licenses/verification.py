@@ -40,6 +40,7 @@ from licenses.models import (
     issuer_key,
     license_key,
 )
+from licenses.sd_jwt import InvalidDisclosure
 from licenses.verdicts import (
     ANCHORED,
     AUTHORISED_USE,
@@ -157,6 +158,9 @@ class _Verification:
     def _read_credential(self, text: str) -> Credential | None:
         try:
             credential = read_package(self.suite, text)
+        except InvalidDisclosure as error:
+            self.failed(ISSUER_SIGNATURE, "disclosure_altered", str(error))
+            return None
         except DecodeError as error:
             self.say(FORMAT, Outcome.UNREADABLE, "credential_unreadable", str(error))
             return None

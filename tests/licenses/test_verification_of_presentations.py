@@ -7,7 +7,8 @@ from typing import Any
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder
-from licenses.verdicts import CONTENT_DIGEST, HOLDER_BINDING, ExitCode
+from licenses.sd_jwt import Disclosure, base64url_decode
+from licenses.verdicts import CONTENT_DIGEST, HOLDER_BINDING, ISSUER_SIGNATURE, ExitCode
 from tests.licenses.story import CENTRE, DEPARTMENT, Holder, Story
 from tests.licenses.verification_story import BY, ask, check_license
 
@@ -40,6 +41,19 @@ def test_a_presentation_by_somebody_else_is_not_valid(story: Story, person: Hold
         credential=presentation(story, person, other.signer),
         bundle=story.license_bundle(person.handle),
     )
+    assert report.exit_code is ExitCode.NOT_VALID
+
+
+def test_an_altered_field_is_not_valid_rather_than_unreadable(story: Story, person: Holder) -> None:
+    jwt, name, binding = presentation(story, person).split("~")
+    shown = Disclosure.decode(name)
+    altered = Disclosure.build(base64url_decode(shown.salt), shown.name or "", "Somebody Else")
+    report = ask(
+        story,
+        credential="~".join((jwt, altered.text, binding)),
+        bundle=story.license_bundle(person.handle),
+    )
+    assert report.verdict(ISSUER_SIGNATURE).code == "disclosure_altered"
     assert report.exit_code is ExitCode.NOT_VALID
 
 
