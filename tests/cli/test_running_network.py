@@ -375,3 +375,17 @@ def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
     )
     shown = shell("tx", "wait", committed["transaction"], profile="hebei-registrar")
     assert shown["verified"]
+
+
+def test_of_two_starts_in_the_background_one_says_that_it_has_not_started(
+    network: Network,
+) -> None:
+    home = network.node_home(network.node("xiongan"))
+    process_id = running_process(home)
+    assert process_id is not None
+    assert stop_process(process_id, timeout_s=60)
+    words = (sys.executable, "-m", "cli.main", "node", "start", str(home), "--detach")
+    starts = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = {one.wait(90): one.stdout.read() for one in starts if one.stdout is not None}
+    assert set(told) in ({0, 1}, {0, 3}), "found running, or ended for want of the store"
+    assert f"process {running_process(home)};" in told[0]
