@@ -73,7 +73,7 @@ def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json
     directory = _home(home)
     signal.signal(signal.SIGTERM, _end)
     world = None
-    ok = False
+    ok = unheard = False
     try:
         world = World.create(directory, engine)
         told = _tell(teller, world)
@@ -83,6 +83,12 @@ def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json
             _stay_up(teller, world)
     except KeyboardInterrupt:
         teller.print("Interrupted.")
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # who read our output has gone; rich ends the program then
+        unheard = True
+        raise
     finally:
         for impatient in (
             signal.SIGINT,
@@ -91,9 +97,9 @@ def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json
             signal.signal(impatient, signal.SIG_IGN)
         if world is not None:
             world.close()
-        if home is None and ok:
+        if home is None and (ok or unheard):
             shutil.rmtree(directory, ignore_errors=True)
-        elif not ok:
+        elif not ok and not unheard:
             teller.print(Text(f"Files and logs are left in {directory}"))
     return ExitCode.OK if ok else ExitCode.REFUSED
 
