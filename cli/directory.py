@@ -110,7 +110,7 @@ def import_entries(
         approver = _approver(department or connection.organisation)
         say(
             f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
-            f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for approval: "
+            f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for {_COMPETENT}: "
             + "; ".join(
                 f"mulu directory approve {name} --all --profile {approver}"
                 for name in plan.collections
@@ -422,14 +422,19 @@ def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> l
             return entries
 
 
+_COMPETENT: Final = (
+    "an approver of its division's authority (for an authority's own, of the one above)"
+)
+
+
 def _approver(organisation: str) -> str:
-    """Return the profile of an approver of an organisation's division, or what to put in its place."""
+    """Return the profile of who approves what an organisation publishes, or what to put in its place."""
     return load_profiles(mulu_home()).approver_for(organisation) or "APPROVER"
 
 
 def _say_who_approves(collection: Collection, identifier: str, organisation: str) -> None:
     say(
-        "It waits for an approver of the same division: "
+        f"It waits for {_COMPETENT}: "
         f"mulu directory approve {collection} {identifier} --profile {_approver(organisation)}"
     )
 

@@ -199,13 +199,13 @@ def start(
     while running_process(home) != process.pid and time.monotonic() < deadline:
         if process.poll() is not None:
             raise CommandError(
-                "the node ended at once",
+                "the node ended before it had opened its store",
                 code="not_started",
                 exit_code=ExitCode.NOT_ESTABLISHED,
                 hint=log_tail(home),
             )
         time.sleep(0.05)
-    opened = "" if running_process(home) == process.pid else ", still opening its store"
+    opened = "" if time.monotonic() < deadline else ", still opening its store"
     say(f"Node started, process {process.pid}{opened}; its log: {home / 'node.log'}")
 
 

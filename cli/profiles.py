@@ -67,13 +67,16 @@ class Profiles:
     def approver_for(self, organisation: str) -> str | None:
         """Return the profile of the division's approver, by its name and its organisation's code, if there is one.
 
-        `organisation` is a USCC; a profile says nothing of roles, so that this is a guess for a hint only.
+        `organisation` is a USCC; a profile says nothing of roles, so that this is a guess for a hint only. What an
+        authority publishes, the one above approves: its own approvers are not meant.
         """
         division = organisation[_DIVISION]
         found = [
             name
             for name, profile in self.by_name.items()
-            if name.endswith("-approver") and profile.organisation[_DIVISION] == division
+            if name.endswith("-approver")
+            and profile.organisation[_DIVISION] == division
+            and profile.organisation != organisation
         ]
         return found[0] if division and len(found) == 1 else None
 

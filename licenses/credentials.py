@@ -143,6 +143,7 @@ def read_credential(suite: Suite, text: str) -> Credential:
     """Read a credential or presentation; no signature is verified.
 
     Raises:
+        InvalidDisclosure: a disclosed field is none whose digest the JWT holds.
         DecodeError: not an SD-JWT, or not one of a license.
     """
     sd_jwt = SdJwt.decode(text.strip())

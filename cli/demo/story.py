@@ -73,7 +73,7 @@ def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json
     directory = _home(home)
     signal.signal(signal.SIGTERM, _end)
     world = None
-    ok = unheard = False
+    ok = False
     try:
         world = World.create(directory, engine)
         told = _tell(teller, world)
@@ -83,25 +83,26 @@ def run_demo(home: Path | None, engine: EngineName, *, exit_after: bool, as_json
             _stay_up(teller, world)
     except KeyboardInterrupt:
         teller.print("Interrupted.")
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # who read our output has gone; rich ends the program then
-        unheard = True
-        raise
     finally:
-        for impatient in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # a second Ctrl-C must not leave processes
+        # A second Ctrl-C must not leave processes.
+        for impatient in (signal.SIGINT, signal.SIGTERM):
             signal.signal(impatient, signal.SIG_IGN)
         if world is not None:
             world.close()
-        if home is None and (ok or unheard):
-            shutil.rmtree(directory, ignore_errors=True)
-        elif not ok and not unheard:
-            teller.print(Text(f"Files and logs are left in {directory}"))
+        _clean_up(teller, directory, temporary=home is None, ok=ok)
     return ExitCode.OK if ok else ExitCode.REFUSED
+
+
+def _clean_up(teller: Console, directory: Path, *, temporary: bool, ok: bool) -> None:
+    """Remove a temporary home, unless the story failed and somebody is told where it is."""
+    told = False
+    try:
+        if not ok and not teller.quiet:
+            teller.print(Text(f"Files and logs are left in {directory}"))
+            told = True
+    finally:  # who read our output may have gone: rich is quiet then, or ends the program
+        if temporary and not told:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _home(home: Path | None) -> Path:

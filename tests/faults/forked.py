@@ -78,7 +78,7 @@ class ForkedNode:
         return status
 
     def send_signal(self, sig: int) -> None:
-        if self.poll() is None:
+        if self._process.exitcode in (None, _SERVER_DIED):
             with contextlib.suppress(ProcessLookupError):  # ended, and not told yet
                 os.kill(self.pid, sig)
 
@@ -89,6 +89,7 @@ class ForkedNode:
 def _run(home: str, environment: dict[str, str]) -> None:
     # The server ends when nobody has this open any more: a node that outlives its test must not keep it.
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # the library's own
+    forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]  # the number is free
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)

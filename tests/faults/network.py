@@ -77,6 +77,8 @@ class FaultyNetwork(Processes):
     module: str = "tests.faults.node_under_test"
     relays: Relays = field(default_factory=Relays)
     loads: list[Load] = field(default_factory=list)
+    own_interpreter: Path | None = None
+    """Home of the node that always has an interpreter of its own: the first that was started."""
 
     @property
     def validators(self) -> list[str]:
@@ -98,9 +100,12 @@ class FaultyNetwork(Processes):
 
     def _spawn(self, home: Path, under: Sequence[str], environment: Mapping[str, str]) -> Process:
         differing = {name for name, _ in environment.items() ^ os.environ.items()}
-        if self.running and not under and differing <= FORKED and supervised_home(home) is None:
-            return ForkedNode(home, environment)
-        return super()._spawn(home, under, environment)
+        if self.own_interpreter is None:
+            self.own_interpreter = home
+        needs_own = under or home == self.own_interpreter or supervised_home(home) is not None
+        if needs_own or not differing <= FORKED:
+            return super()._spawn(home, under, environment)
+        return ForkedNode(home, environment)
 
     def restore(self) -> None:
         """Heal links, let everybody run, and wait until all are ready."""

@@ -50,9 +50,8 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.row(ROW)
 def test_a_handshake_of_tls_that_comes_byte_by_byte_is_ended(tmp_path: Path) -> None:
     async def test(scene: Scene) -> None:
-        began_s = (
-            time.monotonic()
-        )  # the other side counts from when it has accepted, which is later
+        # The other side counts from when it has accepted, which is later.
+        began_s = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.tianjin.port)
         await drip(reader, writer, client_hello(scene.context)[:-1])
         assert time.monotonic() - began_s >= STEP_S, "cut off before its time was over"
