@@ -178,6 +178,8 @@ def test_two_killed_nothing_is_committed_and_all_resumes_when_they_are_back(
         eventually(lambda: beijing.network().quorum, 60.0)
         [late] = beijing.submit([waiting.raw], timeout_s=60)
         assert late.status == "committed"
+    # The quorum may be there by tianjin, while national starts.
+    processes.await_ready("national")
     with processes.client("national", "national-auditor") as national:
         for one in acknowledged:
             eventually(lambda one=one: _committed(national, one))  # type: ignore[misc]
