@@ -35,7 +35,7 @@ from cli.validation import build, build_from
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
 from directory.records import Status
-from node.answers import Json
+from node.answers import Json, SubmissionResult
 from node.client import NodeClient
 
 app = typer.Typer(
@@ -144,9 +144,7 @@ def submit(
     connection = connect(node, key, profile)
     with connection.client:
         result = connection.submit([operation(kind, entry)])
-    _committed(result.id, result.height, as_json, id=entry.identifier, waits_for="approval")
-    if not as_json:
-        _say_who_approves(name, entry.identifier, connection.organisation)
+    _submitted(result, as_json, name, entry.identifier, connection.organisation)
 
 
 @app.command(
@@ -166,9 +164,7 @@ def retire(
     connection = connect(node, key, profile)
     with connection.client:
         result = connection.submit([operation(f"directory.{_collection(collection)}.retire", body)])
-    _committed(result.id, result.height, as_json, id=identifier, waits_for="approval")
-    if not as_json:
-        _say_who_approves(_collection(collection), identifier, connection.organisation)
+    _submitted(result, as_json, _collection(collection), identifier, connection.organisation)
 
 
 @app.command(
@@ -432,11 +428,20 @@ def _approver(organisation: str) -> str:
     return load_profiles(mulu_home()).approver_for(organisation) or "APPROVER"
 
 
-def _say_who_approves(collection: Collection, identifier: str, organisation: str) -> None:
-    say(
-        f"It waits for {_COMPETENT}: "
-        f"mulu directory approve {collection} {identifier} --profile {_approver(organisation)}"
-    )
+def _submitted(
+    result: SubmissionResult,
+    as_json: bool,
+    collection: Collection,
+    identifier: str,
+    organisation: str,
+) -> None:
+    """Say that a submission is committed, and who approves it."""
+    _committed(result.id, result.height, as_json, id=identifier, waits_for="approval")
+    if not as_json:
+        say(
+            f"It waits for {_COMPETENT}: "
+            f"mulu directory approve {collection} {identifier} --profile {_approver(organisation)}"
+        )
 
 
 def _collection(text: str) -> Collection:

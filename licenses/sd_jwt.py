@@ -211,6 +211,10 @@ class Disclosure:
         return base64url_encode(digest(self.text.encode("ascii")))
 
 
+class InvalidDisclosure(DecodeError):
+    """A disclosure is none of those whose digests the issuer signed: well formed, and altered or another's."""
+
+
 @dataclass(frozen=True, slots=True)
 class SdJwt:
     """An SD-JWT in its parts. `key_binding` is None where there is no key-binding JWT."""
@@ -275,10 +279,6 @@ class SdJwt:
             raise InvalidDisclosure("a disclosed field is none that the issuer signed")
         assert isinstance(claims, dict)
         return claims
-
-
-class InvalidDisclosure(DecodeError):
-    """A disclosure is none of those whose digests the issuer signed: well formed, and altered or another's."""
 
 
 class _Opening:
