@@ -14,7 +14,6 @@ All other damage shows as a failed checksum, when opening or when reading: `Dama
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import struct
@@ -43,8 +42,12 @@ TABLE_BYTES: Final = 16 * 1024 * 1024
 BLOOM_FILTER_BITS: Final = 10
 """One per cent false positives: most look-ups of absent transaction ids read no table."""
 
+MAX_DAMAGED_COPIES: Final = 4
+"""Of damaged stores; each is as large as the store was."""
+
 _DATABASE: Final = "db"
 _MARKER: Final = "head"
+_DAMAGED: Final = "damaged-"
 
 
 class _PlyvelReader(Protocol):
@@ -158,7 +161,8 @@ class Store:
 
     @staticmethod
     def recover(directory: Path) -> Store:
-        """Open a damaged store leniently, having copied it to `<directory>/damaged-<n>` first.
+        """Open a damaged store leniently, having copied it to `<directory>/damaged-<n>` first; of
+        such copies at most `MAX_DAMAGED_COPIES` are kept.
 
         What opens again may still lack rows. The caller verifies roots and hash chain before using it (`fsck`), then
         closes it and calls `open`; where that fails, it calls `set_aside` and synchronises anew.
@@ -169,7 +173,7 @@ class Store:
         """
         path = directory / _DATABASE
         try:
-            shutil.copytree(path, _free_directory(directory) / _DATABASE)
+            shutil.copytree(path, _directory_for_damaged(directory) / _DATABASE)
         except (OSError, shutil.Error) as error:
             raise StorageError(f"cannot copy {path}: {error}") from error
         try:
@@ -202,7 +206,7 @@ class Store:
             StorageError: it cannot be moved.
         """
         try:
-            aside = _free_directory(directory)
+            aside = _directory_for_damaged(directory)
             aside.mkdir()
             # The marker goes first: a database without one is refused, a marker without a database forgotten.
             for name in (_MARKER, _DATABASE):
@@ -323,13 +327,19 @@ def _repair(path: Path) -> None:
         raise _opening_error(path, error) from error
 
 
-def _free_directory(directory: Path) -> Path:
-    """Return the first of `damaged-1`, `damaged-2`… that does not exist."""
-    return next(
-        path
-        for path in (directory / f"damaged-{n}" for n in itertools.count(1))
-        if not path.exists()
+def _directory_for_damaged(directory: Path) -> Path:
+    """Return `damaged-<n>` for the next n, having made room: the first copies and the newest one are kept.
+
+    The first show how it began; a disk that goes on failing does not fill what is left of it with copies.
+    """
+    taken = sorted(
+        int(path.name.removeprefix(_DAMAGED))
+        for path in directory.glob(_DAMAGED + "*")
+        if path.name.removeprefix(_DAMAGED).isdecimal()
     )
+    for number in taken[MAX_DAMAGED_COPIES - 1 :]:
+        shutil.rmtree(directory / f"{_DAMAGED}{number}")
+    return directory / f"{_DAMAGED}{taken[-1] + 1 if taken else 1}"
 
 
 def _opening_error(path: Path, error: Exception) -> StorageError:

@@ -283,6 +283,9 @@ class PeerNetwork:
                 if connection.state is not State.OPEN:
                     raise InvalidPeerMessage("not a WebSocket handshake")
                 return await self._greet(connection, None)
+        except (InvalidPeerMessage, InvalidCertificate) as error:
+            self._note_ours(name, error)
+            raise
         finally:
             self._greeting[name] -= 1
 
@@ -321,8 +324,7 @@ class PeerNetwork:
             _log.debug("peer not reached", peer=address.name, reason=str(error))
         except (InvalidCertificate, InvalidPeerMessage) as error:
             _log.warning("peer refused", peer=address.name, reason=str(error))
-            if not self._is_banned(address.name):  # else it is known why, and this says less
-                self._note(address.name, Refusal(is_ours=True, reason=str(error)))
+            self._note_ours(address.name, error)
 
     # --- a link's life ---------------------------------------------------------------------------
 
@@ -365,6 +367,10 @@ class PeerNetwork:
 
     def _note(self, name: str, refusal: Refusal) -> None:
         self._refusals.note(name, refusal, time.monotonic())
+
+    def _note_ours(self, name: str, error: Exception) -> None:
+        if not self._is_banned(name):  # else it is known why, and this says less
+            self._note(name, Refusal(is_ours=True, reason=str(error)))
 
     def _has_slot(self, name: str) -> bool:
         """Validators' slots are reserved: other nodes never take the last of them."""

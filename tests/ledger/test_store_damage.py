@@ -11,7 +11,7 @@ import pytest
 from ledger import keyspace
 from ledger.database import Batch, Head
 from ledger.errors import DamagedStoreError
-from ledger.store import Store
+from ledger.store import MAX_DAMAGED_COPIES, Store
 from tests.ledger.stores import HASH, batch, filled, flip, only, with_tables
 
 OTHER_HASH = bytes(32)
@@ -152,6 +152,20 @@ def test_a_store_set_aside_makes_room_for_a_new_one(directory: Path) -> None:
     Store.open(directory).close()
     assert Store.set_aside(directory) == directory / "damaged-2"
     assert sorted(path.name for path in (directory / "damaged-1").iterdir()) == ["db", "head"]
+
+
+def test_a_store_damaged_again_and_again_does_not_fill_the_disk_with_copies(
+    directory: Path,
+) -> None:
+    filled(directory)
+    (directory / "damaged-by-hand").mkdir()  # not ours: stays
+    for number in range(1, MAX_DAMAGED_COPIES + 3):
+        assert Store.set_aside(directory) == directory / f"damaged-{number}"
+        Store.open(directory).close()
+    Store.recover(directory).close()  # copies, too, count
+    kept = {path.name for path in directory.glob("damaged-*")}
+    first = {f"damaged-{number}" for number in range(1, MAX_DAMAGED_COPIES)}
+    assert kept == {*first, f"damaged-{MAX_DAMAGED_COPIES + 3}", "damaged-by-hand"}
 
 
 # --- the head marker ------------------------------------------------------------------------------

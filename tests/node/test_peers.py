@@ -239,6 +239,9 @@ def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
                 await asyncio.sleep(0.8)  # several dials
                 assert right.up == []
                 assert left.up == []
+            # Who has shown that it is beijing is named by whom it dialled; who has not is nobody.
+            noted = {"beijing": True} if case == "chain" else {}
+            assert {name: one.is_ours for name, one in tianjin.refusals.items()} == noted
 
     run(scenario)
 
