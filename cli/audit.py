@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from cli.connection import connect
-from cli.license_verify import show_report
 from cli.offline import forbid_sockets
 from cli.options import (
     AnchorAgeOption,
@@ -22,10 +21,11 @@ from cli.options import (
 from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import load_policy
 from cli.tracing import trace_use
-from cli.validation import date_ms, now_ms, read_bytes
+from cli.validation import date_ms, now_ms
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
-from licenses.verification import Question, verify
+from licenses.verification import Question
+from licenses.verifier import Verifier
 
 app = typer.Typer(help="Trace, bundle and verify evidence.", no_args_is_help=True)
 
@@ -99,8 +99,10 @@ def bundle(
 
 
 @app.command("verify", epilog="Example: mulu audit verify use.bundle --policy policy.txt")
-def verify_bundle(
-    file: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle file.")],
+def verify_evidence(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle files, one or many.")
+    ],
     policy: PolicyOption = None,
     max_anchor_age: AnchorAgeOption = 90.0,
     fresh: FreshOption = 3600.0,
@@ -109,25 +111,20 @@ def verify_bundle(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify an evidence bundle; opens no socket.
+    """Verify evidence bundles; opens no socket.
 
-    Exit codes: 0 what it shows holds, 1 it is false or shows something not valid, 2 unreadable,
+    Exit codes: 0 what they show holds, 1 one is false or shows something not valid, 2 one is unreadable,
     3 could not be established.
     """
-    from cli.proofs import report_bundle, require_policy
+    from cli.bundles import verify_bundles
+    from cli.proofs import require_policy
 
     forbid_sockets()
-    data = read_bytes(file)
-    anchor = require_policy(policy)
     question = Question(
         now_ms=now_ms(),
         at_ms=None if at is None else date_ms(at),
         fresh_ms=int(fresh * 1000),
         max_anchor_age_ms=int(max_anchor_age * 86_400_000),
     )
-    plain = report_bundle(data, anchor, as_json=as_json)
-    if plain is not None:
-        raise typer.Exit(plain)
-    report = verify(SHA256_ED25519, anchor, question, bundle=data)
-    show_report(report, as_json, policy)
-    raise typer.Exit(int(report.exit_code))
+    verifier = Verifier(SHA256_ED25519, require_policy(policy))
+    raise typer.Exit(verify_bundles(files, verifier, question, policy, as_json))

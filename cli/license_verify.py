@@ -25,7 +25,8 @@ from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
 from licenses.issuance import read_package
 from licenses.verdicts import Outcome, Report
-from licenses.verification import NO_BUNDLE, Question, verify
+from licenses.verification import NO_BUNDLE, Question
+from licenses.verifier import Verifier
 from node.errors import ApiProblem
 
 app = typer.Typer()
@@ -97,8 +98,8 @@ def verify_license(
                 data = _fetch_bundle(connection, text, question.handle)
             except ApiProblem as problem:  # one node's word: it shows nothing of the license
                 no_bundle = _why_no_bundle(problem)
-    report = verify(
-        SHA256_ED25519, trusted, question, credential=text, bundle=data, no_bundle=no_bundle
+    report = Verifier(SHA256_ED25519, trusted).verify(
+        question, credential=text, bundle=data, no_bundle=no_bundle
     )
     show_report(report, as_json, anchor)
     raise typer.Exit(int(report.exit_code))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cli.output import CommandError, ExitCode, say, show_json, show_table, time_text
+from cli.output import CommandError, ExitCode, time_text
 from cli.validation import now_ms
 from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DecodeError, InvalidProof
-from ledger.light import NotEstablishedError, TrustedView, VerifiedBundle, open_bundle
+from ledger.light import TrustedView
 from ledger.policy import NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
@@ -160,65 +160,3 @@ def _require_network(proof: TlogProof, policy: Policy) -> None:
             code="other_network",
             exit_code=ExitCode.NOT_ESTABLISHED,
         )
-
-
-def report_bundle(data: bytes, policy: Policy, *, as_json: bool) -> ExitCode | None:
-    """Verify and report a bundle about anything but a license or a use; None for those, which have verdicts.
-
-    A file that is no bundle is left to them, too.
-    """
-    suite = SHA256_ED25519
-    try:
-        subject = Bundle.decode(suite, data).subject
-    except DecodeError:
-        return None
-    if subject.startswith(("license:", "use:")):
-        return None
-    try:
-        _, evidence = open_bundle(suite, policy, data)
-    except DecodeError as error:
-        return _report_failure(subject, ExitCode.BAD_INPUT, "unreadable", str(error), as_json)
-    except InvalidProof as error:
-        return _report_failure(subject, ExitCode.REFUSED, "bad_proof", str(error), as_json)
-    except NotEstablishedError as error:
-        return _report_failure(subject, ExitCode.NOT_ESTABLISHED, error.code, str(error), as_json)
-    _report_evidence(evidence, as_json)
-    return ExitCode.OK
-
-
-def _report_failure(
-    subject: str, exit_code: ExitCode, code: str, text: str, as_json: bool
-) -> ExitCode:
-    if as_json:
-        show_json({"subject": subject, "exit_code": int(exit_code), "code": code, "text": text})
-    else:
-        say(f"{subject}: {code}: {text}")
-    return exit_code
-
-
-def _report_evidence(evidence: VerifiedBundle, as_json: bool) -> None:
-    checkpoint = evidence.checkpoint
-    rows = [
-        *(("entry", str(one.index), type(one.entry).__name__) for one in evidence.entries),
-        *(
-            ("state", one.key, "absent" if one.value is None else f"as of block {one.height}")
-            for one in evidence.states
-        ),
-    ]
-    if as_json:
-        show_json(
-            {
-                "subject": evidence.subject,
-                "exit_code": 0,
-                "code": "ok",
-                "checkpoint_size": checkpoint.checkpoint.size,
-                "cosigners": checkpoint.cosigners,
-                "evidence": [dict(zip(("kind", "id", "what"), row, strict=True)) for row in rows],
-            }
-        )
-        return
-    show_table(f"Verified: {evidence.subject}", ("Kind", "Index or key", "What"), rows)
-    say(
-        f"Checkpoint of size {checkpoint.checkpoint.size}, cosigned by "
-        f"{', '.join(checkpoint.cosigners)} at {time_text(checkpoint.time_ms)}."
-    )

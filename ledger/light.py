@@ -33,6 +33,9 @@ from ledger.policy import Policy, PolicyVerdict, policy_for
 from ledger.suite import Suite
 from ledger.tlog_proof import verify_entry
 
+MAX_KNOWN_CHECKPOINTS: Final = 256
+"""Verified checkpoints that a verifier remembers, a kilobyte each: bundles that are fetched together rest on few."""
+
 DEFAULT_MAX_ANCHOR_AGE_MS: Final = 90 * 24 * 3_600_000
 """Validators that leave destroy their keys; how long that may take to be relied upon is the verifier's choice."""
 
@@ -115,10 +118,20 @@ class TrustedView:
         self.chain_id: Final = origins.pop()
         self.anchor: Final = policy.as_of
         self._suite = suite
+        self._start: Final = policy
         self._policy = policy
         self._validators_hash = None if policy.as_of is None else policy.as_of.validators_hash
         self._set_size = 0  # the log's size at the change to the present set
-        self._verified: tuple[SignedCheckpoint, VerifiedCheckpoint] | None = None
+        # A set's hash covers its names and keys, so it stands for the policy made from it; None for the anchor's own.
+        self._changed_to: bytes | None = None
+        self._known: dict[tuple[bytes | None, SignedCheckpoint], VerifiedCheckpoint] = {}
+
+    def restarted(self) -> TrustedView:
+        """Return a view at the anchor that this one started from. They share what they know of checkpoints, so that
+        the signatures under many bundles of one checkpoint are verified once."""
+        view = TrustedView(self._suite, self._start)
+        view._known = self._known
+        return view
 
     @property
     def policy(self) -> Policy:
@@ -138,8 +151,6 @@ class TrustedView:
             NotEstablishedError: `other_network`: of another chain than the policy, so nothing is shown to be false;
                 `no_quorum`: not signed by a log and cosigned by a quorum.
         """
-        if self._verified is not None and self._verified[0] == signed:
-            return self._verified[1]
         checkpoint = signed.checkpoint
         if checkpoint.origin != self.chain_id:
             raise NotEstablishedError(
@@ -149,12 +160,17 @@ class TrustedView:
             )
         if checkpoint.size <= self._set_size:
             raise InvalidProof("checkpoint from before the change to the set that cosigned it")
+        known = self._known.get((self._changed_to, signed))
+        if known is not None:
+            return known
         verdict = self._policy.check(self._suite, signed)
         if not verdict.satisfied:
             raise NotEstablishedError("no_quorum", _lack_of_quorum(verdict, self._policy))
         time_ms = None if verdict.time_s is None else verdict.time_s * 1000
         verified = VerifiedCheckpoint(checkpoint, verdict.cosigners, time_ms)
-        self._verified = (signed, verified)
+        if len(self._known) >= MAX_KNOWN_CHECKPOINTS:
+            del self._known[next(iter(self._known))]
+        self._known[self._changed_to, signed] = verified
         return verified
 
     def advance(self, change: ValidatorChange) -> None:
@@ -182,9 +198,8 @@ class TrustedView:
         if change.validators.hash(self._suite) != block.next_validators_hash:
             raise InvalidProof("the validators listed are not those that the block entry names")
         self._policy = policy_for(self._suite, change.validators, self.chain_id, self.anchor)
-        self._validators_hash = block.next_validators_hash
+        self._validators_hash = self._changed_to = block.next_validators_hash
         self._set_size = size
-        self._verified = None
 
     def verify_entry(self, evidence: EntryEvidence) -> VerifiedEntry:
         """Verify that an entry is in the log.

@@ -1,13 +1,14 @@
-"""Verification of licenses and uses: one verdict a check, each with a reason code; no I/O, so it works offline.
+"""One verification of a license or a use: one verdict a check, each with a reason code; no I/O, so it works offline.
 
 What is verified: a presented credential (SD-JWT, with or without key binding), a bundle of evidence, or both, under a
-policy that the verifier trusts. `licenses.evidence` says what a bundle holds, `licenses.verdicts` what comes of it.
+policy that the verifier trusts. `licenses.verifier` is the way in, `licenses.evidence` says what a bundle holds,
+`licenses.verdicts` what comes of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,7 +25,6 @@ from ledger.light import (
 )
 from ledger.limits import CHECKPOINT_FRESH_MS
 from ledger.membership import enrolled_key, enrolled_key_key
-from ledger.policy import Policy
 from ledger.suite import Suite
 from licenses.credentials import Credential
 from licenses.disclosure import CommittedUse, committed_use, signed_parts
@@ -84,27 +84,8 @@ class Question:
     max_anchor_age_ms: int = DEFAULT_MAX_ANCHOR_AGE_MS
 
 
-def verify(
-    suite: Suite,
-    policy: Policy,
-    question: Question,
-    *,
-    credential: str | None = None,
-    bundle: bytes | None = None,
-    no_bundle: str = NO_BUNDLE,
-) -> Report:
-    """Verify a credential, a bundle, or a credential against a bundle. Bad input becomes a verdict, never an error.
-
-    `credential` is the text of a package, credential or presentation; `bundle` is a bundle file. `no_bundle`
-    tells people why there is none: then nothing that the ledger decides is established.
-    """
-    verification = _Verification(suite, question, no_bundle)
-    verification.run(policy, credential, bundle)
-    return verification.report()
-
-
 @dataclass(slots=True)
-class _Verification:
+class Verification:
     """One verification: collects verdicts; the first for a check that is not `PASSED` stays."""
 
     suite: Suite
@@ -136,7 +117,9 @@ class _Verification:
     def unknown(self, check: str, code: str, text: str) -> None:
         self.say(check, Outcome.UNESTABLISHED, code, text)
 
-    def run(self, policy: Policy, text: str | None, data: bytes | None) -> None:
+    def run(
+        self, anchored: Callable[[], TrustedView], text: str | None, data: bytes | None
+    ) -> None:
         presented = None if text is None else self._read_credential(text)
         bundle = None if data is None else self._read_bundle(data)
         if self.verdicts.get(FORMAT) is not None:
@@ -151,7 +134,7 @@ class _Verification:
         if bundle is None:
             self.unknown(ANCHORED, "no_evidence", self.no_bundle)
             return
-        view_and_evidence = self._verify_bundle(policy, bundle)
+        view_and_evidence = self._verify_bundle(anchored, bundle)
         if view_and_evidence is not None:
             self._check_evidence(*view_and_evidence, presented)
 
@@ -178,10 +161,10 @@ class _Verification:
             return None
 
     def _verify_bundle(
-        self, policy: Policy, bundle: Bundle
+        self, anchored: Callable[[], TrustedView], bundle: Bundle
     ) -> tuple[TrustedView, VerifiedBundle] | None:
         try:
-            view = TrustedView(self.suite, policy)
+            view = anchored()
             evidence = view.verify_bundle(bundle)
         except DecodeError as error:
             self.say(FORMAT, Outcome.UNREADABLE, "bundle_unreadable", str(error))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli.bench.chain import local_chain
 from cli.bench.loads import issue_licenses
@@ -20,20 +21,23 @@ from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519
 from licenses.credentials import present
 from licenses.verdicts import ExitCode
-from licenses.verification import Question, verify
+from licenses.verification import Question
+from licenses.verifier import Verifier
 from node.evidence import license_bundle
 
-_NONCE = "bench"
+_NONCE: Final = "bench"
+_LICENSES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a verifier holds, and for how long it verifies, in seconds."""
+    """What a verifier holds: presentations, each with its bundle, all under one checkpoint; for how long it verifies,
+    in seconds; and whether it keeps one verifier all the time, or makes one each time."""
 
     policy: bytes
-    presentation: str
-    bundle: bytes
+    licenses: tuple[tuple[str, bytes], ...]
     seconds: float
+    keeps: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,31 @@ class Verified:
 
 
 def measure_verification(seconds: float, progress: Progress) -> dict[str, Any]:
-    """Issue a license on a chain in this process, and verify its presentation on every core."""
+    """Issue licenses on a chain in this process, and verify their presentations on every core.
+
+    First with a verifier that is kept, as a window or an auditor keeps it; then with a new one for each license, as if
+    each came under a checkpoint of its own.
+    """
     with temporary_directory() as directory:
         presented = _present(directory, seconds, progress)
+    progress("verifying, with a verifier that is kept")
+    kept = _on_every_core(presented)
+    progress("verifying, with a new verifier each time")
+    return {**kept, "checkpoint_each_time": _on_every_core(replace(presented, keeps=False))}
+
+
+def _on_every_core(presented: Presented) -> dict[str, Any]:
     processes = cores()
-    progress(f"verifying in {processes} processes")
     check_us = signature_check_us()
     parts = at_once(verify_repeatedly, [presented] * processes)
     check_us = (check_us + signature_check_us()) / 2
     count = sum(part.count for part in parts)
     per_s = sum(part.count / part.seconds for part in parts)
-    bundle = Bundle.decode(SHA256_ED25519, presented.bundle)
-    # The issuer's signature, the holder's binding, and those under the checkpoint.
-    signatures = 2 + len(bundle.checkpoint.signatures)
+    text, data = presented.licenses[0]
+    # The issuer's signature and the holder's binding; those under the checkpoint.
+    signatures = 2
+    if not presented.keeps:
+        signatures += len(Bundle.decode(SHA256_ED25519, data).checkpoint.signatures)
     return {
         "processes": processes,
         "verifications": count,
@@ -68,33 +84,32 @@ def measure_verification(seconds: float, progress: Progress) -> dict[str, Any]:
         "signatures_per_verification": signatures,
         "signature_check_us": round(check_us, 1),
         "share_of_signature_limit": round(per_s * signatures * check_us / 1e6 / processes, 3),
-        "bundle_bytes": len(presented.bundle),
-        "presentation_bytes": len(presented.presentation),
+        "bundle_bytes": len(data),
+        "presentation_bytes": len(text),
     }
 
 
 def verify_repeatedly(presented: Presented) -> Verified:
-    """Verify for the time asked; the policy is read once, as a verifier keeps its anchor.
+    """Verify one license after the other for the time asked; the policy is read once, as a verifier keeps its anchor.
 
     Raises:
         StoryError: a verification does not end well.
     """
     policy = Policy.parse(SHA256_ED25519, presented.policy)
+    verifier = Verifier(SHA256_ED25519, policy)
     count, started_s, cpu_s = 0, time.monotonic(), time.process_time()
-    while count == 0 or time.monotonic() < started_s + presented.seconds:
+    for text, bundle in itertools.cycle(presented.licenses):
+        if count and time.monotonic() >= started_s + presented.seconds:
+            break
         question = Question(
             now_ms=now_ms(),
             audience=content.CENTRE.uscc,
             nonce=_NONCE,
             require_holder=True,
         )
-        report = verify(
-            SHA256_ED25519,
-            policy,
-            question,
-            credential=presented.presentation,
-            bundle=presented.bundle,
-        )
+        if not presented.keeps:
+            verifier = Verifier(SHA256_ED25519, policy)
+        report = verifier.verify(question, credential=text, bundle=bundle)
         if report.exit_code is not ExitCode.VALID:
             raise StoryError(f"the presentation does not verify: {report.to_json()}")
         count += 1
@@ -104,14 +119,18 @@ def verify_repeatedly(presented: Presented) -> Verified:
 def _present(directory: Path, seconds: float, progress: Progress) -> Presented:
     with local_chain(directory / "network") as chain:
         register_matter(chain, progress)
-        (license_,) = issue_licenses(chain, 1, progress)
-        bundle = license_bundle(chain.prove(), license_.handle)
-        assert bundle is not None, "issued above"
-        text = present(
-            SHA256_ED25519,
-            license_.issued.credential,
-            content.LISTED_FIELDS,
-            binding=(license_.holder, content.CENTRE.uscc, _NONCE, now_ms()),
-        )
+        licenses = issue_licenses(chain, _LICENSES, progress)
+        proven = chain.prove()
+        presented = []
+        for one in licenses:
+            bundle = license_bundle(proven, one.handle)
+            assert bundle is not None, "issued above"
+            text = present(
+                SHA256_ED25519,
+                one.issued.credential,
+                content.LISTED_FIELDS,
+                binding=(one.holder, content.CENTRE.uscc, _NONCE, now_ms()),
+            )
+            presented.append((text, bundle.encode(SHA256_ED25519)))
         policy = (chain.network.directory / "policy.txt").read_bytes()
-    return Presented(policy, text, bundle.encode(SHA256_ED25519), seconds)
+    return Presented(policy, tuple(presented), seconds, keeps=True)

@@ -24,6 +24,8 @@ takes as long as that, not longer than the loader waits."""
 
 REQUESTS_PER_NODE: Final = 16
 _TIMEOUT_S: Final = 30.0
+_UNDECIDED: Final = "not_committed"
+_ASK_AGAIN_S: Final = 0.2
 _REQUEST_BYTES: Final = 900_000
 """Of base64: below what a node takes at once."""
 
@@ -126,17 +128,33 @@ class Sender:
     async def _submit(
         self, client: AsyncNodeClient, transactions: Sequence[bytes], sent_s: float
     ) -> None:
-        try:
-            results = await client.submit(transactions, wait="committed", timeout_s=_TIMEOUT_S)
-        except (ApiProblem, NodeUnreachable) as error:
-            name = getattr(error, "code", "") or type(error).__name__
-            self.tally.outcomes[name] += len(transactions)
-            return
-        now_s, tally = time.monotonic(), self.tally
-        tally.outcomes.update(map(_outcome, results))
-        if any(result.status == "committed" for result in results):
-            tally.last_commit_s = max(tally.last_commit_s, now_s)
-            tally.commit_latencies_s += [now_s - sent_s] * len(results)
+        """Submit until it is decided: where validators are starved, a node answers "not yet" long before."""
+        end_s = time.monotonic() + _TIMEOUT_S
+        left = transactions
+        while left:
+            rest_s = max(1.0, end_s - time.monotonic())
+            try:
+                results = await client.submit(left, wait="committed", timeout_s=rest_s)
+            except (ApiProblem, NodeUnreachable) as error:
+                name = getattr(error, "code", "") or type(error).__name__
+                self.tally.outcomes[name] += len(left)
+                return
+            now_s, tally = time.monotonic(), self.tally
+            asks_again = now_s < end_s
+            counts = Counter(map(_outcome, results))
+            if asks_again:
+                del counts[_UNDECIDED]
+            tally.outcomes.update(counts)
+            if committed := counts["committed"]:
+                tally.last_commit_s = max(tally.last_commit_s, now_s)
+                tally.commit_latencies_s += [now_s - sent_s] * committed
+            left = [
+                one
+                for one, result in zip(left, results, strict=True)
+                if asks_again and result.status == _UNDECIDED
+            ]
+            if left:
+                await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _follow(self, transaction: bytes, sent_s: float) -> None:
         """Wait until the query node shows a transaction with its proof."""

@@ -26,7 +26,8 @@ from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import AccreditIssuer, DefineType
 from licenses.use import Item
 from licenses.verdicts import ExitCode
-from licenses.verification import Question, verify
+from licenses.verification import Question
+from licenses.verifier import Verifier
 
 ANSWER_S = 15.0
 HOLDERS_NODE = "beijing"
@@ -131,12 +132,8 @@ def fields_disclosed(world: World) -> list[str]:
 def verified_online(world: World) -> list[str]:
     """Verify the permit against what the query node answers; the node is not trusted."""
     bundle = world.client("national-auditor", "xiongan").license_evidence(world.facts.handle)
-    report = verify(
-        SHA256_ED25519,
-        world.policy,
-        Question(now_ms=now_ms()),
-        credential=world.facts.presentation,
-        bundle=bundle,
+    report = Verifier(SHA256_ED25519, world.policy).verify(
+        Question(now_ms=now_ms()), credential=world.facts.presentation, bundle=bundle
     )
     if report.exit_code is not ExitCode.VALID:
         raise StoryError(f"not valid: {report.to_json()}")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import light
 from ledger.bundle import EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import SignedCheckpoint, cosign, sign_checkpoint
 from ledger.entries import BlockEntry, TransactionEntry
@@ -290,6 +291,84 @@ def test_a_policy_without_as_of_line_verifies_but_follows_no_change_and_knows_no
         with pytest.raises(NotEstablishedError) as refused:
             action()
         assert refused.value.code == "no_anchor"
+
+
+# One anchor, many bundles.
+
+
+class _Counted:
+    """A suite that counts the signatures it verifies."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        verify = SUITE.verifiers["ed25519"]
+
+        def counting(key: bytes, message: bytes, signature: bytes) -> bool:
+            self.count += 1
+            return verify(key, message, signature)
+
+        self.suite = dataclasses.replace(SUITE, verifiers={"ed25519": counting})
+
+
+def test_the_signatures_under_a_checkpoint_are_verified_once_for_all_that_rests_on_it() -> None:
+    chain, counted = _issued_and_revoked(), _Counted()
+    signed = chain.checkpoint()
+    view = TrustedView(counted.suite, chain.policy())
+    view.verify_state(chain.state_evidence(_KEY, signed))
+    first = counted.count
+    assert first == len(signed.signatures)
+    for key in (_KEY, "licenses/type/a", "licenses/license/none"):
+        assert view.restarted().verify_state(chain.state_evidence(key, signed)).is_current
+    assert counted.count == first
+    other = chain.checkpoint(chain.time_ms // 1000 + 60)  # the same tree, other cosignatures
+    view.restarted().verify_checkpoint(other)
+    assert counted.count == 2 * first
+
+
+def test_a_known_checkpoint_lends_nothing_to_one_with_other_signatures() -> None:
+    chain = _issued_and_revoked()
+    signed, view = chain.checkpoint(), _view(chain)
+    view.verify_checkpoint(signed)
+    last = signed.signatures[-1]
+    forged = dataclasses.replace(last, signature=last.signature[:-1] + b"\0")
+    assert forged != last
+    with pytest.raises(InvalidProof, match="bad signature"):
+        view.restarted().verify_checkpoint(
+            dataclasses.replace(signed, signatures=(*signed.signatures[:-1], forged))
+        )
+    with pytest.raises(NotEstablishedError, match="known validators have cosigned"):
+        view.restarted().verify_checkpoint(
+            dataclasses.replace(signed, signatures=signed.signatures[:-2])
+        )
+
+
+def test_what_the_anchor_s_set_vouched_for_is_no_word_of_the_set_that_replaced_it() -> None:
+    strangers = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
+    chain, anchor, (change,) = _changed_chain(strangers)
+    chain.members = FOUNDERS  # they go on although they have been replaced
+    late, view = chain.checkpoint(), TrustedView(SUITE, anchor)
+    view.verify_checkpoint(late)
+    moved = view.restarted()
+    moved.advance(change)
+    with pytest.raises(NotEstablishedError, match="known validators have cosigned"):
+        moved.verify_checkpoint(late)
+    assert view.restarted().validators_hash == validator_set(FOUNDERS).hash(SUITE)
+    view.restarted().verify_checkpoint(late)
+
+
+def test_only_so_many_checkpoints_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(light, "MAX_KNOWN_CHECKPOINTS", 2)
+    chain, counted = _issued_and_revoked(), _Counted()
+    view = TrustedView(counted.suite, chain.policy())
+    three = [chain.checkpoint(chain.time_ms // 1000 + age_s) for age_s in (0, 60, 120)]
+    for signed in three:
+        view.verify_checkpoint(signed)
+    each = counted.count // 3
+    view.verify_checkpoint(three[2])
+    view.verify_checkpoint(three[1])
+    assert counted.count == 3 * each
+    view.verify_checkpoint(three[0])
+    assert counted.count == 4 * each
 
 
 # Now.

@@ -12,7 +12,8 @@ from licenses.credentials import present
 from licenses.use import Basis, Item
 from licenses.use_signing import sign_approval
 from licenses.verdicts import AUTHORISED_USE, ExitCode
-from licenses.verification import Question, verify
+from licenses.verification import Question
+from licenses.verifier import Verifier
 from tests.licenses.story import (
     CENTRE,
     DAY_MS,
@@ -104,7 +105,7 @@ def test_any_changed_byte_of_a_bundle_is_noticed(
     at = data.draw(st.integers(0, len(bundle) - 1))
     mask = data.draw(st.integers(1, 255))
     damaged = bundle[:at] + bytes([bundle[at] ^ mask]) + bundle[at + 1 :]
-    report = verify(SUITE, policy, Question(now_ms=now_ms), bundle=damaged)
+    report = Verifier(SUITE, policy).verify(Question(now_ms=now_ms), bundle=damaged)
     assert report.exit_code in (ExitCode.NOT_VALID, ExitCode.UNREADABLE)
 
 
@@ -123,7 +124,7 @@ def test_any_changed_byte_is_noticed_even_where_the_digest_is_repaired(
         content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
     )
     damaged += SUITE.digest(damaged)
-    report = verify(SUITE, policy, Question(now_ms=now_ms), bundle=damaged)
-    good = verify(SUITE, policy, Question(now_ms=now_ms), bundle=bundle)
+    report = Verifier(SUITE, policy).verify(Question(now_ms=now_ms), bundle=damaged)
+    good = Verifier(SUITE, policy).verify(Question(now_ms=now_ms), bundle=bundle)
     # One changed byte may make a cosignature one by an unknown key: then a quorum remains or is missing.
     assert report.exit_code is not ExitCode.VALID or report.facts == good.facts

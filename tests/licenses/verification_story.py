@@ -6,7 +6,8 @@ from typing import Any
 
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.verdicts import Outcome, Report
-from licenses.verification import Question, verify
+from licenses.verification import Question
+from licenses.verifier import Verifier
 from tests.licenses.story import ISSUER, Holder, Story, key_of
 
 BY = key_of(ISSUER, "issuer")
@@ -21,7 +22,7 @@ def ask(story: Story, **options: Any) -> Report:
     policy = options.pop("policy", None) or story.chain.policy()
     bundle, credential = options.pop("bundle", None), options.pop("credential", None)
     question = Question(now_ms=options.pop("now_ms", story.chain.time_ms), **options)
-    return verify(SUITE, policy, question, credential=credential, bundle=bundle)
+    return Verifier(SUITE, policy).verify(question, credential=credential, bundle=bundle)
 
 
 def check_license(story: Story, person: Holder, **options: Any) -> Report:

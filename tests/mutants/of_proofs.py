@@ -138,6 +138,16 @@ PROOFS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "known-checkpoint-of-the-replaced-set",
+        "What the anchor's validators vouched for is believed of those who replaced them.",
+        _LIGHT,
+        "known = self._known.get((self._changed_to, signed))",
+        "known = self._known.get((None, signed))",
+        (
+            "tests/ledger/test_light.py::test_what_the_anchor_s_set_vouched_for_is_no_word_of_the_set_that_replaced_it",
+        ),
+    ),
+    Mutant(
         "old-anchor-accepted",
         "A policy counts however old its as-of line is, though its keys may have leaked since.",
         _LIGHT,
