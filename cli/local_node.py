@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from cli.output import CommandError
 from cli.processes import log_tail, running_process, was_stopped
 from node.answers import Json
 from node.cometbft.program import supervised_home
-from node.config import load_config
+from node.config import ApiConfig, load_config
 from node.diagnosis import OPERATORS_ONLY, diagnose
 from node.home import Home
 from node.observation import Observation
@@ -51,11 +52,28 @@ def api_address(home: Path) -> str:
     api = load_config(Home(home).config).api
     if api.listen_port == 0:
         raise CommandError(f"the node of {home} takes any free port", hint="Give --node URL.")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
-        api.listen_host, f"[{api.listen_host}]" if ":" in api.listen_host else api.listen_host
-    )
+    host = _api_host(api)
     scheme = "http" if api.tls_certificate is None else "https"
-    return f"{scheme}://{host}:{api.listen_port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.listen_port}"
+
+
+def api_listens(home: Path) -> bool:
+    """Tell whether something listens where the HTTP API of `home` is to be; no matter what for any free port."""
+    api = load_config(Home(home).config).api
+    if api.listen_port == 0:
+        return True
+    try:
+        socket.create_connection((_api_host(api), api.listen_port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _api_host(api: ApiConfig) -> str:
+    """Return the host at which a node of this machine is asked."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+        api.listen_host, api.listen_host
+    )
 
 
 def local_home(address: str, network_home: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from cli.local_node import (
     NOT_RUNNING,
     STOPPED,
     api_address,
+    api_listens,
     describe_silent,
     local_findings,
     local_home,
@@ -36,7 +38,7 @@ from cli.output import (
     show_table,
     time_text,
 )
-from cli.processes import log_tail, running_process, spawn_node
+from cli.processes import log_tail, running_process, spawn_node, stop_process
 from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
@@ -60,6 +62,9 @@ from node.errors import NodeUnreachable
 from node.home import Home, ValidatorSigners, create_node_home, open_home
 
 app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)
+
+_ANSWERS_S: Final = 30.0
+"""After this a node that is started in the background is left to itself: it may verify a large store."""
 
 NodeHome = Annotated[
     Path, typer.Argument(metavar="HOME", help="The node's home directory.", file_okay=False)
@@ -168,10 +173,6 @@ def init(
         show_record(f"Node {name}", record)
 
 
-_OPENED_S: Final = 30.0
-"""After this a node that is started in the background is left to itself: it may verify a large store."""
-
-
 @app.command(epilog="Example: mulu node start ./network/nodes/xiongan")
 def start(
     home: NodeHome,
@@ -194,19 +195,36 @@ def start(
 
         raise typer.Exit(run_node(home, passphrase()))
     process = spawn_node(home, detached=True)
-    deadline = time.monotonic() + _OPENED_S
-    # Who has the store open says that it runs this home; what two starts at once leave is one.
-    while running_process(home) != process.pid and time.monotonic() < deadline:
+    try:
+        answers = _await_answers(home, process)
+    except KeyboardInterrupt:
+        stop_process(process.pid)
+        raise
+    opened = "" if answers else ", still opening its store"
+    say(f"Node started, process {process.pid}{opened}; its log: {home / 'node.log'}")
+
+
+def _await_answers(home: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a node that we have started answers; return whether it does in time.
+
+    Who has the store open says that it runs this home: what two starts at once leave is one.
+
+    Raises:
+        CommandError: it has ended.
+    """
+    deadline = time.monotonic() + _ANSWERS_S
+    while not (running_process(home) == process.pid and api_listens(home)):
         if process.poll() is not None:
             raise CommandError(
-                "the node ended before it had opened its store",
+                "the node ended before it answered",
                 code="not_started",
                 exit_code=ExitCode.NOT_ESTABLISHED,
                 hint=log_tail(home),
             )
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    opened = "" if time.monotonic() < deadline else ", still opening its store"
-    say(f"Node started, process {process.pid}{opened}; its log: {home / 'node.log'}")
+    return True
 
 
 @app.command(

@@ -65,7 +65,11 @@ def sync_directory(path: Path) -> None:
 
 
 def _new_file_beside(path: Path) -> tuple[int, Path]:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # not a name that nobody has asked for
+        raise
     return descriptor, Path(name)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.demo import content
+from cli.local_node import api_listens
 from cli.main import run
 from cli.network_setup import Network, load_network
 from cli.output import time_text
@@ -389,3 +390,22 @@ def test_of_two_starts_in_the_background_one_says_that_it_has_not_started(
     told = {one.wait(90): one.stdout.read() for one in starts if one.stdout is not None}
     assert set(told) in ({0, 1}, {0, 3}), "found running, or ended for want of the store"
     assert f"process {running_process(home)};" in told[0]
+    assert api_listens(home), "told when it can be asked"
+
+
+def test_a_start_in_the_background_that_is_interrupted_leaves_no_process(
+    network: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = network.node_home(network.node("xiongan"))
+    process_id = running_process(home)
+    assert process_id is not None
+    assert stop_process(process_id, timeout_s=60)
+
+    def interrupt(_: Path) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.node.api_listens", interrupt)  # asked of once the store is open
+    assert run(["node", "start", str(home), "--detach"]) == 130
+    assert running_process(home) is None
+    monkeypatch.undo()
+    assert run(["node", "start", str(home), "--detach"]) == 0

@@ -69,6 +69,14 @@ def test_a_file_and_then_its_directory_are_synced(
     assert synced == [(False, False), (True, True)] * 2
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file"
+    for make in (replace_file, create_file):
+        with pytest.raises(FileNotFoundError) as refused:
+            make(path, b"new")
+        assert refused.value.filename == str(path)
+
+
 def test_a_created_file_takes_the_place_of_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     create_file(path, b"first")
