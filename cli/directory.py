@@ -10,7 +10,7 @@ from typing import Annotated, Final, get_args
 import typer
 
 from cli.connection import connect, mulu_home, operation
-from cli.directory_import import read_plan, submit_plan
+from cli.directory_import import amended_plan, every_entry, read_plan, submit_plan
 from cli.directory_views import show_entry, show_plan, show_tree, show_waiting
 from cli.options import (
     CursorOption,
@@ -77,8 +77,17 @@ def import_entries(
     department: Annotated[
         str | None, typer.Option(help="With --statement: USCC of the department that it is of.")
     ] = None,
+    amend: Annotated[
+        bool,
+        typer.Option(
+            "--amend", help="Submit what is new, and new versions of what counts and has changed."
+        ),
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be submitted; needs no node.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be submitted; needs no node but with --amend."
+        ),
     ] = False,
     node: NodeOption = None,
     key: KeyOption = None,
@@ -96,17 +105,25 @@ def import_entries(
         collection=_collection(collection),
         department=department,
     )
-    if dry_run:
+    if dry_run and not amend:
         show_plan(plan, as_json)
         return
     connection = connect(node, key, profile)
     with connection.client:
+        if amend:
+            plan = amended_plan(connection.client, plan)
+        if dry_run:
+            show_plan(plan, as_json)
+            return
         progress = not as_json and sys.stderr.isatty()
         transactions = submit_plan(connection, plan, show_progress=progress)
     if as_json:
         show_json({**plan.document, "transactions": transactions})
     else:
         show_plan(plan, as_json=False)
+        if not plan.operations:
+            say("Nothing to submit.")
+            return
         approver = _approver(department or connection.organisation)
         say(
             f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
@@ -408,14 +425,7 @@ def pending_version(entry: Json) -> str:
 
 def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> list[Json]:
     """Return all entries of a collection of which something waits."""
-    entries: list[Json] = []
-    cursor = None
-    while True:
-        page = client.directory(collection, owner=owner, cursor=cursor, limit=500)
-        entries += [entry for entry in page.items if entry.get("pending")]
-        cursor = page.cursor
-        if cursor is None:
-            return entries
+    return [entry for entry in every_entry(client, collection, owner) if entry.get("pending")]
 
 
 _COMPETENT: Final = (

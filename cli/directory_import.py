@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +12,9 @@ from rich.progress import Progress
 
 from cli.connection import Connection
 from cli.output import CommandError, error_console
-from directory.codes import Collection
+from directory.codes import Collection, owner_of
 from directory.importing import (
+    amend_operation,
     batches,
     entries_from_csv,
     entries_from_json,
@@ -23,6 +25,11 @@ from directory.models import Entry
 from directory.statement import decode_statement, parse_statement
 from ledger.transactions import Operation
 from ledger.uscc import uscc_problem
+from node.answers import Json
+from node.client import NodeClient
+
+_ACTIONS: Final = ("publish", "amend", "unchanged", "waits")
+"""What an entry of an import comes to, where what counts is amended."""
 
 _LINES_SHOWN: Final = 5
 _LINE_SHOWN: Final = 60
@@ -31,16 +38,24 @@ _LINE_SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What an import would submit, and how to show it. `document` is the JSON form."""
+    """What an import would submit, and how to show it: a row an entry. `document` is the JSON form.
+
+    `department` is whose whole statement it is, None for a list that need not be whole.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     notes: Sequence[str]
     document: dict[str, Any]
+    entries: Sequence[Entry]
     operations: Sequence[Operation]
-    collections: Sequence[Collection]
-    """Collections of the entries, each once."""
+    department: str | None = None
+
+    @property
+    def collections(self) -> Sequence[Collection]:
+        """Collections of the entries, each once."""
+        return list(dict.fromkeys(entry.collection for entry in self.entries))
 
 
 def read_plan(
@@ -80,6 +95,89 @@ def read_plan(
     return _entries_plan(csv, json_file, collection)
 
 
+def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
+    """Return the plan of what is new or has changed, by what the node says that counts: the ledger decides in the end.
+
+    An entry that waits for approval is left out, as one that is as it was. Of a whole statement it is also told what
+    counts and no longer stands in it.
+    """
+    recorded = _recorded(client, plan.entries)
+    operations: list[Operation] = []
+    actions: list[str] = []
+    for entry in plan.entries:
+        record = recorded.get((entry.collection, entry.identifier), {})
+        effective = record.get("effective")
+        if record.get("pending"):
+            actions.append("waits")
+        elif effective is None:
+            actions.append("publish")
+            operations.append(publish_operation(entry))
+        elif effective == entry.model_dump(mode="json", exclude_none=True):
+            actions.append("unchanged")
+        else:
+            actions.append("amend")
+            operations.append(amend_operation(entry))
+    gone = _gone(recorded, plan)
+    counts = Counter(actions)
+    notes = [
+        *plan.notes,
+        ", ".join(f"{name}: {counts[name]}" for name in _ACTIONS) + ".",
+        *(f"It counts, and is not in the statement: {one}" for one in gone),
+    ]
+    if counts["waits"]:
+        notes.append("What waits is left out: have it decided, or `mulu directory withdraw` it.")
+    if gone:
+        notes.append("What is to count no longer: `mulu directory retire responsibility ID`.")
+    return replace(
+        plan,
+        columns=(*plan.columns, "Action"),
+        rows=[(*row, action) for row, action in zip(plan.rows, actions, strict=True)],
+        notes=notes,
+        document={
+            **plan.document,
+            "actions": {
+                entry.identifier: action
+                for entry, action in zip(plan.entries, actions, strict=True)
+            },
+            "not_in_statement": gone,
+        },
+        operations=operations,
+    )
+
+
+def _recorded(client: NodeClient, entries: Sequence[Entry]) -> dict[tuple[str, str], Json]:
+    """Return the records of all entries of the same collections and owners, by collection and identifier."""
+    wanted = dict.fromkeys((entry.collection, owner_of(entry.identifier)) for entry in entries)
+    return {
+        (collection, str(record["id"])): record
+        for collection, owner in wanted
+        for record in every_entry(client, collection, owner)
+    }
+
+
+def _gone(recorded: Mapping[tuple[str, str], Json], plan: ImportPlan) -> list[str]:
+    """Return what counts and does not stand in a whole statement."""
+    if plan.department is None:
+        return []
+    present = {entry.identifier for entry in plan.entries}
+    return [
+        identifier
+        for (_, identifier), record in recorded.items()
+        if record.get("effective") is not None and identifier not in present
+    ]
+
+
+def every_entry(client: NodeClient, collection: Collection, owner: str | None) -> Iterator[Json]:
+    """Yield all entries of a collection, of one owner or of all, as a node tells them."""
+    cursor = None
+    while True:
+        page = client.directory(collection, owner=owner, cursor=cursor, limit=500)
+        yield from page.items
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
 def submit_plan(connection: Connection, plan: ImportPlan, *, show_progress: bool) -> list[str]:
     """Submit an import, many entries a transaction, with a progress bar; return the transactions' ids.
 
@@ -108,8 +206,9 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
         [(one.number, one.title, one.catch_all, len(one.text)) for one in found],
         notes,
         statement.to_value(),
+        entries,
         [publish_operation(entry) for entry in entries],
-        ["responsibility"],
+        department,
     )
 
 
@@ -142,8 +241,8 @@ def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collecti
                 for entry in entries
             ]
         },
+        entries,
         [publish_operation(entry) for entry in entries],
-        list(dict.fromkeys(entry.collection for entry in entries)),
     )
 
 

@@ -93,6 +93,71 @@ def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path:
     assert findings["findings"]
 
 
+def test_a_revised_statement_amends_what_has_changed_and_nothing_else(
+    shell: Shell, tmp_path: Path
+) -> None:
+    statement = tmp_path / "statement.txt"
+    revise = (
+        *("directory", "import", "--statement", str(statement), "--department", TIANJIN),
+        "--amend",
+    )
+
+    def counts(number: int, version: int) -> None:
+        """Wait until so many entries count, the fourth for so many versions."""
+        shell.eventually(
+            *("directory", "list", "responsibility", "--owner", TIANJIN, "--status", "effective"),
+            profile="tianjin-editor",
+            holds=lambda page: (
+                len(page["items"]) == number
+                and [one["versions"] for one in page["items"] if one["id"].endswith("-4")]
+                == [version]
+            ),
+        )
+
+    def approve() -> None:
+        waiting = ("directory", "list", "responsibility", "--owner", TIANJIN)
+        shell.eventually(
+            *waiting,
+            profile="tianjin-editor",
+            holds=lambda page: any(one.get("pending") for one in page["items"]),
+        )
+        shell("directory", "approve", "responsibility", "--all", profile="tianjin-approver")
+
+    statement.write_text(content.statement(), "utf-8")
+    if shell(*revise, profile="tianjin-editor")["transactions"]:
+        approve()
+    counts(8, 1)
+    same = shell(*revise, profile="tianjin-editor")
+    assert set(same["actions"].values()) == {"unchanged"}
+    assert same["transactions"] == same["not_in_statement"] == []
+    assert "Nothing to submit." in shell.text(*revise, "tianjin-editor")
+    text = content.statement()
+    gone = next(line for line in text.splitlines() if line.startswith("(2)"))
+    revised = text.replace(gone + "\n", "").replace("Disclosure of information", "Disclosure")
+    statement.write_text(
+        revised + "\n(9) Archives. Keeps the archives of the department.\n", "utf-8"
+    )
+    dry = shell(*revise, "--dry-run", profile="tianjin-editor")
+    wanted = dict.fromkeys((f"{TIANJIN}-{number}" for number in (1, 3, 5, 6, 7, 8)), "unchanged")
+    assert dry["actions"] == {**wanted, f"{TIANJIN}-4": "amend", f"{TIANJIN}-9": "publish"}
+    assert dry["not_in_statement"] == [f"{TIANJIN}-2"]
+    submitted = shell(*revise, profile="tianjin-editor")
+    assert submitted["actions"] == dry["actions"]
+    shell.eventually(
+        *revise,
+        "--dry-run",
+        profile="tianjin-editor",
+        holds=lambda plan: (
+            [plan["actions"][f"{TIANJIN}-{number}"] for number in (4, 9)] == ["waits", "waits"]
+        ),
+    )
+    people = shell.text(*revise, "tianjin-editor")
+    assert "Nothing to submit." in people
+    assert f"not in the statement: {TIANJIN}-2" in people
+    approve()
+    counts(9, 2)
+
+
 def test_people_see_tables_with_chinese_text(
     shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
