@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import connect
+from cli.connection import anchor_of, connect
 from cli.offline import forbid_sockets
 from cli.options import (
     AnchorAgeOption,
@@ -19,7 +19,7 @@ from cli.options import (
     ProfileOption,
 )
 from cli.output import CommandError, say, show_json, show_table
-from cli.proofs import load_policy
+from cli.proofs import load_policy, require_policy
 from cli.tracing import trace_use
 from cli.validation import date_ms, now_ms
 from ledger.files import replace_file
@@ -95,7 +95,8 @@ def bundle(
     if as_json:
         show_json({"file": str(out), "bytes": len(data)})
     else:
-        say(f"{len(data)} bytes written to {out}. Verify: mulu audit verify {out} --policy FILE")
+        anchor = f" --policy {connection.policy}" if connection.policy is not None else ""
+        say(f"{len(data)} bytes written to {out}. Verify: mulu audit verify {out}{anchor}")
 
 
 @app.command("verify", epilog="Example: mulu audit verify use.bundle --policy policy.txt")
@@ -104,6 +105,7 @@ def verify_evidence(
         list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle files, one or many.")
     ],
     policy: PolicyOption = None,
+    profile: ProfileOption = None,
     max_anchor_age: AnchorAgeOption = 90.0,
     fresh: FreshOption = 3600.0,
     at: Annotated[
@@ -113,11 +115,10 @@ def verify_evidence(
 ) -> None:
     """Verify evidence bundles; opens no socket.
 
-    Exit codes: 0 what they show holds, 1 one is false or shows something not valid, 2 one is unreadable,
-    3 could not be established.
+    Exit codes: 0 what they show holds; else that of the gravest: 1 one is false or shows something not valid,
+    then 2 one is unreadable, then 3 one could not be established.
     """
     from cli.bundles import verify_bundles
-    from cli.proofs import require_policy
 
     forbid_sockets()
     question = Question(
@@ -126,5 +127,6 @@ def verify_evidence(
         fresh_ms=int(fresh * 1000),
         max_anchor_age_ms=int(max_anchor_age * 86_400_000),
     )
-    verifier = Verifier(SHA256_ED25519, require_policy(policy))
-    raise typer.Exit(verify_bundles(files, verifier, question, policy, as_json))
+    anchor = anchor_of(policy, profile)
+    verifier = Verifier(SHA256_ED25519, require_policy(anchor))
+    raise typer.Exit(verify_bundles(files, verifier, question, anchor, as_json))

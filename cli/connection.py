@@ -249,6 +249,14 @@ def connect(
     )
 
 
+def anchor_of(policy: Path | None, profile: str | None) -> Path | None:
+    """Return the policy file to trust where no node is asked: the one given, else the profile's, else None."""
+    if policy is not None:
+        return policy
+    profiles = load_profiles(mulu_home())
+    return _profile_path(profiles, profiles.select(profile).policy)
+
+
 def check_node_address(text: str) -> str:
     """Return an address of a node.
 

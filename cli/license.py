@@ -21,6 +21,7 @@ from cli.org import show_result
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
 from cli.validation import build, date_ms, now_ms, pairs
 from ledger.files import replace_file
+from ledger.membership import enrolled_key_key
 from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import (
     STATUS_NAMES,
@@ -144,12 +145,20 @@ def suspend(
 )
 def issue(
     license_type: Annotated[str, typer.Option("--type", help="Type code, 21 characters.")],
-    issuer: Annotated[str, typer.Option(help="USCC of your organisation.")],
-    serial: Annotated[str, typer.Option(help="Serial number, 6 to 32 of 0-9 and A-Z.")],
+    serial: Annotated[
+        str,
+        typer.Option(
+            help="Serial number, 6 to 32 of 0-9 and A-Z. That it is new is for you to know: the ledger hides it."
+        ),
+    ],
     field: Annotated[list[str], typer.Option("--field", help="NAME=VALUE; repeat for each field.")],
     out: Annotated[
         Path, typer.Option(help="Where to write the credential: personal data!", dir_okay=False)
     ],
+    issuer: Annotated[
+        str | None,
+        typer.Option(help="USCC of your organisation; that of the signing key if left out."),
+    ] = None,
     offer: Annotated[
         str | None,
         typer.Option(help="The holder's offer, from `mulu wallet offer`; unbound if left out."),
@@ -165,7 +174,10 @@ def issue(
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a license: sign its credential, record its handle, write the file for the holder's wallet."""
+    """Issue a license: sign its credential, record its handle, write the file for the holder's wallet.
+
+    Each is a license of its own with a status of its own, also under a serial number that was issued before.
+    """
     from licenses.identifiers import LicenseIdentifier
 
     if out.exists():
@@ -173,6 +185,7 @@ def issue(
     values = dict(pairs(field, "NAME=VALUE"))
     connection = connect(node, key, profile)
     with connection.client:
+        issuer = _check_issuer(connection, issuer)
         _check_fields(connection, license_type, values)
         identifier = str(LicenseIdentifier.build(license_type, issuer, serial))
         issued = prepare_license(
@@ -196,7 +209,8 @@ def issue(
         except CommandError as error:
             if error.exit_code is ExitCode.REFUSED:
                 out.unlink(missing_ok=True)
-            raise
+                raise
+            raise _with_file(error, out) from None
     handle = issued.credential.handle.hex()
     if as_json:
         show_result(result, True, handle=handle, identifier=identifier, file=str(out))
@@ -205,6 +219,36 @@ def issue(
             f"License {identifier}\nhandle {handle}\nrecorded by transaction {result.id} in block "
             f"{result.height}; the holder's file: {out}"
         )
+
+
+def _check_issuer(connection: Connection, named: str | None) -> str:
+    """Return the USCC of the organisation whose key signs: the ledger records no other as the issuer.
+
+    Raises:
+        CommandError: another one is named, or the key is enrolled for none.
+    """
+    key = str(connection.require_signer().public_key)
+    record = connection.client.state(enrolled_key_key(key))["value"]
+    if record is None:
+        raise CommandError(
+            f"the key {key} is enrolled for no organisation",
+            code="unknown_signer",
+            exit_code=ExitCode.REFUSED,
+            hint="Give --profile NAME, or have it enrolled: mulu org enrol.",
+        )
+    own = str(record["organisation"])
+    if named not in (None, own):
+        raise CommandError(
+            f"--issuer {named} is not the organisation of the key that signs, {own}",
+            hint="Leave --issuer out, or give the profile of that issuer.",
+        )
+    return own
+
+
+def _with_file(error: CommandError, out: Path) -> CommandError:
+    """Return an error that also says what a file is worth of which the recording is not decided yet."""
+    hint = f"Keep {out}: it is the license if that is committed. {error.hint}"
+    return CommandError(error.text, hint=hint, code=error.code, exit_code=error.exit_code)
 
 
 def _check_fields(connection: Connection, license_type: str, values: dict[str, str]) -> None:

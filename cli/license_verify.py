@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from cli.connection import Connection, connect
+from cli.connection import Connection, anchor_of, connect
 from cli.offline import forbid_sockets
 from cli.options import (
     AnchorAgeOption,
@@ -30,6 +30,14 @@ from licenses.verifier import Verifier
 from node.errors import ApiProblem
 
 app = typer.Typer()
+
+MARKS: Final = {
+    Outcome.PASSED: "✓",
+    Outcome.FAILED: "✗",
+    Outcome.UNREADABLE: "✗",
+    Outcome.UNESTABLISHED: "?",
+    Outcome.NOT_CHECKED: " ",
+}
 
 
 @app.command(
@@ -89,7 +97,8 @@ def verify_license(
     data = None if bundle is None else read_bytes(bundle)
     no_bundle = NO_BUNDLE
     if data is not None or offline:
-        anchor, trusted = policy, require_policy(policy)
+        anchor = anchor_of(policy, profile)
+        trusted = require_policy(anchor)
     else:
         connection = connect(node, key, profile, policy=policy)
         with connection.client:
@@ -105,23 +114,21 @@ def verify_license(
     raise typer.Exit(int(report.exit_code))
 
 
-def show_report(report: Report, as_json: bool, policy: Path | None) -> None:
-    """Show the verdicts of a verification, and the policy file that was trusted: a profile may have chosen it."""
+def show_report(
+    report: Report, as_json: bool, policy: Path | None, what: str = "the input"
+) -> None:
+    """Show the verdicts of a verification, and the policy file that was trusted: a profile may have chosen it.
+
+    `what` names what was read where it does not say what it is about.
+    """
     if as_json:
         show_json({**report.to_json(), "policy": str(policy)})
         return
-    marks = {
-        Outcome.PASSED: "✓",
-        Outcome.FAILED: "✗",
-        Outcome.UNREADABLE: "✗",
-        Outcome.UNESTABLISHED: "?",
-        Outcome.NOT_CHECKED: " ",
-    }
     show_table(
-        f"Verification of {report.subject or 'the input'}",
+        f"Verification of {report.subject or what}",
         ("", "Check", "Code", "What"),
         (
-            (marks[one.outcome], one.check.replace("_", " "), one.code, one.text)
+            (MARKS[one.outcome], one.check.replace("_", " "), one.code, one.text)
             for one in report.verdicts
             if one.outcome is not Outcome.NOT_CHECKED
         ),

@@ -48,7 +48,7 @@ PolicyOption = Annotated[
         "--policy",
         envvar="MULU_POLICY",
         help="Policy file: the validators that you trust (the anchor of every proof). "
-        "If left out: that of the profile which names the node.",
+        "If left out: that of the profile.",
         dir_okay=False,
     ),
 ]

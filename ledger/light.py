@@ -34,7 +34,7 @@ from ledger.suite import Suite
 from ledger.tlog_proof import verify_entry
 
 MAX_KNOWN_CHECKPOINTS: Final = 256
-"""Verified checkpoints that a verifier remembers, a kilobyte each: bundles that are fetched together rest on few."""
+"""Verified checkpoints that a verifier remembers, some kilobytes each: bundles fetched together rest on few."""
 
 DEFAULT_MAX_ANCHOR_AGE_MS: Final = 90 * 24 * 3_600_000
 """Validators that leave destroy their keys; how long that may take to be relied upon is the verifier's choice."""
@@ -160,8 +160,12 @@ class TrustedView:
             )
         if checkpoint.size <= self._set_size:
             raise InvalidProof("checkpoint from before the change to the set that cosigned it")
-        known = self._known.get((self._changed_to, signed))
+        key = (self._changed_to, signed)
+        known = self._known.pop(key, None)
         if known is not None:
+            self._known[key] = (
+                known  # the last one again: who has not been asked for longest is forgotten
+            )
             return known
         verdict = self._policy.check(self._suite, signed)
         if not verdict.satisfied:
@@ -170,7 +174,7 @@ class TrustedView:
         verified = VerifiedCheckpoint(checkpoint, verdict.cosigners, time_ms)
         if len(self._known) >= MAX_KNOWN_CHECKPOINTS:
             del self._known[next(iter(self._known))]
-        self._known[self._changed_to, signed] = verified
+        self._known[key] = verified
         return verified
 
     def advance(self, change: ValidatorChange) -> None:

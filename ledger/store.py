@@ -15,6 +15,7 @@ All other damage shows as a failed checksum, when opening or when reading: `Dama
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import threading
@@ -42,12 +43,14 @@ TABLE_BYTES: Final = 16 * 1024 * 1024
 BLOOM_FILTER_BITS: Final = 10
 """One per cent false positives: most look-ups of absent transaction ids read no table."""
 
-MAX_DAMAGED_COPIES: Final = 4
-"""Of damaged stores; each is as large as the store was."""
+FIRST_DAMAGED_COPIES: Final = 4
+NEWEST_DAMAGED_COPIES: Final = 2
+"""Which copies of damaged stores are kept; each is as large as the store was. One incident makes two where it cannot be
+recovered: the store as it was found, and what repair has made of it."""
 
 _DATABASE: Final = "db"
 _MARKER: Final = "head"
-_DAMAGED: Final = "damaged-"
+_DAMAGED: Final = re.compile(r"damaged-([1-9][0-9]{0,5})", re.ASCII)
 
 
 class _PlyvelReader(Protocol):
@@ -162,7 +165,7 @@ class Store:
     @staticmethod
     def recover(directory: Path) -> Store:
         """Open a damaged store leniently, having copied it to `<directory>/damaged-<n>` first; of
-        such copies at most `MAX_DAMAGED_COPIES` are kept.
+        such copies the first and the newest are kept.
 
         What opens again may still lack rows. The caller verifies roots and hash chain before using it (`fsck`), then
         closes it and calls `open`; where that fails, it calls `set_aside` and synchronises anew.
@@ -171,11 +174,13 @@ class Store:
             DamagedStoreError: it does not open even so, or is behind its head marker.
             StorageError: it cannot be copied or opened.
         """
-        path = directory / _DATABASE
+        path, copy = directory / _DATABASE, _next_damaged(directory)
         try:
-            shutil.copytree(path, _directory_for_damaged(directory) / _DATABASE)
+            shutil.copytree(path, copy / _DATABASE)
         except (OSError, shutil.Error) as error:
+            shutil.rmtree(copy, ignore_errors=True)
             raise StorageError(f"cannot copy {path}: {error}") from error
+        _forget_damaged(directory)
         try:
             database = _open_database(path, lenient=True)
         except DamagedStoreError:
@@ -206,7 +211,7 @@ class Store:
             StorageError: it cannot be moved.
         """
         try:
-            aside = _directory_for_damaged(directory)
+            aside = _next_damaged(directory)
             aside.mkdir()
             # The marker goes first: a database without one is refused, a marker without a database forgotten.
             for name in (_MARKER, _DATABASE):
@@ -215,6 +220,7 @@ class Store:
             sync_directory(directory)
         except OSError as error:
             raise StorageError(f"cannot move the store in {directory}: {error}") from error
+        _forget_damaged(directory)
         return aside
 
     def head(self) -> Head | None:
@@ -327,19 +333,29 @@ def _repair(path: Path) -> None:
         raise _opening_error(path, error) from error
 
 
-def _directory_for_damaged(directory: Path) -> Path:
-    """Return `damaged-<n>` for the next n, having made room: the first copies and the newest one are kept.
+def _damaged_copies(directory: Path) -> dict[int, Path]:
+    """Return what is called `damaged-<n>`, by ascending n; other names are none of ours."""
+    found = {
+        int(match[1]): path
+        for path in directory.iterdir()
+        if (match := _DAMAGED.fullmatch(path.name)) is not None
+    }
+    return dict(sorted(found.items()))
 
-    The first show how it began; a disk that goes on failing does not fill what is left of it with copies.
+
+def _next_damaged(directory: Path) -> Path:
+    """Return `damaged-<n>` for the n after the last one."""
+    return directory / f"damaged-{max(_damaged_copies(directory), default=0) + 1}"
+
+
+def _forget_damaged(directory: Path) -> None:
+    """Remove all copies but the first and the newest, so that a disk that goes on failing is not filled with them.
+
+    Best effort: what cannot be removed, and what is no directory of ours (a link to another disk), stays.
     """
-    taken = sorted(
-        int(path.name.removeprefix(_DAMAGED))
-        for path in directory.glob(_DAMAGED + "*")
-        if path.name.removeprefix(_DAMAGED).isdecimal()
-    )
-    for number in taken[MAX_DAMAGED_COPIES - 1 :]:
-        shutil.rmtree(directory / f"{_DAMAGED}{number}")
-    return directory / f"{_DAMAGED}{taken[-1] + 1 if taken else 1}"
+    copies = [path for path in _damaged_copies(directory).values() if not path.is_symlink()]
+    for path in copies[FIRST_DAMAGED_COPIES:-NEWEST_DAMAGED_COPIES]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _opening_error(path: Path, error: Exception) -> StorageError:

@@ -12,7 +12,8 @@ from licenses.verification import NO_BUNDLE, Question, Verification
 class Verifier:
     """Verifies under one policy, its anchor, as often as it is asked.
 
-    The signatures under a checkpoint are verified once, however many bundles rest on it. Not to be shared by threads.
+    The signatures under a checkpoint are verified once for all bundles that rest on it, while it is among the last
+    `ledger.light.MAX_KNOWN_CHECKPOINTS`. Not to be shared by threads.
     """
 
     def __init__(self, suite: Suite, policy: Policy) -> None:

@@ -282,10 +282,11 @@ class PeerNetwork:
                 await connection.handshake(server_header=None)
                 if connection.state is not State.OPEN:
                     raise InvalidPeerMessage("not a WebSocket handshake")
-                return await self._greet(connection, None)
-        except (InvalidPeerMessage, InvalidCertificate) as error:
-            self._note_ours(name, error)
-            raise
+                try:
+                    return await self._greet(connection, None)
+                except (InvalidPeerMessage, InvalidCertificate) as error:
+                    self._note_ours(name, error)  # not of who only gave up before it said hello
+                    raise
         finally:
             self._greeting[name] -= 1
 
@@ -347,8 +348,10 @@ class PeerNetwork:
     async def _greet(self, connection: PeerConnection, dialled: str | None) -> Link:
         """Say hello and hear it. `dialled` is whom we expect at the other end, None if we were dialled."""
         identity = self._identify(connection)
-        if identity.name == self._name or (dialled is not None and identity.name != dialled):
+        if dialled is not None and identity.name != dialled:
             raise InvalidCertificate(f"dialled {dialled}, but {identity.name} answers")
+        if identity.name == self._name:
+            raise InvalidCertificate(f"the other end shows this node's own name, {self._name}")
         if self._is_banned(identity.name):
             raise InvalidPeerMessage(f"{identity.name} is cut off for a while")
         if not self._has_slot(identity.name):
@@ -369,7 +372,9 @@ class PeerNetwork:
         self._refusals.note(name, refusal, time.monotonic())
 
     def _note_ours(self, name: str, error: Exception) -> None:
-        if not self._is_banned(name):  # else it is known why, and this says less
+        if name != self._name and not self._is_banned(
+            name
+        ):  # else it is known why, and this says less
             self._note(name, Refusal(is_ours=True, reason=str(error)))
 
     def _has_slot(self, name: str) -> bool:

@@ -16,6 +16,9 @@ BAN_S: Final = 30.0
 KEPT_S: Final = 1.5 * BAN_S
 """When a refused peer has dialled again, the refusal is noted anew."""
 
+MAX_NOTED: Final = 256
+"""More than a network has nodes; whoever may name nodes could name many."""
+
 LIVED_S: Final = 5.0
 """A link that lasted so long was none that ends at once: what was noted before it is over."""
 
@@ -45,6 +48,9 @@ class Refusals:
     def note(self, name: str, refusal: Refusal, now_s: float) -> None:
         """Note why a link with a node has ended."""
         self._noted = {one: kept for one, kept in self._noted.items() if _is_recent(kept[1], now_s)}
+        self._noted.pop(name, None)
+        if len(self._noted) >= MAX_NOTED:
+            del self._noted[next(iter(self._noted))]
         self._noted[name] = replace(refusal, reason=as_shown(refusal.reason)), now_s
 
     def forget(self, name: str) -> None:

@@ -161,4 +161,5 @@ def _figures(
         "wire_bytes_per_transaction": round(wire_bytes_between(before, after) / committed, 1),
         "validator_peak_memory_mb": round(after.peak_memory_bytes / 1e6, 1),
         "outcomes": dict(tally.outcomes),
+        "asked_again": tally.asked_again,
     }

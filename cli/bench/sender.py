@@ -41,6 +41,8 @@ class Tally:
     started_s: float = 0.0
     last_commit_s: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
+    asked_again: int = 0
+    """How often a transaction was not decided when its answer came."""
     commit_latencies_s: list[float] = field(default_factory=list)
     proof_latencies_s: list[float] = field(default_factory=list)
 
@@ -128,7 +130,7 @@ class Sender:
     async def _submit(
         self, client: AsyncNodeClient, transactions: Sequence[bytes], sent_s: float
     ) -> None:
-        """Submit until it is decided: where validators are starved, a node answers "not yet" long before."""
+        """Submit until all are decided, for half a minute: where validators are starved, a node says "not yet"."""
         end_s = time.monotonic() + _TIMEOUT_S
         left = transactions
         while left:
@@ -153,6 +155,7 @@ class Sender:
                 for one, result in zip(left, results, strict=True)
                 if asks_again and result.status == _UNDECIDED
             ]
+            tally.asked_again += len(left)
             if left:
                 await asyncio.sleep(_ASK_AGAIN_S)
 

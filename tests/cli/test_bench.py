@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from cli.bench.catching_up import measure_catching_up
 from cli.bench.chain import STEPS, local_chain
 from cli.bench.growth import measure_growth, sizes_up_to
 from cli.bench.idle import measure_idle
-from cli.bench.load_runs import LoadOptions, measure_load, run_once
+from cli.bench.load_runs import LoadOptions, measure_load
 from cli.bench.loads import DIRECTORY, LOADS, MIXED
 from cli.bench.machine import describe_load, describe_machine
 from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
@@ -24,13 +24,14 @@ from cli.bench.offline import measure_verification
 from cli.bench.page import BEGIN, END, figures_page, replace_figures
 from cli.bench.query import KEYS_AT_ONCE, QueryOptions, measure_queries
 from cli.bench.report import show_figures
-from cli.bench.sender import quantile
+from cli.bench.sender import Sender, Sending, Tally, quantile
 from cli.demo.world import World
 from cli.main import run
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.suite import SHA256_ED25519
 from ledger.transactions import decode_transaction
 from ledger.validators import distribution_problem
+from node.async_client import AsyncNodeClient
 from node.home import open_home
 from tests.node.processes import eventually
 
@@ -96,29 +97,39 @@ def test_a_load_is_measured_at_full_speed_and_at_half_of_it(world: World) -> Non
 
 def test_a_transaction_that_is_decided_late_is_asked_for_again(world: World) -> None:
     """A network that stood still for a while: its nodes say "not yet", and the loader does not take that for an end."""
-    # So slow that not all of the loader's connections wait for what it sent before the node noticed.
-    options = LoadOptions(seconds=15.0, warm_up_s=0.0, rate=8)
-    first, *load = DIRECTORY.make(world, 121, silent)
-    paused = [world.processes[place.name] for place in world.network.validators[2:]]
-    seen = world.client("national-auditor", world.network.validators[0].name)
-    height = seen.network().height
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_once, world, DIRECTORY, load, options, options.rate, silent)
-        eventually(lambda: seen.network().height > height)
+    load = DIRECTORY.make(world, 5, silent)
+    place = world.network.validators[0]
+    paused = [world.processes[one.name] for one in world.network.validators[2:]]
+
+    async def not_measured() -> None:
+        pass
+
+    async def send() -> Tally:
+        async with asyncio.timeout(60), AsyncNodeClient(place.api) as client:
+            sending = Sending([client], None, 1, warm_up_s=0.0, seconds=1.0, rate=None)
+            sender = Sender(sending, load, not_measured)
+            running = asyncio.create_task(sender.run())
+            await asyncio.to_thread(
+                eventually, lambda: sender.tally.asked_again > 0 or running.done()
+            )
+            resume()
+            return await running
+
+    def resume() -> None:
         for process in paused:
-            process.send_signal(signal.SIGSTOP)
-        try:
-            eventually(lambda: seen.network().online == 2)
-            for _ in range(
-                2
-            ):  # what the loader submitted to that node the first time is answered by the second
-                (told,) = seen.submit([first])
-                assert told.status == "not_committed"
-        finally:
-            for process in paused:
-                process.send_signal(signal.SIGCONT)
-        figures, rest = running.result(timeout=120)
-    assert figures["outcomes"] == {"committed": len(load) - len(rest)}
+            process.send_signal(signal.SIGCONT)
+
+    for process in paused:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        seen = world.client("national-auditor", place.name)
+        eventually(lambda: seen.network().online == 2)
+        tally = asyncio.run(send())
+    finally:
+        resume()
+    assert tally.asked_again
+    assert tally.outcomes == {"committed": 5}
+    assert len(tally.commit_latencies_s) == 5
 
 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
@@ -195,8 +206,8 @@ def test_a_mixed_load_holds_what_it_says(tmp_path: Path) -> None:
 
 
 def test_verifications_are_counted_on_every_core() -> None:
-    kept = measure_verification(0.1, silent)
-    anew = kept["checkpoint_each_time"]
+    anew = measure_verification(0.1, silent)
+    kept = anew["verifier_kept"]
     for figures in (kept, anew):
         assert_positive(figures, "verifications_per_s_and_core", "cpu_us_per_verification")
         assert figures["verifications"] >= figures["processes"] >= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -76,20 +77,15 @@ def test_the_gravest_of_many_bundles_is_the_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert outcome(story, bundles, names, later_ms=later_ms) == code
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert answer["exit_code"] == code
-    assert answer["policy"] == str(bundles / "policy.txt")
-    assert [Path(one["file"]).name for one in answer["bundles"]] == list(names)
-    alone = []
-    for one in answer["bundles"]:
-        if Path(one["file"]).exists():
-            path = Path(one["file"]).name
-            assert outcome(story, bundles, [path], later_ms=later_ms) == one["exit_code"]
-            single = json.loads(capsys.readouterr().out)
-            alone.append({"file": one["file"], **single, "policy": None})
-    # What is told of each is what it would be told alone.
-    together = [one for one in answer["bundles"] if Path(one["file"]).exists()]
-    assert [{**one, "policy": None} for one in together] == alone
+    together: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert together["exit_code"] == code
+    assert together["policy"] == str(bundles / "policy.txt")
+    assert [one["file"] for one in together["bundles"]] == [str(bundles / one) for one in names]
+    for one in together["bundles"]:  # what is told of each is what it would be told alone
+        name = Path(one["file"]).name
+        assert outcome(story, bundles, [name], later_ms=later_ms) == one["exit_code"]
+        alone = json.loads(capsys.readouterr().out)
+        assert alone == {**one, "policy": together["policy"], "bundles": [one]}
 
 
 def test_of_many_bundles_a_line_each_is_shown_with_its_reason(
@@ -99,7 +95,39 @@ def test_of_many_bundles_a_line_each_is_shown_with_its_reason(
     shown = " ".join(capsys.readouterr().out.split())
     assert "not_recorded" in shown
     assert "bundle_unreadable" in shown
-    assert "2 of 4 hold." in shown
+    assert "Of 4: 1 hold, 1 show evidence only, 1 do not hold, 1 are unreadable." in shown
+    assert "01 valid" in shown
+
+
+def test_a_bundle_that_calls_itself_something_else_passes_for_no_valid_license(
+    story: Story, bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A subject is a claim. Evidence that nobody has judged has no mark of what holds."""
+    states = [story.chain.state_evidence("licenses/license/" + 64 * "0", story.chain.checkpoint())]
+    (bundles / "forged").write_bytes(Bundle.of(f"License:{64 * '0'}", states=states).encode(SUITE))
+    assert outcome(story, bundles, ["valid", "forged"], as_json=False) == 0
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if "License:" in one)
+    assert "evidence only: 2 entries and states, as of" in line
+    assert "✓" not in line
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "long"])
+def test_what_is_no_bundle_file_costs_the_others_nothing(
+    story: Story, bundles: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bundles / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    if kind == "directory":
+        path.mkdir()
+    if kind == "long":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    assert outcome(story, bundles, ["valid", kind, "valid"]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert [one["exit_code"] for one in answer["bundles"]] == [0, 2, 0]
 
 
 def test_the_command_takes_many_and_opens_no_socket(story: Story, bundles: Path) -> None:

@@ -367,7 +367,10 @@ def test_only_so_many_checkpoints_are_remembered(monkeypatch: pytest.MonkeyPatch
     view.verify_checkpoint(three[2])
     view.verify_checkpoint(three[1])
     assert counted.count == 3 * each
-    view.verify_checkpoint(three[0])
+    view.verify_checkpoint(
+        three[0]
+    )  # in the place of the third, which was asked for before the second
+    view.verify_checkpoint(three[1])
     assert counted.count == 4 * each
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger import keyspace
 from ledger.database import Batch, Head
 from ledger.errors import DamagedStoreError
-from ledger.store import MAX_DAMAGED_COPIES, Store
+from ledger.store import Store
 from tests.ledger.stores import HASH, batch, filled, flip, only, with_tables
 
 OTHER_HASH = bytes(32)
@@ -158,14 +160,44 @@ def test_a_store_damaged_again_and_again_does_not_fill_the_disk_with_copies(
     directory: Path,
 ) -> None:
     filled(directory)
-    (directory / "damaged-by-hand").mkdir()  # not ours: stays
-    for number in range(1, MAX_DAMAGED_COPIES + 3):
-        assert Store.set_aside(directory) == directory / f"damaged-{number}"
-        Store.open(directory).close()
-    Store.recover(directory).close()  # copies, too, count
-    kept = {path.name for path in directory.glob("damaged-*")}
-    first = {f"damaged-{number}" for number in range(1, MAX_DAMAGED_COPIES)}
-    assert kept == {*first, f"damaged-{MAX_DAMAGED_COPIES + 3}", "damaged-by-hand"}
+    ours = ["damaged-by-hand", "damaged-20251129", "damaged-04", "damaged-٤"]
+    for name in ours:
+        (directory / name).mkdir()
+    for incident in range(1, 7):
+        Store.recover(directory).close()
+        found, repaired = 2 * incident - 1, 2 * incident
+        assert Store.set_aside(directory) == directory / f"damaged-{repaired}"
+        kept = {path.name for path in directory.glob("damaged-*")} - set(ours)
+        newest = {f"damaged-{found}", f"damaged-{repaired}"}
+        assert kept == newest | {f"damaged-{number}" for number in range(1, min(4, repaired) + 1)}
+        assert (directory / f"damaged-{found}" / "db").is_dir(), "what was found is kept"
+        filled(directory)
+    assert all((directory / name).is_dir() for name in ours)
+
+
+def test_copies_that_cannot_be_removed_do_not_stop_recovery(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(directory)
+    elsewhere = tmp_path / "another disk"
+    elsewhere.mkdir()
+    for number in range(1, 6):
+        (directory / f"damaged-{number}").mkdir()
+    (directory / "damaged-6").symlink_to(elsewhere)
+    (directory / "damaged-7").write_bytes(b"a file")
+    unlink = os.unlink
+
+    def refuse(path: Any, *words: Any, **options: Any) -> None:
+        if "damaged" in str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path, *words, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(os, "rmdir", refuse)
+    Store.recover(directory).close()
+    assert Store.set_aside(directory) == directory / "damaged-9"
+    assert (directory / "damaged-8" / "db").is_dir()
+    assert elsewhere.is_dir() and (directory / "damaged-7").is_file()
 
 
 # --- the head marker ------------------------------------------------------------------------------

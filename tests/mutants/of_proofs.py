@@ -141,8 +141,8 @@ PROOFS: Final[tuple[Mutant, ...]] = (
         "known-checkpoint-of-the-replaced-set",
         "What the anchor's validators vouched for is believed of those who replaced them.",
         _LIGHT,
-        "known = self._known.get((self._changed_to, signed))",
-        "known = self._known.get((None, signed))",
+        "key = (self._changed_to, signed)",
+        "key = (None, signed)",
         (
             "tests/ledger/test_light.py::test_what_the_anchor_s_set_vouched_for_is_no_word_of_the_set_that_replaced_it",
         ),

@@ -246,6 +246,28 @@ def test_a_stranger_is_refused(tmp_path: Path, case: str) -> None:
     run(scenario)
 
 
+def test_who_gives_up_before_it_says_hello_is_not_called_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        place, right = Place(tmp_path), Recorder()
+        tianjin = place.node("tianjin", right)
+        async with running(tianjin):
+            for request in (b"", b"GET / HTTP/1.1\r\n\r\n"):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", tianjin.port, ssl=context_of("beijing", place), server_hostname=""
+                )
+                writer.write(request)
+                writer.close()
+                async with asyncio.timeout(5):
+                    await reader.read()
+            # One that comes later is served, so what came before has been dealt with.
+            beijing = place.node("beijing", Recorder(), peers={"tianjin": tianjin.port})
+            async with running(beijing):
+                await until(right, lambda: right.up == ["beijing"])
+            assert tianjin.refusals == {}
+
+    run(scenario)
+
+
 def test_who_answers_in_anothers_place_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         place, left, right = Place(tmp_path), Recorder(), Recorder()
