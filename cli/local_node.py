@@ -13,9 +13,11 @@ from cli.network_setup import load_network
 from cli.output import CommandError
 from cli.processes import log_tail, running_process, was_stopped
 from node.answers import Json
+from node.client import NodeClient
 from node.cometbft.program import supervised_home
 from node.config import ApiConfig, load_config
 from node.diagnosis import OPERATORS_ONLY, diagnose
+from node.errors import ApiProblem, NodeUnreachable
 from node.home import Home
 from node.observation import Observation
 
@@ -57,16 +59,27 @@ def api_address(home: Path) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.listen_port}"
 
 
-def api_listens(home: Path) -> bool:
-    """Tell whether something listens where the HTTP API of `home` is to be; no matter what for any free port."""
-    api = load_config(Home(home).config).api
+def answers(home: Path) -> bool:
+    """Tell whether the node of `home` answers by its name: what has its port may be another program.
+
+    Where its API takes any free port that cannot be told, and counts as yes; where it speaks TLS, its certificate is
+    made for others than this machine, and whoever listens counts.
+    """
+    config = load_config(Home(home).config)
+    api = config.api
     if api.listen_port == 0:
         return True
+    if api.tls_certificate is not None:
+        try:
+            socket.create_connection((_api_host(api), api.listen_port), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
     try:
-        socket.create_connection((_api_host(api), api.listen_port), timeout=1.0).close()
-    except OSError:
+        with NodeClient(api_address(home), timeout_s=1.0) as client:
+            return client.network().name == config.name
+    except (NodeUnreachable, ApiProblem):
         return False
-    return True
 
 
 def _api_host(api: ApiConfig) -> str:

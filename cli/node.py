@@ -18,8 +18,8 @@ from cli.engine_setup import engine_peer as read_engine_peer
 from cli.local_node import (
     NOT_RUNNING,
     STOPPED,
+    answers,
     api_address,
-    api_listens,
     describe_silent,
     local_findings,
     local_home,
@@ -38,7 +38,7 @@ from cli.output import (
     show_table,
     time_text,
 )
-from cli.processes import log_tail, running_process, spawn_node, stop_process
+from cli.processes import log_tail, running_process, spawn_node, terminate
 from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keys import SoftwareSigner
@@ -196,12 +196,11 @@ def start(
         raise typer.Exit(run_node(home, passphrase()))
     process = spawn_node(home, detached=True)
     try:
-        answers = _await_answers(home, process)
+        waits = "" if _await_answers(home, process) else ", does not answer yet"
     except KeyboardInterrupt:
-        stop_process(process.pid)
+        terminate(process)
         raise
-    opened = "" if answers else ", still opening its store"
-    say(f"Node started, process {process.pid}{opened}; its log: {home / 'node.log'}")
+    say(f"Node started, process {process.pid}{waits}; its log: {home / 'node.log'}")
 
 
 def _await_answers(home: Path, process: subprocess.Popen[bytes]) -> bool:
@@ -213,7 +212,7 @@ def _await_answers(home: Path, process: subprocess.Popen[bytes]) -> bool:
         CommandError: it has ended.
     """
     deadline = time.monotonic() + _ANSWERS_S
-    while not (running_process(home) == process.pid and api_listens(home)):
+    while not (running_process(home) == process.pid and answers(home)):
         if process.poll() is not None:
             raise CommandError(
                 "the node ended before it answered",
@@ -251,6 +250,8 @@ def status(
     with found as client:
         home = home or local_home(client.url, mulu_home())
         try:
+            if home is not None and running_process(home) is None:
+                raise NodeUnreachable(NOT_RUNNING)  # whatever has its port now
             record, findings = _ask(client)
         except NodeUnreachable as error:
             if home is None:

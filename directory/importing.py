@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from directory.catch_all import is_catch_all
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, MAX_ARTICLES, Entry, Responsibility
 from directory.records import entry_value
@@ -137,8 +138,11 @@ def _csv_rows(text: str, collection: Collection, problems: list[ImportProblem]) 
                     columns[name](row, name, cell.strip())
                 except ValueError as error:
                     problems.append(ImportProblem(place, name, str(error)))
-            if len(problems) == known:
-                yield place, collection, row
+            if len(problems) > known:
+                continue
+            if collection == "responsibility" and "text" in row:  # what validators would ask for
+                row.setdefault("catch_all", is_catch_all(row["text"]))
+            yield place, collection, row
     except csv.Error as error:
         raise InvalidImport([ImportProblem(f"line {reader.line_num}", "", str(error))]) from None
 
@@ -305,7 +309,7 @@ def _boolean(row: dict[str, Any], name: str, cell: str) -> None:
 def _bool(cell: str) -> bool:
     value = _BOOLEANS.get(cell.casefold())
     if value is None:
-        raise ValueError("expected true or false")
+        raise ValueError("expected true, yes or 是; false, no or 否")
     return value
 
 

@@ -37,7 +37,7 @@ def publish(state: State, body: Entry, context: Context) -> list[Event]:
     _require_marked(body)
     record = load_record(state, collection, identifier)
     if record is not None:
-        _require_nothing_pending(record)
+        _require_nothing_pending(identifier, record)
         if record.effective is not None:
             raise InvalidOperation(
                 "directory.entry.exists", f"{identifier} is published; amend it instead"
@@ -159,10 +159,11 @@ def _require_owner(state: State, identifier: str, context: Context) -> None:
         raise InvalidOperation("directory.entry.owner_dissolved", f"{owner} is not active")
 
 
-def _require_nothing_pending(record: EntryRecord) -> None:
+def _require_nothing_pending(identifier: str, record: EntryRecord) -> None:
     if record.pending is not None:
         raise InvalidOperation(
-            "directory.entry.pending", "a submission waits for approval; withdraw it first"
+            "directory.entry.pending",
+            f"{identifier}: a submission waits for approval; withdraw it first",
         )
 
 
@@ -170,7 +171,7 @@ def _effective_record(state: State, collection: Collection, identifier: str) -> 
     record = load_record(state, collection, identifier)
     if record is None:
         raise InvalidOperation("directory.entry.unknown", f"no {collection} {identifier}")
-    _require_nothing_pending(record)
+    _require_nothing_pending(identifier, record)
     if record.effective is None:
         raise InvalidOperation(
             "directory.entry.not_effective", f"{identifier}: no version counts; publish one"
@@ -182,5 +183,5 @@ def _require_marked(body: Entry) -> None:
     if isinstance(body, Responsibility) and not body.catch_all and is_catch_all(body.text):
         raise InvalidOperation(
             "directory.responsibility.catch_all_unmarked",
-            "a clause on other tasks that somebody assigns must be marked catch_all",
+            f"{body.identifier}: a clause on other tasks that somebody assigns must be marked catch_all",
         )

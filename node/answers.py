@@ -13,7 +13,7 @@ import httpx
 
 from ledger.suite import Signer
 from node.auth import MAX_LIFETIME_S, make_token
-from node.errors import ApiProblem
+from node.errors import ApiProblem, NodeUnreachable
 
 Json = dict[str, Any]
 Wait = Literal["none", "committed", "proven"]
@@ -147,8 +147,8 @@ class FoundSession:
     expires_ms: int
 
 
-def problem_of(response: httpx.Response) -> ApiProblem:
-    """Return the problem that a refusing response holds."""
+def problem_of(response: httpx.Response) -> ApiProblem | NodeUnreachable:
+    """Return the problem that a refusing response holds; where it holds none, no node has answered."""
     try:
         body = response.json()
         return ApiProblem(
@@ -158,7 +158,27 @@ def problem_of(response: httpx.Response) -> ApiProblem:
             str(body.get("detail", "")),
         )
     except (ValueError, AttributeError):
-        return ApiProblem(response.status_code, "", response.reason_phrase, response.text[:200])
+        return _no_node(response)
+
+
+def json_of(response: httpx.Response) -> Any:
+    """Return the JSON value that a response holds.
+
+    Raises:
+        NodeUnreachable: it holds none, so no node has answered.
+    """
+    try:
+        return response.json()
+    except ValueError:
+        raise _no_node(response) from None
+
+
+def _no_node(response: httpx.Response) -> NodeUnreachable:
+    url = response.request.url
+    return NodeUnreachable(
+        f"what answers at {url.scheme}://{url.netloc.decode()} is no Mulu node "
+        f"(HTTP {response.status_code} to {url.path})"
+    )
 
 
 def submission_body(transactions: Sequence[bytes], wait: Wait, timeout_s: float) -> Json:

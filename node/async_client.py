@@ -17,6 +17,7 @@ from node.answers import (
     SubmissionResult,
     TransactionView,
     Wait,
+    json_of,
     parse_network,
     parse_submission,
     parse_transaction,
@@ -93,7 +94,7 @@ class AsyncNodeClient:
             ) from None
         if not response.is_success:
             raise problem_of(response)
-        answer: Json = response.json()
+        answer: Json = json_of(response)
         return answer
 
     async def network(self) -> NetworkStatus:

@@ -28,6 +28,7 @@ from node.answers import (
     SubmissionResult,
     TransactionView,
     Wait,
+    json_of,
     parse_network,
     parse_page,
     parse_server_events,
@@ -114,11 +115,11 @@ class NodeClient:
 
     def get(self, path: str, **params: Any) -> Json:
         """Return the JSON object at `path`."""
-        body: Json = self.request("GET", path, params=params).json()
+        body: Json = json_of(self.request("GET", path, params=params))
         return body
 
     def _learn_chain_id(self) -> str:
-        body = self.request("GET", "/v1/network", authenticated=False).json()
+        body = json_of(self.request("GET", "/v1/network", authenticated=False))
         return str(body["chain_id"])
 
     # --- the network ------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class NodeClient:
 
     def network(self) -> NetworkStatus:
         """Return who is online, whether there is a quorum, and how far the chain is."""
-        return parse_network(self.request("GET", "/v1/network", authenticated=False).json())
+        return parse_network(json_of(self.request("GET", "/v1/network", authenticated=False)))
 
     def policy(self) -> str:
         """Return the tlog-policy file of the current validators."""
@@ -173,13 +174,13 @@ class NodeClient:
         """Submit transactions (raw bytes) and return what became of each, in order."""
         body = submission_body(transactions, wait, timeout_s)
         response = self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
-        return parse_submission(response.json())
+        return parse_submission(json_of(response))
 
     def transaction(self, transaction_id: str, *, wait_s: float = 0.0) -> TransactionView:
         """Return a transaction by id (64 hex digits); waits up to `wait_s` for it to be proven."""
         path = f"/v1/transactions/{transaction_id}"
         response = self.request("GET", path, params={"wait_s": wait_s or None}, wait_s=wait_s)
-        return parse_transaction(response.json())
+        return parse_transaction(json_of(response))
 
     def blocks(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """Return blocks, newest first."""
@@ -285,7 +286,7 @@ class NodeClient:
 
     def _holder(self, path: str, token: str) -> Json:
         headers = {"Authorization": f"Bearer {token}"}
-        body: Json = self.request("GET", path, headers=headers, authenticated=False).json()
+        body: Json = json_of(self.request("GET", path, headers=headers, authenticated=False))
         return body
 
     # --- proofs -----------------------------------------------------------------------------------
@@ -323,14 +324,16 @@ class NodeClient:
 
     def open_session(self, sealing_key: str) -> OpenedSession:
         """Open a session at the holder's jurisdiction; `sealing_key` (hex) is what requests are sealed to."""
-        body = self.request(
-            "POST", "/v1/sessions", body={"sealing_key": sealing_key}, authenticated=False
-        ).json()
+        body = json_of(
+            self.request(
+                "POST", "/v1/sessions", body={"sealing_key": sealing_key}, authenticated=False
+            )
+        )
         return OpenedSession(body["id"], body["code"], body["secret"], body["expires_ms"])
 
     def find_session(self, code: str) -> FoundSession:
         """Return the session of a code that the holder has told; every try counts against the window's limit."""
-        body = self.request("POST", "/v1/sessions/find", body={"code": code}).json()
+        body = json_of(self.request("POST", "/v1/sessions/find", body={"code": code}))
         return FoundSession(body["id"], body["sealing_key"], body["expires_ms"])
 
     def put_session_message(
@@ -358,7 +361,7 @@ class NodeClient:
             wait_s=wait_s,
             authenticated=secret is None,
         )
-        payload = response.json()["payload"]
+        payload = json_of(response)["payload"]
         return None if payload is None else base64.b64decode(payload)
 
 

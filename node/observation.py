@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -35,8 +36,9 @@ class Observation:
     validators whose votes of the newest full round have not been seen, `untimely` is who proposed a block whose time
     did not fit, `diverged` what shows that this node's data are not the others', `engine_problem` why an engine that
     is a process of its own does not work. `clock_offsets_ms` says how far linked validators' clocks are ahead of ours,
-    at least. `unhelped_s` tells how long this node has been `behind` without getting a block. `is_starting` says that
-    links have not had the time to come up, `refusals` why some that did have ended at once.
+    at least. `quorum_s` tells how long there has been a quorum, `unhelped_s` how long this node has been `behind`
+    without getting a block. `is_starting` says that links have not had the time to come up, `refusals` why some that
+    did have ended at once.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Observation:
     validators: tuple[str, ...] = ()
     online: frozenset[str] = frozenset()
     quorum: int = 0
+    quorum_s: float = math.inf
     faults_tolerated: int = 0
     is_starting: bool = False
     refusals: Mapping[str, Refusal] = field(default_factory=dict)

@@ -82,6 +82,7 @@ class Watch:
         self._started: float | None = None
         self._waiting_since: float | None = None
         self._unhelped_since: float | None = None
+        self._quorum_since: float | None = None
 
     # --- what others tell and ask ----------------------------------------------------------------
 
@@ -127,6 +128,7 @@ class Watch:
             validators=tuple(validator.name for validator in tip.validators),
             online=frozenset((self._name, *(() if status.is_alone else self._network.heard))),
             quorum=tip.validators.quorum_size,
+            quorum_s=_lasted_s(self._quorum_since, now_s),
             faults_tolerated=tip.validators.faults_tolerated,
             is_starting=_lasted_s(self._started, now_s) < START_GRACE_S,
             refusals=self._network.refusals,
@@ -178,6 +180,10 @@ class Watch:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = now_s
+        if not self._has_quorum():
+            self._quorum_since = None
+        elif self._quorum_since is None:
+            self._quorum_since = now_s
         behind = self._sync.target - height
         if behind <= 0:
             self._unhelped_since = None
@@ -190,10 +196,13 @@ class Watch:
     def _is_whole_again(self, behind: int) -> bool:
         """Tell whether a store that was damaged holds again what it held and what the others have."""
         assert self._damage is not None
+        reached = self._damage.height is None or self._height >= self._damage.height
+        return reached and behind <= 0 and self._has_quorum()
+
+    def _has_quorum(self) -> bool:
         validators, heard = self._application.tip.validators, self._network.heard
         online = sum(1 for one in validators if one.name in heard or one.name == self._name)
-        reached = self._damage.height is None or self._height >= self._damage.height
-        return reached and behind <= 0 and validators.quorum(online)
+        return validators.quorum(online)
 
 
 def silent_validators(status: StatusMessage, validators: ValidatorSet) -> tuple[str, ...]:

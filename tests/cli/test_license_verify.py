@@ -163,6 +163,32 @@ def test_a_handle_that_is_none_is_wrong_input_and_no_node_is_asked(
     assert node.asked == []
 
 
+def test_where_no_node_is_asked_the_profile_s_policy_is_trusted_too(
+    home: Path, node: Denier, story: Story, person: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "permit.bundle").write_bytes(story.license_bundle(person.handle))
+    report = verify(
+        capsys,
+        str(home / "permit"),
+        *("--bundle", str(home / "permit.bundle"), "--max-anchor-age", "36500"),
+        *("--at", "2000-01-01"),
+        expect=1,  # it was not recorded yet; that a quorum vouches is what the policy decides
+    )
+    assert report["policy"] == str(home / "policy.txt")
+    passed = [one["check"] for one in report["verdicts"] if one["outcome"] == "passed"]
+    assert "checkpoint_quorum" in passed
+    assert node.asked == []
+    audit = ("audit", "verify", str(home / "permit.bundle"), "--profile", "me", "--json")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *audit],
+        env=python_environment(),
+        check=False,
+        timeout=60,
+        capture_output=True,
+    )
+    assert json.loads(done.stdout)["policy"] == str(home / "policy.txt")
+
+
 def test_a_bundle_under_another_network_s_policy_is_not_established(
     home: Path, story: Story, person: Holder, capsys: pytest.CaptureFixture[str]
 ) -> None:

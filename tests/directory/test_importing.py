@@ -24,6 +24,7 @@ from directory.importing import (
     entries_from_statement,
     publish_operation,
 )
+from directory.models import Responsibility
 from directory.statement import parse_statement
 from ledger.keys import SoftwareSigner
 from ledger.limits import MAX_OPERATIONS
@@ -137,6 +138,17 @@ def test_dates_count_from_midnight_in_beijing() -> None:
     (entry,) = entries_from_csv(as_csv(list(row), list(row.values())), "entrustment")
     assert entry.model_dump()["valid_from_ms"] == 1_735_660_800_000
     assert entry.model_dump()["valid_to_ms"] == 1_735_747_200_000
+
+
+@pytest.mark.parametrize("header", [list(CSV["responsibility"]), list(CSV["responsibility"])[:-1]])
+def test_whether_a_clause_is_a_catch_all_is_read_from_its_text_where_a_table_does_not_say(
+    header: list[str],
+) -> None:
+    blank = [""] * (len(header) - 4)
+    texts = ("Keeps the archives.", "Carries out other tasks assigned by the Government.")
+    rows = [[DEPARTMENT, str(number), "a", text, *blank] for number, text in enumerate(texts, 1)]
+    entries = entries_from_csv(as_csv(header, *rows), "responsibility")
+    assert [one.catch_all for one in entries if isinstance(one, Responsibility)] == [False, True]
 
 
 def test_every_faulty_cell_is_named_with_its_line() -> None:

@@ -144,6 +144,29 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             ("critical", "no_quorum", "no quorum: 2 of 4 …"),
         ],
     ),
+    "a quorum that is just back": (
+        {"round": 2, "is_started": True, "waiting_s": 11.0, "quorum_s": 1.2, "silent": ("hebei",)},
+        [
+            (
+                "warning",
+                "stalled",
+                (
+                    "stalled at height 812, round 2, for 11 s: 4 of 4 validators online, 3 needed, "
+                    "back for 1 s: wait"
+                ),
+            )
+        ],
+    ),
+    "a quorum that has been back for long": (
+        {"round": 2, "is_started": True, "waiting_s": 41.0, "quorum_s": 11.0, "silent": ("hebei",)},
+        [
+            (
+                "critical",
+                "stalled",
+                "stalled at height 812, round 2, for 41 s: 4 of 4 validators online, 3 needed; …",
+            )
+        ],
+    ),
     "all online, two do not vote": (
         {
             "round": 2,
