@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.demo import content
-from cli.local_node import NOT_RUNNING, answers
 from cli.main import run
-from cli.network_setup import Network, load_network
 from cli.output import time_text
-from cli.processes import running_process, stop_process
+from cli.processes import running_process
 from cli.sample import by_short_name
 from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit, register_matter
 
 TIANJIN = by_short_name("tianjin-department").uscc
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    home = tmp_path_factory.mktemp("running") / "home"
-    assert run(["network", "init", "--home", str(home)]) == 0
-    network = load_network(home)
-    try:
-        assert run(["network", "start", "--home", str(home), "--timeout", "90"]) == 0
-        yield network
-    finally:
-        for place in network.nodes:
-            process_id = running_process(network.node_home(place))
-            if process_id is not None:
-                stop_process(process_id)
-
-
-@pytest.fixture
-def shell(
-    network: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    monkeypatch.setenv("MULU_HOME", str(network.directory))
-    capsys.readouterr()
-    return Shell(network, capsys)
 
 
 def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path: Path) -> None:
@@ -179,6 +150,24 @@ def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> Non
     shell("org", "revoke", made["public_key"], profile="tongzhou-registrar")
     refused = shell("org", "show", DEPARTMENT, "--node", node, "--key", str(key), expect=1)
     assert refused["error"]["code"] == "key_not_enrolled"
+
+
+def test_a_license_is_issued_for_the_organisation_whose_key_signs(
+    shell: Shell, tmp_path: Path
+) -> None:
+    register_matter(shell, tmp_path)
+    out = tmp_path / "license.json"
+    words = (
+        *("license", "issue", "--type", content.LICENSE_TYPE, "--serial", "2026110100000030"),
+        *("--field", "holder_name=王芳", "--field", "permit_number=30", "--out", str(out)),
+    )
+    wrong = shell(*words, "--issuer", DEPARTMENT, profile="beijing-issuer", expect=2)
+    assert f"not the organisation of the key that signs, {content.ISSUER.uscc}" in str(wrong)
+    assert not out.exists()
+    issued = shell(*words, profile="beijing-issuer")
+    assert f".{content.ISSUER.uscc}." in issued["identifier"]
+    shell("tx", "wait", issued["transaction"], profile="national-auditor")
+    shell("license", "verify", str(out), profile="national-auditor")
 
 
 def test_a_license_is_issued_used_by_files_verified_and_withheld(
@@ -443,100 +432,3 @@ def test_without_a_quorum_a_submission_ends_in_bounded_time_and_resumes_later(
     )
     shown = shell("tx", "wait", committed["transaction"], profile="hebei-registrar")
     assert shown["verified"]
-
-
-def test_of_two_starts_in_the_background_one_says_that_it_has_not_started(
-    network: Network,
-) -> None:
-    home = stopped(network, "xiongan")
-    words = (sys.executable, "-m", "cli.main", "node", "start", str(home), "--detach")
-    starts = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = {one.wait(90): one.stdout.read() for one in starts if one.stdout is not None}
-    assert set(told) in ({0, 1}, {0, 3}), "found running, or ended for want of the store"
-    assert f"process {running_process(home)};" in told[0]
-
-
-def test_a_license_is_issued_for_the_organisation_whose_key_signs(
-    shell: Shell, tmp_path: Path
-) -> None:
-    register_matter(shell, tmp_path)
-    out = tmp_path / "license.json"
-    words = (
-        *("license", "issue", "--type", content.LICENSE_TYPE, "--serial", "2026110100000030"),
-        *("--field", "holder_name=王芳", "--field", "permit_number=30", "--out", str(out)),
-    )
-    wrong = shell(*words, "--issuer", DEPARTMENT, profile="beijing-issuer", expect=2)
-    assert f"not the organisation of the key that signs, {content.ISSUER.uscc}" in str(wrong)
-    assert not out.exists()
-    issued = shell(*words, profile="beijing-issuer")
-    assert f".{content.ISSUER.uscc}." in issued["identifier"]
-    shell("tx", "wait", issued["transaction"], profile="national-auditor")
-    shell("license", "verify", str(out), profile="national-auditor")
-
-
-def stopped(network: Network, name: str) -> Path:
-    """Stop a node; return its home."""
-    home = network.node_home(network.node(name))
-    process_id = running_process(home)
-    assert process_id is not None
-    assert stop_process(process_id, timeout_s=60)
-    return home
-
-
-def test_a_node_is_told_as_started_when_it_can_be_asked(
-    network: Network, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = stopped(network, "xiongan")
-    assert run(["node", "start", str(home), "--detach"]) == 0
-    assert answers(home)
-    assert f"process {running_process(home)};" in capsys.readouterr().out
-
-
-class NoNode(http.server.BaseHTTPRequestHandler):
-    """A web server that happens to have a node's port."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!DOCTYPE html><title>Welcome</title>")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
-    network: Network, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = stopped(network, "xiongan")
-    port = int(network.node("xiongan").api.rpartition(":")[2])
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), NoNode) as stranger:
-        thread = threading.Thread(target=stranger.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            capsys.readouterr()
-            assert run(["node", "start", str(home), "--detach"]) == 3
-            assert "ended before it answered" in capsys.readouterr().err
-            assert run(["node", "status", "--home", str(home), "--json"]) == 3
-            assert json.loads(capsys.readouterr().out)["reason"] == NOT_RUNNING
-            assert run(["network", "status", "--node", f"http://127.0.0.1:{port}"]) == 3
-            assert "is no Mulu node" in capsys.readouterr().err
-        finally:
-            stranger.shutdown()
-            thread.join()
-    assert run(["node", "start", str(home), "--detach"]) == 0
-
-
-def test_a_start_in_the_background_that_is_interrupted_leaves_no_process(
-    network: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = stopped(network, "xiongan")
-
-    def interrupt(_: Path) -> bool:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cli.node.answers", interrupt)  # asked of once the store is open
-    assert run(["node", "start", str(home), "--detach"]) == 130
-    assert running_process(home) is None
-    monkeypatch.undo()
-    assert run(["node", "start", str(home), "--detach"]) == 0

@@ -1,0 +1,96 @@
+"""`mulu node start --detach`: what it tells of a node, and that it leaves none behind."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cli.local_node import NOT_RUNNING, answers
+from cli.main import run
+from cli.network_setup import Network
+from cli.processes import running_process, stop_process
+
+
+def stopped(network: Network, name: str) -> Path:
+    """Stop a node; return its home."""
+    home = network.node_home(network.node(name))
+    process_id = running_process(home)
+    assert process_id is not None
+    assert stop_process(process_id, timeout_s=60)
+    return home
+
+
+def test_of_two_starts_in_the_background_one_says_that_it_has_not_started(
+    network: Network,
+) -> None:
+    home = stopped(network, "xiongan")
+    words = (sys.executable, "-m", "cli.main", "node", "start", str(home), "--detach")
+    starts = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = {one.wait(90): one.stdout.read() for one in starts if one.stdout is not None}
+    assert set(told) in ({0, 1}, {0, 3}), "found running, or ended for want of the store"
+    assert f"process {running_process(home)};" in told[0]
+
+
+def test_a_node_is_told_as_started_when_it_can_be_asked(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = stopped(network, "xiongan")
+    assert run(["node", "start", str(home), "--detach"]) == 0
+    assert answers(home)
+    assert f"process {running_process(home)};" in capsys.readouterr().out
+
+
+class NoNode(http.server.BaseHTTPRequestHandler):
+    """A web server that happens to have a node's port."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!DOCTYPE html><title>Welcome</title>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = stopped(network, "xiongan")
+    port = int(network.node("xiongan").api.rpartition(":")[2])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), NoNode) as stranger:
+        thread = threading.Thread(target=stranger.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            capsys.readouterr()
+            assert run(["node", "start", str(home), "--detach"]) == 3
+            assert "ended before it answered" in capsys.readouterr().err
+            assert run(["node", "status", "--home", str(home), "--json"]) == 3
+            assert json.loads(capsys.readouterr().out)["reason"] == NOT_RUNNING
+            assert run(["network", "status", "--node", f"http://127.0.0.1:{port}"]) == 3
+            assert "is no Mulu node" in capsys.readouterr().err
+        finally:
+            stranger.shutdown()
+            thread.join()
+    assert run(["node", "start", str(home), "--detach"]) == 0
+
+
+def test_a_start_in_the_background_that_is_interrupted_leaves_no_process(
+    network: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = stopped(network, "xiongan")
+
+    def interrupt(_: Path) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.node.answers", interrupt)  # asked of once the store is open
+    assert run(["node", "start", str(home), "--detach"]) == 130
+    assert running_process(home) is None
+    monkeypatch.undo()
+    assert run(["node", "start", str(home), "--detach"]) == 0
