@@ -32,7 +32,7 @@ from ledger.errors import DamagedStoreError, DecodeError, StorageError
 from ledger.files import sync_directory
 
 WRITE_BUFFER_BYTES: Final = 64 * 1024 * 1024
-"""A block's batch must fit many times over, or writers wait for compaction."""
+"""About so much: a block's batch must fit many times over, or writers wait for compaction."""
 
 BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
 """Holds the hot blocks of tables; the tree's decoded pages have their own cache."""
@@ -308,7 +308,7 @@ def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -
             str(path),
             create_if_missing=create,
             paranoid_checks=not lenient,
-            write_buffer_size=WRITE_BUFFER_BYTES,
+            write_buffer_size=_write_buffer_bytes(),
             lru_cache_size=BLOCK_CACHE_BYTES,
             max_file_size=TABLE_BYTES,
             bloom_filter_bits=BLOOM_FILTER_BITS,
@@ -323,6 +323,14 @@ def _open_database(path: Path, *, create: bool = False, lenient: bool = False) -
         database.close()
         raise StorageError(f"cannot sync {path}: {error.strerror}") from error
     return database
+
+
+def _write_buffer_bytes() -> int:
+    """Return `WRITE_BUFFER_BYTES`, up to a quarter more or less.
+
+    Validators write the same: else all would be busy with their full buffers at the same moment, and no quorum be left.
+    """
+    return WRITE_BUFFER_BYTES * (192 + os.urandom(1)[0] % 129) // 256
 
 
 def _repair(path: Path) -> None:
