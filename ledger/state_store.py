@@ -69,12 +69,6 @@ class _Generations(Generic[_K, _V]):
         with self.lock:
             self._put(key, value, cost)
 
-    def put_all(self, entries: Iterable[tuple[_K, _V]]) -> None:
-        """Cache values that take 1 of the capacity each, under the lock once."""
-        with self.lock:
-            for key, value in entries:
-                self._put(key, value, 1)
-
     def _put(self, key: _K, value: _V, cost: int) -> None:
         if self._cost >= self._capacity:
             self._old, self._young = self._young, {}
@@ -91,24 +85,36 @@ class _Generations(Generic[_K, _V]):
 
 
 class _Pages:
-    """Decoded pages of the tree by their hash, for all views of a line.
+    """Decoded pages of the tree by their hash, for all views of a line: two generations, as above, but each page
+    counts alike, so that a block's pages are taken in at once.
 
     A page that a block replaces is of use to the view before the block, from which answers with proof are made; when
     the next block has come, it goes. Else pages of the past would drive out those of the present.
     """
 
-    __slots__ = ("_entries", "_replaced", "_staged")
+    __slots__ = ("_lock", "_old", "_replaced", "_staged", "_young")
 
     def __init__(self) -> None:
-        self._entries: _Generations[bytes, Page] = _Generations(CACHED_PAGES)
+        self._lock = threading.Lock()
+        self._young: dict[bytes, Page] = {}
+        self._old: dict[bytes, Page] = {}
         self._staged: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._replaced: Sequence[bytes] = ()
 
     def get(self, root: bytes) -> Page | None:
-        return self._entries.get(root)
+        page = self._young.get(root)
+        if page is None:
+            page = self._old.get(root)  # unlocked: who misses what moves at this moment reads it again
+            if page is not None:
+                self.put({root: page})
+        return page
 
-    def put(self, *pages: Page) -> None:
-        self._entries.put_all([(page.root, page) for page in pages])
+    def put(self, pages: Mapping[bytes, Page]) -> None:
+        """Cache pages by their roots."""
+        with self._lock:
+            if len(self._young) >= CACHED_PAGES:
+                self._old, self._young = self._young, {}
+            self._young.update(pages)
 
     def stage(self, root: bytes, replaced: Sequence[bytes]) -> None:
         """Note what the block under the state root `root` replaces."""
@@ -117,10 +123,15 @@ class _Pages:
     def advance(self, root: bytes) -> None:
         """The block that led to `root` is committed."""
         staged_root, replaced = self._staged
-        if staged_root == root:
-            self._entries.discard(self._replaced)
-            self._replaced = replaced
-            self._staged = (b"", ())
+        if staged_root != root:
+            return
+        with self._lock:
+            young, old = self._young, self._old
+            for one in self._replaced:
+                if young.pop(one, None) is None:
+                    old.pop(one, None)
+        self._replaced = replaced
+        self._staged = (b"", ())
 
 
 class _Values:
@@ -245,7 +256,7 @@ class StateView:
                 batch.delete(keyspace.page(path))
             else:
                 batch.put(keyspace.page(path), page.encode())
-        self._pages.put(*[page for page in updated.pages.values() if page is not None])
+        self._pages.put(updated.made)
         self._pages.stage(updated.root, updated.replaced)
         return updated.root
 
@@ -275,7 +286,7 @@ class StateView:
             raise DamagedStoreError(f"page {path_name(path)}: {error}") from None
         if page.root != root:
             raise DamagedStoreError(f"page {path_name(path)} is not the one that its parent names")
-        self._pages.put(page)
+        self._pages.put({root: page})
         return page
 
 

@@ -166,13 +166,14 @@ def leaf_hash(suite: Suite, key_hash: bytes, value_hash: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The outcome of an update: the new root, and every page that changed; None marks one to delete.
+    """The outcome of an update: the new root, and every page that changed, by its path; None marks one to delete.
 
-    `replaced` are the roots of the pages that were there before.
+    `made` has the new pages by their roots, `replaced` the roots of the pages that were there before.
     """
 
     root: bytes
     pages: Mapping[bytes, Page | None]
+    made: Mapping[bytes, Page]
     replaced: Sequence[bytes]
 
 
@@ -208,7 +209,7 @@ def update(
         node = descent.change(b"", read_page(b"", root), nodes, 0, len(nodes))
     if node[1]:  # the root's page is kept also for a single leaf
         descent.write(b"", {_nibble(node[1], 0): node})
-    return Updated(node[0], descent.pages, descent.replaced)
+    return Updated(node[0], descent.pages, descent.made, descent.replaced)
 
 
 def prove(suite: Suite, read_page: PageReader, root: bytes, key_hash: bytes) -> StateProof:
@@ -291,14 +292,15 @@ _NO_PAGE: Final = Page(0, 0, bytes(_NODES_BYTES), b"")
 
 
 class _Descent:
-    """One update on its way down and up again; `pages` and `replaced` collect what it changes."""
+    """One update on its way down and up again; `pages`, `made` and `replaced` collect what it changes."""
 
-    __slots__ = ("_digest", "_read_page", "pages", "replaced")
+    __slots__ = ("_digest", "_read_page", "made", "pages", "replaced")
 
     def __init__(self, digest: Callable[[bytes], bytes], read_page: PageReader) -> None:
         self._digest = digest
         self._read_page = read_page
         self.pages: dict[bytes, Page | None] = {}
+        self.made: dict[bytes, Page] = {}
         self.replaced: list[bytes] = []
 
     def change(
@@ -327,8 +329,8 @@ class _Descent:
                 draft.set(slot, *node)
             low = end
         if not draft.dirty:
-            return page.root, b""
-        self.replaced.append(page.root)
+            return nodes[_ROOT], b""
+        self.replaced.append(nodes[_ROOT])
         occupied = draft.occupied
         if occupied != draft.lone or occupied & (occupied - 1):
             return self._write(path, draft)
@@ -358,7 +360,9 @@ class _Descent:
 
     def _write(self, path: bytes, draft: _Draft) -> _Node:
         page = self.pages[path] = draft.finish(self._digest)
-        return page.root, b""
+        root = page.nodes[_ROOT]
+        self.made[root] = page
+        return root, b""
 
 
 def _merged(old: _Node, changes: Sequence[_Change]) -> Sequence[_Node]:
