@@ -18,6 +18,12 @@ _KEY: Final = re.compile(r"[a-z]{1,16}/[a-z_]{1,32}/[^/\x00-\x20\x7f]{1,160}")
 
 
 @lru_cache(maxsize=8_192)
+def _check_key(key: str) -> None:
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(f"not a state key: {key[:200]!r}")
+
+
+@lru_cache(maxsize=8_192)
 def state_key(module: str, collection: str, identifier: str) -> str:
     """Return the key of a record. The last ones are remembered: most are asked for several times in a transaction.
 
@@ -25,8 +31,7 @@ def state_key(module: str, collection: str, identifier: str) -> str:
         ValueError: a part is empty, too long, or holds a slash, a space or a control character.
     """
     key = f"{module}/{collection}/{identifier}"
-    if _KEY.fullmatch(key) is None:
-        raise ValueError(f"not a state key: {key[:200]!r}")
+    _check_key(key)
     return key
 
 
@@ -64,8 +69,7 @@ class Overlay:
     def set(self, key: str, value: Value) -> None:
         if value is None:
             raise ValueError("nil is not a state value; delete the key instead")
-        if _KEY.fullmatch(key) is None:
-            raise ValueError(f"not a state key: {key[:200]!r}")
+        _check_key(key)
         self._changes[key] = value
 
     def delete(self, key: str) -> None:

@@ -104,7 +104,8 @@ class _Pages:
     def get(self, root: bytes) -> Page | None:
         page = self._young.get(root)
         if page is None:
-            page = self._old.get(root)  # unlocked: who misses what moves at this moment reads it again
+            # Unlocked: who misses what another thread moves at this moment reads it again.
+            page = self._old.get(root)
             if page is not None:
                 self.put({root: page})
         return page

@@ -8,8 +8,12 @@ from typing import Final
 START_THRESHOLD: Final = 300_000
 """Objects made before the collector looks at the youngest: more than all imports of a node make."""
 
-THRESHOLDS: Final = (50_000, 20, 50)
-"""Of a running node: objects made before a collection of the youngest, collections before the next older ones."""
+THRESHOLDS: Final = (200_000, 10, 25)
+"""Of a running node: objects made before a collection of the youngest, collections before the next older ones.
+
+A full block of thousands of operations makes about as many objects as the first: looked at sooner, most are still in
+use, looked at then, most have gone. What is not freed at once by then takes some ten megabytes.
+"""
 
 
 def collect_rarely() -> None:
