@@ -104,6 +104,7 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
     recorded = _recorded(client, plan.entries)
     operations: list[Operation] = []
     actions: list[str] = []
+    changed: dict[str, list[str]] = {}
     for entry in plan.entries:
         record = recorded.get((entry.collection, entry.identifier), {})
         effective = record.get("effective")
@@ -117,6 +118,7 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
         else:
             actions.append("amend")
             operations.append(amend_operation(entry))
+            changed[entry.identifier] = _changed(effective, entry)
     gone = _gone(recorded, plan)
     counts = Counter(actions)
     notes = [
@@ -131,7 +133,10 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
     return replace(
         plan,
         columns=(*plan.columns, "Action"),
-        rows=[(*row, action) for row, action in zip(plan.rows, actions, strict=True)],
+        rows=[
+            (*row, _action_text(action, changed.get(entry.identifier, ())))
+            for row, action, entry in zip(plan.rows, actions, plan.entries, strict=True)
+        ],
         notes=notes,
         document={
             **plan.document,
@@ -139,9 +144,22 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
                 entry.identifier: action
                 for entry, action in zip(plan.entries, actions, strict=True)
             },
+            "changed": changed,
             "not_in_statement": gone,
         },
         operations=operations,
+    )
+
+
+def _action_text(action: str, fields: Sequence[str]) -> str:
+    return f"{action}: {', '.join(fields)}" if fields else action
+
+
+def _changed(effective: Json, entry: Entry) -> list[str]:
+    """Return the fields in which an entry differs from the version that counts."""
+    new = entry.model_dump(mode="json", exclude_none=True)
+    return sorted(
+        name for name in effective.keys() | new.keys() if effective.get(name) != new.get(name)
     )
 
 

@@ -31,6 +31,7 @@ from licenses.models import (
     RevokeLicense,
     SuspendIssuer,
 )
+from node.errors import ApiProblem, NodeUnreachable
 
 app = typer.Typer(
     help="License types, issuers, licenses, uses, verification.", no_args_is_help=True
@@ -206,8 +207,8 @@ def issue(
         replace_file(out, issued.package().encode())
         try:
             result = connection.submit([operation("licenses.license.issue", issued.body)])
-        except CommandError as error:
-            if error.exit_code is ExitCode.REFUSED:
+        except (CommandError, ApiProblem, NodeUnreachable) as error:
+            if _is_refusal(error):
                 out.unlink(missing_ok=True)
                 raise
             raise _with_file(error, out) from None
@@ -245,10 +246,19 @@ def _check_issuer(connection: Connection, named: str | None) -> str:
     return own
 
 
-def _with_file(error: CommandError, out: Path) -> CommandError:
+def _is_refusal(error: CommandError | ApiProblem | NodeUnreachable) -> bool:
+    """Tell whether nothing will be recorded: else the answer, or the decision, has not come yet."""
+    if isinstance(error, ApiProblem):
+        return 400 <= error.status < 500
+    return isinstance(error, CommandError) and error.exit_code is not ExitCode.NOT_ESTABLISHED
+
+
+def _with_file(error: CommandError | ApiProblem | NodeUnreachable, out: Path) -> CommandError:
     """Return an error that also says what a file is worth of which the recording is not decided yet."""
-    hint = f"Keep {out}: it is the license if that is committed. {error.hint}"
-    return CommandError(error.text, hint=hint, code=error.code, exit_code=error.exit_code)
+    hint, code = f"Keep {out}: it is the license if its transaction is committed.", "not_committed"
+    if isinstance(error, CommandError):
+        hint, code = f"{hint} {error.hint}", error.code
+    return CommandError(str(error), hint=hint, code=code, exit_code=ExitCode.NOT_ESTABLISHED)
 
 
 def _check_fields(connection: Connection, license_type: str, values: dict[str, str]) -> None:

@@ -63,6 +63,9 @@ from node.home import Home, ValidatorSigners, create_node_home, open_home
 
 app = typer.Typer(help="Set up, run and examine one node.", no_args_is_help=True)
 
+_STATUS_S: Final = 5.0
+"""How long a node of this machine is asked for its status: what has its port may be another program, and silent."""
+
 _ANSWERS_S: Final = 30.0
 """After this a node that is started in the background is left to itself: it may verify a large store."""
 
@@ -197,7 +200,7 @@ def start(
     process = spawn_node(home, detached=True)
     try:
         waits = "" if _await_answers(home, process) else ", does not answer yet"
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, for one: no process is left that nobody has been told of
         terminate(process)
         raise
     say(f"Node started, process {process.pid}{waits}; its log: {home / 'node.log'}")
@@ -246,13 +249,22 @@ def status(
     Exit code 3 where it does not serve. Of a node on this machine that does not run, the log's
     last error is shown.
     """
-    found = NodeClient(api_address(home)) if home else connect(node, key, profile).client
+    found = (
+        NodeClient(api_address(home), timeout_s=_STATUS_S)
+        if home
+        else connect(node, key, profile).client
+    )
     with found as client:
+        is_named = home is not None
         home = home or local_home(client.url, mulu_home())
         try:
-            if home is not None and running_process(home) is None:
-                raise NodeUnreachable(NOT_RUNNING)  # whatever has its port now
             record, findings = _ask(client)
+            if (
+                is_named
+                and home is not None
+                and record["name"] != load_config(Home(home).config).name
+            ):
+                raise NodeUnreachable(f"another node, {record['name']}, answers at {client.url}")
         except NodeUnreachable as error:
             if home is None:
                 raise
@@ -278,6 +290,7 @@ def _ask(client: NodeClient) -> tuple[Json, tuple[Json, ...]]:
     network = client.network()
     record: Json = {
         "node": client.url,
+        "name": network.name,
         "ready": ready,
         "reason": reason,
         "chain_id": network.chain_id,

@@ -58,10 +58,14 @@ def running_process(home: Path) -> int | None:
     """Return the id of the process that runs the node of `home`, or None."""
     try:
         process_id = int(Home(home).process_id.read_text("ascii"))
-        command = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+        process = Path(f"/proc/{process_id}")
+        command = process.joinpath("cmdline").read_bytes().split(b"\0")
+        directory = process.joinpath("cwd").resolve()
     except (OSError, ValueError):
         return None
-    if b"node" in command and os.fsencode(home.resolve()) in command:
+    # The home stands there as it was written, perhaps relative to where the node was started.
+    homes = (directory / os.fsdecode(word) for word in command[1:] if word)
+    if b"node" in command and any(one.resolve() == home.resolve() for one in homes):
         return process_id
     return None
 

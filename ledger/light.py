@@ -163,9 +163,7 @@ class TrustedView:
         key = (self._changed_to, signed)
         known = self._known.pop(key, None)
         if known is not None:
-            self._known[key] = (
-                known  # the last one again: who has not been asked for longest is forgotten
-            )
+            self._known[key] = known  # the last one again: the one not asked for longest goes first
             return known
         verdict = self._policy.check(self._suite, signed)
         if not verdict.satisfied:

@@ -21,6 +21,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -174,11 +175,10 @@ class Store:
             DamagedStoreError: it does not open even so, or is behind its head marker.
             StorageError: it cannot be copied or opened.
         """
-        path, copy = directory / _DATABASE, _next_damaged(directory)
+        path = directory / _DATABASE
         try:
-            shutil.copytree(path, copy / _DATABASE)
+            _copy(path, _next_damaged(directory))
         except (OSError, shutil.Error) as error:
-            shutil.rmtree(copy, ignore_errors=True)
             raise StorageError(f"cannot copy {path}: {error}") from error
         _forget_damaged(directory)
         try:
@@ -356,14 +356,24 @@ def _next_damaged(directory: Path) -> Path:
     return directory / f"damaged-{max(_damaged_copies(directory), default=0) + 1}"
 
 
+def _copy(database: Path, copy: Path) -> None:
+    """Copy a database whole, or leave nothing."""
+    try:
+        shutil.copytree(database, copy / _DATABASE)
+    except BaseException:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
+
+
 def _forget_damaged(directory: Path) -> None:
     """Remove all copies but the first and the newest, so that a disk that goes on failing is not filled with them.
 
     Best effort: what cannot be removed, and what is no directory of ours (a link to another disk), stays.
     """
-    copies = [path for path in _damaged_copies(directory).values() if not path.is_symlink()]
-    for path in copies[FIRST_DAMAGED_COPIES:-NEWEST_DAMAGED_COPIES]:
-        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        copies = [path for path in _damaged_copies(directory).values() if not path.is_symlink()]
+        for path in copies[FIRST_DAMAGED_COPIES:-NEWEST_DAMAGED_COPIES]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _opening_error(path: Path, error: Exception) -> StorageError:

@@ -153,11 +153,11 @@ def problem_of(response: httpx.Response) -> ApiProblem | NodeUnreachable:
         body = response.json()
         return ApiProblem(
             response.status_code,
-            str(body.get("code", "")),
+            str(body["code"]),
             str(body.get("title", response.reason_phrase)),
             str(body.get("detail", "")),
         )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, LookupError, TypeError):
         return _no_node(response)
 
 
@@ -198,7 +198,18 @@ def parse_submission(body: Json) -> tuple[SubmissionResult, ...]:
 
 
 def parse_network(body: Json) -> NetworkStatus:
-    """Read the answer of `/v1/network`."""
+    """Read the answer of `/v1/network`.
+
+    Raises:
+        NodeUnreachable: it is none of a node.
+    """
+    try:
+        return _network(body)
+    except (LookupError, TypeError):
+        raise NodeUnreachable("what answers is no Mulu node") from None
+
+
+def _network(body: Json) -> NetworkStatus:
     return NetworkStatus(
         body["chain_id"],
         body["name"],

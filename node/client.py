@@ -89,8 +89,8 @@ class NodeClient:
         """Send one request and return its successful response.
 
         Raises:
-            NodeUnreachable: no answer in time.
-            ApiProblem: an answer other than 2xx.
+            NodeUnreachable: no answer in time, or not one of a node.
+            ApiProblem: a node's refusal.
         """
         sent = dict(headers or {})
         if authenticated:
@@ -119,8 +119,7 @@ class NodeClient:
         return body
 
     def _learn_chain_id(self) -> str:
-        body = json_of(self.request("GET", "/v1/network", authenticated=False))
-        return str(body["chain_id"])
+        return self.network().chain_id
 
     # --- the network ------------------------------------------------------------------------------
 

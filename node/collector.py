@@ -12,7 +12,7 @@ THRESHOLDS: Final = (200_000, 10, 25)
 """Of a running node: objects made before a collection of the youngest, collections before the next older ones.
 
 A full block of thousands of operations makes about as many objects as the first: looked at sooner, most are still in
-use, looked at then, most have gone. What is not freed at once by then takes some ten megabytes.
+use, looked at then, most have gone.
 """
 
 

@@ -372,9 +372,8 @@ class PeerNetwork:
         self._refusals.note(name, refusal, time.monotonic())
 
     def _note_ours(self, name: str, error: Exception) -> None:
-        if name != self._name and not self._is_banned(
-            name
-        ):  # else it is known why, and this says less
+        # Of who is banned it is known why, and this says less.
+        if name != self._name and not self._is_banned(name):
             self._note(name, Refusal(is_ours=True, reason=str(error)))
 
     def _has_slot(self, name: str) -> bool:

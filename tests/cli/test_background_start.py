@@ -46,26 +46,39 @@ def test_a_node_is_told_as_started_when_it_can_be_asked(
     assert f"process {running_process(home)};" in capsys.readouterr().out
 
 
-class NoNode(http.server.BaseHTTPRequestHandler):
-    """A web server that happens to have a node's port."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!DOCTYPE html><title>Welcome</title>")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+ANSWERS = {
+    "a page": (200, "text/html", b"<!DOCTYPE html><title>Welcome</title>"),
+    "an object": (200, "application/json", b"{}"),
+    "an array": (200, "application/json", b"[]"),
+    "a refusal": (404, "application/json", b'{"detail":"Not Found"}'),
+}
 
 
+def stranger(port: int, answer: tuple[int, str, bytes]) -> http.server.ThreadingHTTPServer:
+    """Return a web server that happens to have a node's port, and gives one answer to whatever is asked."""
+    status, kind, body = answer
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
-    network: Network, capsys: pytest.CaptureFixture[str]
+    network: Network, answer: tuple[int, str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = stopped(network, "xiongan")
     port = int(network.node("xiongan").api.rpartition(":")[2])
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), NoNode) as stranger:
-        thread = threading.Thread(target=stranger.serve_forever, kwargs={"poll_interval": 0.01})
+    with stranger(port, answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             capsys.readouterr()
@@ -76,7 +89,7 @@ def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
             assert run(["network", "status", "--node", f"http://127.0.0.1:{port}"]) == 3
             assert "is no Mulu node" in capsys.readouterr().err
         finally:
-            stranger.shutdown()
+            server.shutdown()
             thread.join()
     assert run(["node", "start", str(home), "--detach"]) == 0
 

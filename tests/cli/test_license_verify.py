@@ -94,6 +94,17 @@ def verify(capsys: pytest.CaptureFixture[str], *words: str, expect: int) -> Any:
     return json.loads(out)
 
 
+def offline(*words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a process of its own, as one must that promises to open no socket."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *words],
+        env=python_environment(),
+        check=False,
+        timeout=60,
+        capture_output=True,
+    )
+
+
 def unestablished(report: Any) -> dict[str, str]:
     return {
         one["check"]: one["code"] for one in report["verdicts"] if one["outcome"] == "unestablished"
@@ -179,13 +190,7 @@ def test_where_no_node_is_asked_the_profile_s_policy_is_trusted_too(
     assert "checkpoint_quorum" in passed
     assert node.asked == []
     audit = ("audit", "verify", str(home / "permit.bundle"), "--profile", "me", "--json")
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *audit],
-        env=python_environment(),
-        check=False,
-        timeout=60,
-        capture_output=True,
-    )
+    done = offline(*audit)
     assert json.loads(done.stdout)["policy"] == str(home / "policy.txt")
 
 
@@ -200,14 +205,7 @@ def test_a_bundle_under_another_network_s_policy_is_not_established(
         capsys, str(home / "permit"), "--bundle", str(home / "permit.bundle"), *trusting, expect=3
     )
     assert unestablished(report) == {"checkpoint_quorum": "other_network"}
-    # In a process of its own, which promises to open no socket.
     audit = ("audit", "verify", str(home / "permit.bundle"), *trusting, "--json")
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *audit],
-        env=python_environment(),
-        check=False,
-        timeout=60,
-        capture_output=True,
-    )
+    done = offline(*audit)
     assert done.returncode == 3, done.stderr
     assert unestablished(json.loads(done.stdout)) == {"checkpoint_quorum": "other_network"}

@@ -114,6 +114,7 @@ def test_a_revised_statement_amends_what_has_changed_and_nothing_else(
     wanted = dict.fromkeys((f"{TIANJIN}-{number}" for number in (1, 3, 5, 6, 7, 8)), "unchanged")
     assert dry["actions"] == {**wanted, f"{TIANJIN}-4": "amend", f"{TIANJIN}-9": "publish"}
     assert dry["not_in_statement"] == [f"{TIANJIN}-2"]
+    assert dry["changed"] == {f"{TIANJIN}-4": ["name", "text"]}
     submitted = shell(*revise, profile="tianjin-editor")
     assert submitted["actions"] == dry["actions"]
     shell.eventually(

@@ -12,7 +12,7 @@ import pytest
 
 from ledger import keyspace
 from ledger.database import Batch, Head
-from ledger.errors import DamagedStoreError
+from ledger.errors import DamagedStoreError, StorageError
 from ledger.store import Store
 from tests.ledger.stores import HASH, batch, filled, flip, only, with_tables
 
@@ -198,6 +198,19 @@ def test_copies_that_cannot_be_removed_do_not_stop_recovery(
     assert Store.set_aside(directory) == directory / "damaged-9"
     assert (directory / "damaged-8" / "db").is_dir()
     assert elsewhere.is_dir() and (directory / "damaged-7").is_file()
+
+
+def test_a_directory_that_cannot_be_read_is_told_as_a_storage_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(directory)
+    monkeypatch.setattr(
+        Path, "iterdir", lambda path: (_ for _ in ()).throw(OSError(errno.EIO, "bad"))
+    )
+    for act in (Store.recover, Store.set_aside):
+        with pytest.raises(StorageError, match="cannot"):
+            act(directory)
+    assert (directory / "db").is_dir()
 
 
 # --- the head marker ------------------------------------------------------------------------------
