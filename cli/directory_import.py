@@ -113,12 +113,12 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
         elif effective is None:
             actions.append("publish")
             operations.append(publish_operation(entry))
-        elif effective == entry.model_dump(mode="json", exclude_none=True):
-            actions.append("unchanged")
-        else:
+        elif fields := _changed(effective, entry):
             actions.append("amend")
             operations.append(amend_operation(entry))
-            changed[entry.identifier] = _changed(effective, entry)
+            changed[entry.identifier] = fields
+        else:
+            actions.append("unchanged")
     gone = _gone(recorded, plan)
     counts = Counter(actions)
     notes = [

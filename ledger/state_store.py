@@ -67,14 +67,11 @@ class _Generations(Generic[_K, _V]):
     def put(self, key: _K, value: _V, cost: int) -> None:
         """Cache a value that takes `cost` of the capacity."""
         with self.lock:
-            self._put(key, value, cost)
-
-    def _put(self, key: _K, value: _V, cost: int) -> None:
-        if self._cost >= self._capacity:
-            self._old, self._young = self._young, {}
-            self._cost = 0
-        self._young[key] = (value, cost)
-        self._cost += cost
+            if self._cost >= self._capacity:
+                self._old, self._young = self._young, {}
+                self._cost = 0
+            self._young[key] = (value, cost)
+            self._cost += cost
 
     def discard(self, keys: Iterable[_K]) -> None:
         with self.lock:

@@ -225,10 +225,8 @@ def _stalled(seen: Observation) -> Finding:
     if seen.is_started:
         where += f", round {seen.round}"
     causes, names = _causes(seen)
-    # Just back, a quorum has not had the time to decide what has waited for it.
-    is_back = seen.has_quorum and seen.quorum_s <= seen.patience_s
     return Finding(
-        "warning" if is_back else "critical",
+        "warning" if seen.is_quorum_new else "critical",
         Code.STALLED,
         f"stalled at {where}, for {seen.waiting_s:.0f} s: {'; '.join(causes)}",
         names,
@@ -251,7 +249,7 @@ def _causes(seen: Observation) -> tuple[list[str], tuple[str, ...]]:
     """Return why no block is decided as far as that is known, with the names of those concerned."""
     if not seen.has_quorum:
         return [_missing_text(seen)], seen.missing
-    if seen.quorum_s <= seen.patience_s:
+    if seen.is_quorum_new:
         return [f"{seen.online_text}, back for {seen.quorum_s:.0f} s: wait"], seen.missing
     causes, names = [seen.online_text], list(seen.missing)
     if not seen.is_started:

@@ -80,6 +80,11 @@ class Observation:
         return len(self.validators) - len(self.missing) >= self.quorum
 
     @property
+    def is_quorum_new(self) -> bool:
+        """Whether there is a quorum that has not had the time to decide what has waited for it."""
+        return self.has_quorum and self.quorum_s <= self.patience_s
+
+    @property
     def online_text(self) -> str:
         online = len(self.validators) - len(self.missing)
         return f"{online} of {len(self.validators)} validators online, {self.quorum} needed"
