@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -50,6 +51,13 @@ def test_a_transaction_is_committed_and_another_node_proves_it(processes: Proces
         policy = Policy.parse(SUITE, (processes.network.directory / "policy.txt").read_bytes())
         verified = TrustedView(SUITE, policy).verify_bundle(bundle)
     assert verified.entries[0].encoding == view.entry
+
+
+def test_every_thread_of_a_node_leaves_others_their_time(processes: Processes) -> None:
+    process_id = processes.running["beijing"].pid
+    threads = [int(name) for name in os.listdir(f"/proc/{process_id}/task")]
+    assert len(threads) > 3, "the loop's, and those of storage, index and application"
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def await_agreement(processes: Processes) -> int:
