@@ -40,6 +40,14 @@ _SLOT_HASH: Final = tuple(
 )
 """Where `Page.nodes` holds the hash of a slot."""
 
+_hashes_low, _hashes_high = (
+    tuple(
+        tuple(_SLOT_HASH[first + slot] for slot in range(8) if bits >> slot & 1)
+        for bits in range(256)
+    )
+    for first in (0, 8)
+)
+
 _ANCESTORS: Final = tuple(
     sum(1 << (_SLOTS + slot >> level) for level in (1, 2, 3, 4)) for slot in range(_SLOTS)
 )
@@ -101,12 +109,12 @@ class Page(NamedTuple):
     def encode(self) -> bytes:
         """Return both bitmaps as u16, key and value hash of each leaf, and the hashes of the other slots."""
         occupied, lone, nodes, leaves = self
-        parts = [(occupied << _SLOTS | lone).to_bytes(_HEADER_BYTES, "big"), leaves]
+        header = (occupied << _SLOTS | lone).to_bytes(_HEADER_BYTES, "big")
         inner = occupied ^ lone
-        while inner:
-            slot = (inner & -inner).bit_length() - 1
-            inner &= inner - 1
-            parts.append(nodes[_SLOT_HASH[slot]])
+        if not inner:
+            return header + leaves
+        parts = [header, leaves]
+        parts += [nodes[where] for where in _hashes_low[inner & 255] + _hashes_high[inner >> 8]]
         return b"".join(parts)
 
     @staticmethod
@@ -208,7 +216,7 @@ def update(
     else:
         node = descent.change(b"", read_page(b"", root), nodes, 0, len(nodes))
     if node[1]:  # the root's page is kept also for a single leaf
-        descent.write(b"", {_nibble(node[1], 0): node})
+        descent.write_lone(node)
     return Updated(node[0], descent.pages, descent.made, descent.replaced)
 
 
@@ -277,9 +285,10 @@ class _Draft:
     def finish(self, digest: Callable[[bytes], bytes]) -> Page:
         """Compute the inner nodes above the slots that were set, lowest level first."""
         occupied, lone, nodes = self.occupied, self.lone, self.nodes
+        inner = occupied ^ lone
         for cover, where, children in _upwards(self.dirty):
             below = occupied & cover
-            if below & (below - 1) or below & ~lone:
+            if below & inner or below & (below - 1):
                 nodes[where] = digest(b"\x01" + nodes[children])
             elif below:
                 nodes[where] = nodes[_SLOT_HASH[below.bit_length() - 1]]
@@ -307,7 +316,8 @@ class _Descent:
         self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
     ) -> _Node:
         """Apply `changes[low:high]`, all of which lie below `page`; return what then stands at its root."""
-        nodes, inner = page.nodes, page.occupied ^ page.lone
+        occupied, lone, nodes, _ = page
+        inner = occupied ^ lone
         draft = _Draft(*page)
         depth = len(path)
         byte, shift = depth >> 1, 0 if depth & 1 else 4
@@ -318,13 +328,19 @@ class _Descent:
             while end < high and changes[end][0][byte] >> shift & 15 == slot:
                 end += 1
             old_hash = nodes[_SLOT_HASH[slot]]
-            below = path + _BYTES[slot]
             if inner >> slot & 1:
+                below = path + _BYTES[slot]
                 node = self.change(below, self._read_page(below, old_hash), changes, low, end)
-            else:
+            elif lone >> slot & 1:
                 leaf = page.leaf(slot)
-                if end - low > 1 or (leaf and leaf[:HASH_BYTES] != key_hash):
-                    node = self.build(below, _merged((old_hash, leaf), changes[low:end]))
+                if end - low > 1 or leaf[:HASH_BYTES] != key_hash:
+                    node = self.build(
+                        path + _BYTES[slot], _merged((old_hash, leaf), changes[low:end])
+                    )
+            elif end - low > 1:
+                node = self.build(
+                    path + _BYTES[slot], [new for _, new in changes[low:end] if new[1]]
+                )
             if node[0] != old_hash:
                 draft.set(slot, *node)
             low = end
@@ -347,16 +363,18 @@ class _Descent:
         groups: dict[int, list[_Node]] = {}
         for leaf in leaves:
             groups.setdefault(_nibble(leaf[1], depth), []).append(leaf)
-        return self.write(
-            path, {slot: self.build(path + _BYTES[slot], group) for slot, group in groups.items()}
-        )
-
-    def write(self, path: bytes, slots: Mapping[int, _Node]) -> _Node:
-        """Make a page of these slots; return what stands at its root."""
         draft = _Draft(*_NO_PAGE)
-        for slot, node in slots.items():
-            draft.set(slot, *node)
+        for slot, group in groups.items():
+            draft.set(
+                slot, *group[0] if len(group) == 1 else self.build(path + _BYTES[slot], group)
+            )
         return self._write(path, draft)
+
+    def write_lone(self, node: _Node) -> None:
+        """Make the root's page of a tree with a single leaf."""
+        draft = _Draft(*_NO_PAGE)
+        draft.set(_nibble(node[1], 0), *node)
+        self._write(b"", draft)
 
     def _write(self, path: bytes, draft: _Draft) -> _Node:
         page = self.pages[path] = draft.finish(self._digest)

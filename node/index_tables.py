@@ -20,6 +20,9 @@ VERSION: Final = 1
 
 MAX_TEXT_CHARACTERS: Final = 2_000
 
+_SEARCHED: Final = ("name", "title", "text")
+"""Fields whose words a search finds."""
+
 METADATA = MetaData()
 RECORDS = Table(
     "records",
@@ -95,12 +98,13 @@ def record_row(key: str, value: Value) -> dict[str, Any]:
     identifier = key.split("/", 2)[2]
     fields = cast("Mapping[str, Any]", value)
     texts = [identifier]
-    for body in (fields, fields.get("effective"), (fields.get("pending") or {})):
-        body = body.get("body", body) if isinstance(body, dict) else None
-        if isinstance(body, dict):
-            texts += [
-                body[name] for name in ("name", "title", "text") if type(body.get(name)) is str
-            ]
+    for body in (fields, fields.get("effective"), fields.get("pending")):
+        body = body.get("body", body) if type(body) is dict else None
+        if type(body) is dict:
+            for name in _SEARCHED:
+                text = body.get(name)
+                if type(text) is str:
+                    texts.append(text)
     history = fields.get("history")
     status = fields.get("status") or (history[-1][0] if history else "")
     owner = fields.get("owner") or fields.get("issuer") or identifier[:18]
