@@ -40,13 +40,14 @@ _SLOT_HASH: Final = tuple(
 )
 """Where `Page.nodes` holds the hash of a slot."""
 
-_hashes_low, _hashes_high = (
+_LOW_SLOTS, _HIGH_SLOTS = (
     tuple(
-        tuple(_SLOT_HASH[first + slot] for slot in range(8) if bits >> slot & 1)
-        for bits in range(256)
+        tuple(_SLOT_HASH[first + bit] for bit in range(8) if slots >> bit & 1)
+        for slots in range(256)
     )
     for first in (0, 8)
 )
+"""For each bitmap of slots 0 to 7, or 8 to 15, where `Page.nodes` holds their hashes."""
 
 _ANCESTORS: Final = tuple(
     sum(1 << (_SLOTS + slot >> level) for level in (1, 2, 3, 4)) for slot in range(_SLOTS)
@@ -114,7 +115,7 @@ class Page(NamedTuple):
         if not inner:
             return header + leaves
         parts = [header, leaves]
-        parts += [nodes[where] for where in _hashes_low[inner & 255] + _hashes_high[inner >> 8]]
+        parts += [nodes[where] for where in _LOW_SLOTS[inner & 255] + _HIGH_SLOTS[inner >> 8]]
         return b"".join(parts)
 
     @staticmethod
