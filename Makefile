@@ -1,4 +1,4 @@
-# Every target sets up .venv itself; on a fresh Debian or Ubuntu, as root, also Python and LevelDB.
+# Every target sets up .venv itself; on a fresh Debian or Ubuntu, as root, also Python and Snappy.
 #
 #   make setup                        .venv, and nothing else
 #   make demo ARGS="--exit --json"    the whole story on one machine
@@ -29,13 +29,13 @@ help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # The environment is the lock, exactly: hashes are required. Its stamp is newer than what it was made from.
-$(INSTALLED): requirements-dev.txt pyproject.toml .ci/python .ci/leveldb
+$(INSTALLED): requirements-dev.txt pyproject.toml .ci/python .ci/snappy
 	@python="$$(bash .ci/python)"; \
 	echo "Setting up $(VENV) with $$python …" >&2; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@bash .ci/leveldb
+	@bash .ci/snappy
 	@touch $@
 
 setup: $(INSTALLED) ## Set up .venv, with `mulu` in its bin; every other target does so too.

@@ -348,13 +348,13 @@ class _Descent:
         if not draft.dirty:
             return nodes[_ROOT], b""
         self.replaced.append(nodes[_ROOT])
-        occupied = draft.occupied
-        if occupied != draft.lone or occupied & (occupied - 1):
+        left = draft.occupied
+        if left != draft.lone or left & (left - 1):
             return self._write(path, draft)
         self.pages[path] = None
-        if not occupied:
+        if not left:
             return _NOTHING
-        return bytes(draft.nodes[_SLOT_HASH[occupied.bit_length() - 1]]), draft.leaves
+        return bytes(draft.nodes[_SLOT_HASH[left.bit_length() - 1]]), draft.leaves
 
     def build(self, path: bytes, leaves: Sequence[_Node]) -> _Node:
         """Make the pages of a subtree that holds these leaves only; return what stands at its root."""
@@ -385,10 +385,10 @@ class _Descent:
 
 
 def _merged(old: _Node, changes: Sequence[_Change]) -> Sequence[_Node]:
-    """Return the leaves of a subtree that held the leaf `old`, or nothing, after `changes`."""
+    """Return the leaves of a subtree that held the leaf `old` alone, after `changes`."""
     merged = [new for _, new in changes if new[1]]
     key_hash = old[1][:HASH_BYTES]
-    if key_hash and all(changed != key_hash for changed, _ in changes):
+    if all(changed != key_hash for changed, _ in changes):
         merged.append(old)
     return merged
 

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -128,13 +129,14 @@ def _run_once(opened: OpenedHome, process_id: int, *, unreadable: bool) -> int:
 
 
 def _let_others_finish() -> None:
-    """Ask the kernel not to interrupt others when this process wakes; who has chosen another policy keeps it.
+    """Ask the kernel, where it lets us, not to interrupt others when this process wakes; another chosen policy stays.
 
     A node wakes for each frame. Where several share a core, each would push the next aside in the middle of its work,
     and all would find cold caches: a tenth of the throughput.
     """
-    if os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError):  # a sandbox may forbid it, and it is a wish
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _raise_descriptor_limit() -> None:

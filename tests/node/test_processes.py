@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -54,10 +55,14 @@ def test_a_transaction_is_committed_and_another_node_proves_it(processes: Proces
 
 
 def test_every_thread_of_a_node_leaves_others_their_time(processes: Processes) -> None:
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        pytest.skip("the tests run under another policy, which nodes keep")
     process_id = processes.running["beijing"].pid
-    threads = [int(name) for name in os.listdir(f"/proc/{process_id}/task")]
-    assert len(threads) > 3, "the loop's, and those of storage, index and application"
-    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+    policies = set()
+    for name in os.listdir(f"/proc/{process_id}/task"):
+        with suppress(ProcessLookupError):  # it has ended since
+            policies.add(os.sched_getscheduler(int(name)))
+    assert policies == {os.SCHED_BATCH}
 
 
 def await_agreement(processes: Processes) -> int:
