@@ -80,7 +80,7 @@ def _processor() -> str:
 
 
 def _snappy() -> str:
-    """Tell whose Snappy LevelDB compresses with: that of plyvel's wheel makes compaction take twice as long (ADR 11)."""
+    """Tell whose Snappy LevelDB has: compaction takes twice as long with that of plyvel's wheel (ADR 11)."""
     for file in files("plyvel") or ():
         if file.name.startswith("libsnappy-") and file.hash is not None:
             digest = hashlib.sha256(file.read_binary()).digest()

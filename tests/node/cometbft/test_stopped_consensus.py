@@ -71,6 +71,8 @@ def test_where_the_others_go_on_both_processes_start_again_and_the_node_is_curre
     wal = processes.home(VICTIM) / "cometbft" / "data" / "cs.wal" / "wal"
     kept = wal.with_name("kept")
     before = parts(processes.running[VICTIM].pid)
+    # Made when CometBFT turns from fetching blocks to consensus: a node may be ready before.
+    eventually(wal.exists, RECOVERY_S)
     shutil.move(wal, kept)
     wal.mkdir()
     commits_until_it_fails(processes)
