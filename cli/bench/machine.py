@@ -81,6 +81,7 @@ def _processor() -> str:
 
 def _snappy() -> str:
     """Tell whose Snappy LevelDB has: compaction takes twice as long with that of plyvel's wheel (ADR 11)."""
+    # Any other file than the wheel's is one that was put in its place, or plyvel was built here.
     for file in files("plyvel") or ():
         if file.name.startswith("libsnappy-") and file.hash is not None:
             digest = hashlib.sha256(file.read_binary()).digest()
