@@ -317,8 +317,8 @@ class _Descent:
         self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
     ) -> _Node:
         """Apply `changes[low:high]`, all of which lie below `page`; return what then stands at its root."""
-        occupied, lone, nodes, _ = page
-        inner = occupied ^ lone
+        before, lone, nodes, _ = page
+        inner = before ^ lone
         draft = _Draft(*page)
         depth = len(path)
         byte, shift = depth >> 1, 0 if depth & 1 else 4
@@ -348,13 +348,13 @@ class _Descent:
         if not draft.dirty:
             return nodes[_ROOT], b""
         self.replaced.append(nodes[_ROOT])
-        left = draft.occupied
-        if left != draft.lone or left & (left - 1):
+        occupied = draft.occupied
+        if occupied != draft.lone or occupied & (occupied - 1):
             return self._write(path, draft)
         self.pages[path] = None
-        if not left:
+        if not occupied:
             return _NOTHING
-        return bytes(draft.nodes[_SLOT_HASH[left.bit_length() - 1]]), draft.leaves
+        return bytes(draft.nodes[_SLOT_HASH[occupied.bit_length() - 1]]), draft.leaves
 
     def build(self, path: bytes, leaves: Sequence[_Node]) -> _Node:
         """Make the pages of a subtree that holds these leaves only; return what stands at its root."""

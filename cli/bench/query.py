@@ -56,7 +56,13 @@ class Question:
 
 def measure_queries(world: World, options: QueryOptions, progress: Progress) -> dict[str, Any]:
     """Put licenses and entries on a new network's ledger, ask its query node, and return figures by question."""
-    handles = _populate(world, options, progress)
+    return ask(world, options, populate(world, options, progress), progress)
+
+
+def ask(
+    world: World, options: QueryOptions, handles: Sequence[str], progress: Progress
+) -> dict[str, Any]:
+    """Ask the query node of a network that has these licenses, and return figures by question."""
     figures: dict[str, Any] = {
         "clients": options.clients,
         "connections": options.connections * options.clients,
@@ -69,7 +75,8 @@ def measure_queries(world: World, options: QueryOptions, progress: Progress) -> 
     return figures
 
 
-def _populate(world: World, options: QueryOptions, progress: Progress) -> list[str]:
+def populate(world: World, options: QueryOptions, progress: Progress) -> list[str]:
+    """Put licenses and entries on a new network's ledger; return the licenses' handles in hex."""
     register_matter(world, progress)
     progress(f"publishing {options.entries} entries")
     for start in range(0, options.entries, 100):

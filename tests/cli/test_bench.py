@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from cli.bench.machine import describe_load, describe_machine
 from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
 from cli.bench.offline import measure_verification
 from cli.bench.page import BEGIN, END, figures_page, replace_figures
-from cli.bench.query import KEYS_AT_ONCE, QueryOptions, measure_queries
+from cli.bench.query import KEYS_AT_ONCE, QueryOptions, ask, populate
 from cli.bench.report import show_figures
 from cli.bench.sender import Sender, Sending, Tally, quantile
 from cli.demo.world import World
@@ -135,14 +136,11 @@ def test_a_transaction_that_is_decided_late_is_asked_for_again(world: World) -> 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
     questions = ("status", "status_in_arrays", "trace", "search")
 
-    def measure(seconds: float) -> dict[str, Any]:
-        options = QueryOptions(
-            seconds=seconds, warm_up_s=0.1, connections=4, licenses=50, entries=20
-        )
-        return measure_queries(world, options, silent)
-
+    options = QueryOptions(seconds=0.5, warm_up_s=0.1, connections=4, licenses=50, entries=20)
+    handles = populate(world, options, silent)
     figures = measured(
-        measure, lambda found: all(found[question]["answers_per_s"] for question in questions)
+        lambda seconds: ask(world, replace(options, seconds=seconds), handles, silent),
+        lambda found: all(found[question]["answers_per_s"] for question in questions),
     )
     for question in questions:
         found = figures[question]
