@@ -217,7 +217,7 @@ def update(
     else:
         node = descent.change(b"", read_page(b"", root), nodes, 0, len(nodes))
     if node[1]:  # the root's page is kept also for a single leaf
-        descent.write_lone(node)
+        descent.write(b"", {_nibble(node[1], 0): node})
     return Updated(node[0], descent.pages, descent.made, descent.replaced)
 
 
@@ -317,8 +317,7 @@ class _Descent:
         self, path: bytes, page: Page, changes: Sequence[_Change], low: int, high: int
     ) -> _Node:
         """Apply `changes[low:high]`, all of which lie below `page`; return what then stands at its root."""
-        before, lone, nodes, _ = page
-        inner = before ^ lone
+        nodes, inner = page.nodes, page.occupied ^ page.lone
         draft = _Draft(*page)
         depth = len(path)
         byte, shift = depth >> 1, 0 if depth & 1 else 4
@@ -329,19 +328,13 @@ class _Descent:
             while end < high and changes[end][0][byte] >> shift & 15 == slot:
                 end += 1
             old_hash = nodes[_SLOT_HASH[slot]]
+            below = path + _BYTES[slot]
             if inner >> slot & 1:
-                below = path + _BYTES[slot]
                 node = self.change(below, self._read_page(below, old_hash), changes, low, end)
-            elif lone >> slot & 1:
+            else:
                 leaf = page.leaf(slot)
-                if end - low > 1 or leaf[:HASH_BYTES] != key_hash:
-                    node = self.build(
-                        path + _BYTES[slot], _merged((old_hash, leaf), changes[low:end])
-                    )
-            elif end - low > 1:
-                node = self.build(
-                    path + _BYTES[slot], [new for _, new in changes[low:end] if new[1]]
-                )
+                if end - low > 1 or (leaf and leaf[:HASH_BYTES] != key_hash):
+                    node = self.build(below, _merged((old_hash, leaf), changes[low:end]))
             if node[0] != old_hash:
                 draft.set(slot, *node)
             low = end
@@ -364,18 +357,16 @@ class _Descent:
         groups: dict[int, list[_Node]] = {}
         for leaf in leaves:
             groups.setdefault(_nibble(leaf[1], depth), []).append(leaf)
-        draft = _Draft(*_NO_PAGE)
-        for slot, group in groups.items():
-            draft.set(
-                slot, *group[0] if len(group) == 1 else self.build(path + _BYTES[slot], group)
-            )
-        return self._write(path, draft)
+        return self.write(
+            path, {slot: self.build(path + _BYTES[slot], group) for slot, group in groups.items()}
+        )
 
-    def write_lone(self, node: _Node) -> None:
-        """Make the root's page of a tree with a single leaf."""
+    def write(self, path: bytes, slots: Mapping[int, _Node]) -> _Node:
+        """Make a page of these slots; return what stands at its root."""
         draft = _Draft(*_NO_PAGE)
-        draft.set(_nibble(node[1], 0), *node)
-        self._write(b"", draft)
+        for slot, node in slots.items():
+            draft.set(slot, *node)
+        return self._write(path, draft)
 
     def _write(self, path: bytes, draft: _Draft) -> _Node:
         page = self.pages[path] = draft.finish(self._digest)
@@ -385,10 +376,10 @@ class _Descent:
 
 
 def _merged(old: _Node, changes: Sequence[_Change]) -> Sequence[_Node]:
-    """Return the leaves of a subtree that held the leaf `old` alone, after `changes`."""
+    """Return the leaves of a subtree that held the leaf `old`, or nothing, after `changes`."""
     merged = [new for _, new in changes if new[1]]
     key_hash = old[1][:HASH_BYTES]
-    if all(changed != key_hash for changed, _ in changes):
+    if key_hash and all(changed != key_hash for changed, _ in changes):
         merged.append(old)
     return merged
 
