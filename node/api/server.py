@@ -9,12 +9,10 @@ from collections.abc import MutableMapping
 from contextlib import nullcontext
 from typing import Any, Final
 
-import h11
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node.api import (
     directory,
@@ -29,6 +27,7 @@ from node.api import (
     transactions,
 )
 from node.api.asgi import AsgiApp, Receive, Scope, Send
+from node.api.connection import KEEP_ALIVE_S, HttpConnection
 from node.api.problems import problem_response
 from node.api.short_way import ShortWay
 from node.listener import Listener
@@ -36,13 +35,6 @@ from node.services import Services
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A request's body; larger batches are split by the client."""
-
-KEEP_ALIVE_S: Final = 30
-MAX_CONNECTIONS: Final = 2_000
-"""Connections at one time; beyond, they are closed at once."""
-
-REQUEST_S: Final = 20.0
-"""A request, body included, arrives within this, or the connection ends."""
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 
@@ -101,81 +93,6 @@ def create_api(services: Services) -> FastAPI:
     return app
 
 
-class GatheringTransport:
-    """A transport that writes at once what is given to it in one turn of the loop: head and body of an answer.
-
-    Each write is a system call that wakes the client, and for a short answer costs more than making it.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def _flush(self) -> None:
-        if self._parts:
-            data, self._parts = b"".join(self._parts), []
-            self._transport.write(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._parts = []
-        self._transport.abort()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-class _Connection(H11Protocol):
-    """A connection whose requests must arrive in time; beyond the bound of connections it is closed at once.
-
-    The server's own timeout begins with the first answer, so without this a client that says nothing would hold
-    a descriptor for ever.
-    """
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-            return
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        super().connection_lost(exc)
-
-    def handle_events(self) -> None:
-        super().handle_events()
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._unwatch()
-
-    def on_response_complete(self) -> None:
-        self._watch(KEEP_ALIVE_S + REQUEST_S)
-        super().on_response_complete()  # takes up the next request if it is there already
-
-    def _watch(self, after_s: float = REQUEST_S) -> None:
-        self._unwatch()
-        self._deadline = self.loop.call_later(after_s, self._too_slow)
-
-    def _unwatch(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
-        self.transport.abort()
-
-
 class _Server(uvicorn.Server):
     """A server that leaves signals to the process that it is part of, and whose TLS handshakes are bounded."""
 
@@ -183,8 +100,8 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        def connection() -> _Connection:
-            return _Connection(self.config, self.server_state, self.lifespan.state)
+        def connection() -> HttpConnection:
+            return HttpConnection(self.config, self.server_state, self.lifespan.state)
 
         listener = Listener(connection, self.config.ssl, HANDSHAKE_TIMEOUT_S)
         await listener.start(self.config.host, self.config.port)
@@ -218,7 +135,7 @@ async def serve_api(services: Services) -> None:
     server = _Server(
         uvicorn.Config(
             create_api(services),
-            http="h11",
+            http="httptools",
             ws="none",
             host=config.listen_host,
             port=config.listen_port,

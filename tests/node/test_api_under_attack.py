@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from node.api import server
+from node.api import connection, events
 from node.certificates import create_certificate_authority, issue_node_certificate
 from node.client import NodeClient
 from node.config import format_config, load_config
@@ -35,10 +37,10 @@ def address_of(cluster: Cluster, name: str = "beijing") -> tuple[str, int]:
     return url.host, url.port
 
 
-def ends(connection: socket.socket, timeout_s: float = 10.0) -> bool:
-    connection.settimeout(timeout_s)
+def ends(client: socket.socket, timeout_s: float = 10.0) -> bool:
+    client.settimeout(timeout_s)
     try:
-        while connection.recv(4096):
+        while client.recv(4096):
             pass
     except TimeoutError:
         return False
@@ -60,9 +62,9 @@ def ends(connection: socket.socket, timeout_s: float = 10.0) -> bool:
 def test_a_request_that_never_ends_is_cut(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_S", 0.3)
-    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.3)
-    monkeypatch.setattr(server._Connection._watch, "__defaults__", (0.3,))
+    monkeypatch.setattr(connection, "REQUEST_S", 0.3)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(connection.HttpConnection._watch, "__defaults__", (0.3,))
     with socket.create_connection(address_of(cluster)) as slow:
         slow.sendall(beginning)
         assert ends(slow)
@@ -71,7 +73,7 @@ def test_a_request_that_never_ends_is_cut(
 def test_connections_beyond_the_bound_are_closed_and_room_comes_back(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 40)
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 40)
     opened = [socket.create_connection(address_of(cluster)) for _ in range(120)]
     try:
         assert sum(ends(one, 0.05) for one in opened) >= 80
@@ -99,6 +101,114 @@ def test_a_flood_of_headers_is_refused(cluster: Cluster, headers: bytes) -> None
         except OSError:
             answer = b""
     assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401"))
+
+
+CHUNKED = (
+    b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", b"y" * 1_000),
+        (b"GET /", b"y" * 1_000),
+        (CHUNKED + b"2\r\n[]\r\n0\r\n", b"X-Trailer: y\r\n" * 64),
+        (CHUNKED + b"1;x=", b"y" * 1_000),
+    ],
+    ids=("header", "path", "trailers", "chunk"),
+)
+def test_what_is_not_the_body_of_a_request_is_bounded(
+    cluster: Cluster, beginning: bytes, piece: bytes
+) -> None:
+    sent = 0
+    with socket.create_connection(address_of(cluster)) as endless:
+        endless.settimeout(5)
+        with suppress(ConnectionError):
+            endless.sendall(beginning)
+            while sent < 16 * connection.MAX_HEAD_BYTES:
+                endless.sendall(piece)
+                sent += len(piece)
+                time.sleep(0.001)
+        assert sent < 8 * connection.MAX_HEAD_BYTES  # and what the kernel took in besides
+
+
+def test_a_body_in_many_chunks_is_read(cluster: Cluster) -> None:
+    with socket.create_connection(address_of(cluster)) as client:
+        client.sendall(CHUNKED + b"".join(b"400\r\n" + b" " * 1024 + b"\r\n" for _ in range(900)))
+        client.sendall(b"2\r\n[]\r\n0\r\n\r\n")
+        client.settimeout(10)
+        assert client.recv(4096).startswith(b"HTTP/1.1 4")  # of the content, which is no request's
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP/1.1 200" in received_until(client, b"HTTP/1.1 200")
+
+
+def received_until(client: socket.socket, wanted: bytes, times: int = 1) -> bytes:
+    """Return what has come once `wanted` has come that often, or when the connection ends."""
+    client.settimeout(10)
+    data = b""
+    while data.count(wanted) < times:
+        part = client.recv(65_536)
+        if not part:
+            break
+        data += part
+    return data
+
+
+def test_a_few_requests_at_once_are_answered_in_order_and_many_are_not(cluster: Cluster) -> None:
+    few = connection.MAX_WAITING_REQUESTS
+    with socket.create_connection(address_of(cluster)) as client:
+        paths = [b"/healthz", b"/nowhere"] * (few // 2)
+        client.sendall(b"".join(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths))
+        data = received_until(client, b"HTTP/1.1 ", few)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", data)
+        assert statuses == [b"200", b"404"] * (few // 2)
+    with socket.create_connection(address_of(cluster)) as flood:
+        with suppress(ConnectionError):
+            flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
+        assert ends(flood)
+
+
+def test_a_stream_that_was_asked_for_together_with_another_request_goes_on(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REQUEST_S", 0.2)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.1)
+    with cluster.client("beijing", "national-auditor") as auditor:
+        (token,) = auditor._credentials.headers(auditor._learn_chain_id).values()
+    with socket.create_connection(address_of(cluster)) as client:
+        client.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: " + token.encode() + b"\r\n\r\n"
+        )
+        assert received_until(client, b"HTTP/1.1 200", 2).count(b"HTTP/1.1 200") == 2
+        # For two seconds and more: five times as long as a request may take.
+        assert all(client.recv(4096) for _ in range(20))
+
+
+def test_garbage_after_a_request_is_never_answered_in_its_place(cluster: Cluster) -> None:
+    with socket.create_connection(address_of(cluster)) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\x00garbage\r\n\r\n")
+        with suppress(ConnectionError):
+            assert not received_until(client, b"HTTP/1.1 4")[:12].endswith(b"400")
+
+
+def test_a_body_whose_chunks_are_none_is_refused(cluster: Cluster) -> None:
+    with socket.create_connection(address_of(cluster)) as client:
+        client.sendall(CHUNKED)
+        time.sleep(0.1)
+        client.sendall(b"not a length\r\n")
+        assert received_until(client, b"HTTP/1.1").startswith(b"HTTP/1.1 400")
+        assert ends(client)
+
+
+def test_an_upgrade_that_is_not_taken_leaves_the_connection_usable(cluster: Cluster) -> None:
+    with socket.create_connection(address_of(cluster)) as client:
+        for more in (b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"", b""):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+            assert received_until(client, b"HTTP/1.1").startswith(b"HTTP/1.1 200")
 
 
 def test_a_websocket_upgrade_is_not_taken(cluster: Cluster) -> None:

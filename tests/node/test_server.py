@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from node.api.server import GatheringTransport
+from node.api.connection import GatheringTransport
 
 
 class Recorder(asyncio.Transport):

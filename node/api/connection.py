@@ -1,0 +1,144 @@
+"""One HTTP connection: what a client may send and in which time, and how answers leave.
+
+Requests are read by llhttp (`httptools`), in C: half of what a short answer cost went into reading its question. It
+bounds neither a request's head nor the requests that come at once, so that is done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+KEEP_ALIVE_S: Final = 30
+MAX_CONNECTIONS: Final = 2_000
+"""Connections at one time; beyond, they are closed at once."""
+
+REQUEST_S: Final = 20.0
+"""A request, body included, arrives within this, or the connection ends."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""What of a request is not its body, to within one read: head, trailers, and the framing of a body in chunks. The
+longest that is of use, with a hundred keys in its query and a token, has some 22,000."""
+
+MAX_WAITING_REQUESTS: Final = 16
+"""Requests of one connection that wait for the answer to the one before. The library stops reading when the first
+waits, but takes all that have come by then."""
+
+
+class GatheringTransport:
+    """A transport that writes at once what is given to it in one turn of the loop: head and body of an answer.
+
+    Each write is a system call that wakes the client, and for a short answer costs more than making it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._parts = []
+        self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class HttpConnection(HttpToolsProtocol):
+    """A connection whose requests are bounded and must arrive in time; beyond the bound of connections it is closed.
+
+    The server's own timeout begins with the first answer, so without this a client that says nothing would hold
+    a descriptor for ever.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    # --- a connection's life ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    # --- what comes ------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"A request has at most {MAX_HEAD_BYTES} bytes beside its body.")
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if len(self.pipeline) > MAX_WAITING_REQUESTS:
+            raise ValueError("more requests at once than wait for their answers")
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._head_bytes = 0
+        if self._is_answering:
+            self._unwatch()
+
+    def on_response_complete(self) -> None:
+        if self._is_answering:  # the next one, which had come before this answer was complete
+            self._unwatch()
+        else:
+            self._watch(KEEP_ALIVE_S + REQUEST_S)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, and end the connection; while an answer is due, without a word that would be
+        taken for it."""
+        cycle = self.cycle
+        is_due = cycle is not None and not cycle.response_complete
+        if is_due and (self.pipeline or cycle.response_started or not cycle.more_body):
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    # --- in time ---------------------------------------------------------------------------------
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether the newest request has come whole and its answer is not complete."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def _watch(self, after_s: float = REQUEST_S) -> None:
+        self._unwatch()
+        self._deadline = self.loop.call_later(after_s, self._too_slow)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self.transport.abort()
