@@ -57,7 +57,7 @@ class Demand:
         self.next_peer_s = NEXT_PEER_S
 
     def answered(self, taken_s: float) -> None:
-        """Learn from an answer that took so long."""
+        """Learn from an answer that has helped and took so long; others may come whenever a liar likes."""
         if taken_s < QUICK_ANSWER_S:
             self.count = min(2 * self.count, MAX_SYNC_BLOCKS)
         elif taken_s > SLOW_ANSWER_S:
@@ -151,10 +151,12 @@ class BlockSync:
         if self._choose(height) is None:
             return False
         self.catching_up = self.target > height + 1
+        began_s = time.monotonic()
         try:
             peer, message = await self._ask(height)
         except (TimeoutError, ConnectionError):
             return False
+        taken_s = time.monotonic() - began_s
         try:
             applied = await self._apply_blocks(_decode(message, height + 1))
         except (InvalidPeerMessage, InvalidBlock, InvalidSignature) as error:
@@ -163,6 +165,7 @@ class BlockSync:
         if applied == 0 and self._height() == height:
             self._pass_over(peer, height)
             return False
+        self._demand.answered(taken_s)
         return True
 
     def _choose(self, height: int) -> str | None:
@@ -190,7 +193,6 @@ class BlockSync:
         """
         self._answer = answer = asyncio.get_running_loop().create_future()
         self._asked_height = height + 1
-        began_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 peer, message = await self._ask_one_after_the_other(answer, height)
@@ -200,7 +202,6 @@ class BlockSync:
                 self._pass_over(silent, height)
             raise
         else:
-            self._demand.answered(asyncio.get_running_loop().time() - began_s)
             for slow in self._asked:
                 if slow != peer:
                     self._pass_over(slow, height)

@@ -185,19 +185,6 @@ PeerMessage: TypeAlias = (
     " | CheckpointSignatures | GetCheckpoint | ProvenCheckpoint | Ping | Pong"
 )
 
-PRIORITIES: Final[dict[type, Priority]] = {
-    ConsensusPayload: Priority.CONSENSUS,
-    CheckpointSignatures: Priority.CONSENSUS,
-    Ping: Priority.CONSENSUS,
-    Pong: Priority.CONSENSUS,
-    Status: Priority.CONSENSUS,
-    Transactions: Priority.TRANSACTIONS,
-    GetBlocks: Priority.SYNC,
-    Blocks: Priority.SYNC,
-    GetCheckpoint: Priority.SYNC,
-    ProvenCheckpoint: Priority.SYNC,
-}
-
 _MAX_NOTE_BYTES: Final = 16 * 1024
 
 

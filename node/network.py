@@ -18,6 +18,11 @@ class PeerLink(Protocol):
     def name(self) -> str: ...
 
     @property
+    def role(self) -> str:
+        """What the peer says it is: "validator" or "query"."""
+        ...
+
+    @property
     def sync_only(self) -> bool:
         """Whether this peer may only fetch blocks and checkpoints."""
         ...

@@ -171,6 +171,11 @@ class Replica:
         self.sync.link_down(link.name)
         self._proving.link_down(link)
 
+    def _votes_soon(self, name: str) -> bool:
+        """Whether a node votes at the current height or at the next: nobody else has a say in consensus."""
+        tip = self.application.tip
+        return name in tip.validators or name in tip.next_validators
+
     async def message_received(self, link: PeerLink, message: PeerMessage) -> None:
         """Hand a message on to whom it concerns; links for synchronisation only carry nothing else.
 
@@ -178,9 +183,11 @@ class Replica:
             InvalidPeerMessage: the peer is to be cut off.
         """
         match message:
-            case ConsensusPayload(payload):
-                if not link.sync_only:
-                    await self.runner.peer_said(link.name, _decode_consensus(payload))
+            case ConsensusPayload():
+                if link.role == "query":
+                    raise InvalidPeerMessage("a query node has no say in consensus")
+                if not link.sync_only and self._votes_soon(link.name):
+                    await self.runner.peer_said(link.name, _decode_consensus(message.payload))
             case Transactions(raws):
                 if not link.sync_only:
                     await self.intake.from_peer(raws)

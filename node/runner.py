@@ -2,8 +2,8 @@
 
 Everything that bears on consensus passes through one queue with one consumer: messages of peers, answers of the
 application, timeouts, blocks fetched by synchronisation. The driver of the current height says what is to be done;
-each effect is carried out before the next. Long work (building, validating) runs on the application's worker and
-answers through the queue; writes run on the storage worker and are waited for.
+each effect is carried out before the next. Building and validating are jobs that answer through the queue, and judge
+large blocks on the application's worker; writes run on the storage worker and are waited for.
 
 An idle chain makes no blocks: a height starts when a transaction waits, a peer has started it, the validator set is
 changing, evidence waits, or the heartbeat is due.
@@ -12,9 +12,9 @@ changing, evidence waits, or the heartbeat is due.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 
@@ -129,7 +129,7 @@ class Runner:
         self._inbox = Inbox()
         self._driver: HeightDriver | None = None
         self._next: HeightDriver | None = None
-        self._asked = 0
+        self._asked: Counter[bytes] = Counter()
         self._disagrees = False
         self._is_contradicted = is_contradicted
         self._jobs: asyncio.TaskGroup | None = None
@@ -300,7 +300,7 @@ class Runner:
                     await self._handle_from_peer(VoteReceived(vote))
             case ProposalMessage(signed, body):
                 driver = self._driver_of(signed.proposal.height)
-                if driver is not None:
+                if driver is not None and driver.awaits(signed):
                     await self._proposal_received(driver, message)
             case BodyMessage(height, block_id, body):
                 driver = self._driver_of(height)
@@ -331,7 +331,8 @@ class Runner:
         if driver is None:
             return
         effects = driver.handle(event)
-        self._pace.heard(event.height)
+        if driver.is_heard:
+            self._pace.heard(event.height)
         await self._carry_out(driver, effects)
 
     async def _proposal_received(self, driver: HeightDriver, message: ProposalMessage) -> None:
@@ -418,9 +419,9 @@ class Runner:
             _log.warning("not signed", reason=str(refusal))
             return None
 
-    def _start_job(self, job: Awaitable[None], name: str) -> None:
+    def _start_job(self, job: Coroutine[Any, Any, None], name: str) -> None:
         assert self._jobs is not None, "effects are carried out inside run"
-        self._jobs.create_task(_as_coroutine(job), name=f"runner-{name}")
+        self._jobs.create_task(job, name=f"runner-{name}")
 
     async def _build(self, height: int, round_: int) -> None:
         built = await self._executor.build(height)
@@ -465,6 +466,7 @@ class Runner:
         self._driver = self._next
         self._next = self._make_driver(tip.height + 2, tip.next_validators)
         self._bodies.forget_up_to(tip.height)
+        self._asked.clear()
         self._pace.next_height(None if self._driver is None else tip.height + 1)
         await self._committed(finalized, fetched)
         self._pace.consider()
@@ -484,8 +486,8 @@ class Runner:
         """Ask one validator for a body, another one each time."""
         names = [v.name for v in self._application.tip.validators if v.name in self._network.links]
         if names:
-            self._asked += 1
-            self._send(names[self._asked % len(names)], BodyRequest(height, block_id))
+            self._asked[block_id] += 1
+            self._send(names[self._asked[block_id] % len(names)], BodyRequest(height, block_id))
 
 
 def _truncation(driver: HeightDriver | None) -> Batch:
@@ -494,7 +496,3 @@ def _truncation(driver: HeightDriver | None) -> Batch:
     for number in range(0 if driver is None else driver.wal_length):
         batch.delete(keyspace.wal(number))
     return batch
-
-
-async def _as_coroutine(job: Awaitable[None]) -> None:
-    await job

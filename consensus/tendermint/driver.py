@@ -19,13 +19,15 @@
 5. On `Decide`: finalise, and commit in one synced batch that also deletes the log's records 0 … `wal_length` - 1;
    then `guard.note_decided(height, block_time_ms)`, and start the next driver. The same when block sync brings the
    height. Late votes may still come to the old driver; they do nothing.
-6. Non-validators pass `own_name=None`: such a driver follows and decides, and never asks for a signature.
+6. Only validators have drivers. Before more is done with a proposal that a peer sends, ask whether it `awaits` it; a
+   height that nobody has begun here begins when it `is_heard`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from consensus.tendermint.catch_up import missing_from, status_of
 from consensus.tendermint.effects import (
@@ -107,25 +109,27 @@ class HeightDriver:
         chain_id: str,
         height: int,
         validators: ValidatorSet,
-        own_name: str | None,
+        own_name: str,
         timeouts: Timeouts | None = None,
     ) -> None:
         self._suite = suite
         self._chain_id = chain_id
-        self._height = height
+        self.height: Final = height
         self._validators = validators
-        self._own_name = own_name if own_name in validators else None
+        self._own_name = own_name
         self._timeouts = timeouts or Timeouts()
         self._keys = [validator.consensus_key for validator in validators]
         self._index_of = {validator.name: i for i, validator in enumerate(validators)}
+        assert own_name in self._index_of, "who does not vote follows what others have decided"
 
         self._state = RoundState()
         self._votes = VoteKeeper(validators)
         self._proposals = ProposalKeeper(len(validators))
         self._building: int | None = None  # the round that a block is being built for
         self._divergence_reported = False
-
-        self._log = HeightLog(kept=self._own_name is not None)
+        self.is_heard = False
+        """Whether a validator has voted or proposed at this height, by what it has signed."""
+        self._log = HeightLog()
 
     # ---- events
 
@@ -136,7 +140,7 @@ class HeightDriver:
             InvalidMessage: no correct peer sends this; nothing has changed.
         """
         effects: list[Effect] = []
-        if event.height != self._height or self._state.step is Step.DECIDED:
+        if event.height != self.height or self._state.step is Step.DECIDED:
             return effects
         match event:
             case VoteReceived(signed):
@@ -167,6 +171,7 @@ class HeightDriver:
             return
         if not signed.verify(self._suite, self._keys[index]):
             raise InvalidMessage(f"vote of {vote.validator} with a bad signature")
+        self.is_heard = True
         counted = self._votes.add(index, signed)
         if self._is_entered(vote.round):
             self._log.add(VoteReceived(signed))
@@ -181,14 +186,8 @@ class HeightDriver:
     def _on_proposal(self, event: ProposalReceived, effects: list[Effect]) -> None:
         signed, body, timely = event.proposal, event.body, event.timely
         proposal = signed.proposal
-        proposer = self._validators.proposer(self._height, proposal.round)
-        if proposal.proposer != proposer.name or proposal.chain_id != self._chain_id:
-            raise InvalidMessage(
-                f"proposal of {proposal.proposer}, not round {proposal.round}'s proposer"
-            )
-        if self._proposals.wants(proposal.round):
-            if not signed.verify(self._suite, proposer.consensus_key):
-                raise InvalidMessage(f"proposal of {proposal.proposer} with a bad signature")
+        if self._verify_if_wanted(signed):
+            self.is_heard = True
             self._keep(signed, timely, effects)
         kept = self._proposals.get(proposal.round)
         if kept is None or kept.block_id != proposal.block_id:
@@ -196,6 +195,20 @@ class HeightDriver:
         if body is not None and self._proposals.block(proposal.block_id).body is None:
             self._proposals.add_body(proposal.block_id, body, timely)
         self._advance(effects)
+
+    def _verify_if_wanted(self, signed: SignedProposal) -> bool:
+        """Tell whether this would be its round's proposal; if so, its signature is good."""
+        proposal = signed.proposal
+        proposer = self._validators.proposer(self.height, proposal.round)
+        if proposal.proposer != proposer.name or proposal.chain_id != self._chain_id:
+            raise InvalidMessage(
+                f"proposal of {proposal.proposer}, not round {proposal.round}'s proposer"
+            )
+        if not self._proposals.wants(proposal.round):
+            return False
+        if not signed.verify(self._suite, proposer.consensus_key):
+            raise InvalidMessage(f"proposal of {proposal.proposer} with a bad signature")
+        return True
 
     def _keep(self, signed: SignedProposal, timely: bool | None, effects: list[Effect]) -> None:
         proposal = signed.proposal
@@ -261,7 +274,7 @@ class HeightDriver:
                 yield PrecommitValue(round, block_id)
             elif valid is False and not self._divergence_reported:
                 self._divergence_reported = True
-                effects.append(ReportDivergence(self._height, round, block_id))
+                effects.append(ReportDivergence(self.height, round, block_id))
         later = self._votes.round_to_skip_to()
         if later is not None:
             yield SkipRound(later)
@@ -301,11 +314,11 @@ class HeightDriver:
         if block.valid is None and not block.asked:
             self._proposals.update(block_id, replace(block, asked=True))
             if block.body is None:
-                effects.append(FetchBody(self._height, block_id))
+                effects.append(FetchBody(self.height, block_id))
             else:
                 timely = block.timely is True
-                self._log.add(BodyReceived(self._height, block_id, block.body, timely))
-                effects.append(ValidateBlock(self._height, block_id, block.body))
+                self._log.add(BodyReceived(self.height, block_id, block.body, timely))
+                effects.append(ValidateBlock(self.height, block_id, block.body))
         return block.valid
 
     def _apply(self, input: Input, effects: list[Effect]) -> bool:
@@ -321,23 +334,20 @@ class HeightDriver:
     def _perform(self, output: Output, effects: list[Effect]) -> None:
         round = self._state.round
         match output:
-            case CastVote(type, block_id) if self._own_name is not None:
-                vote = Vote(self._chain_id, self._height, round, type, block_id, self._own_name)
+            case CastVote(type, block_id):
+                vote = Vote(self._chain_id, self.height, round, type, block_id, self._own_name)
                 self._save(effects)
                 effects.append(SignVote(vote, self._state.locked))
-            case CastVote():
-                pass  # we only watch
             case Wait(step):
                 duration_ms = self._timeouts.duration_ms(step, round)
-                effects.append(ScheduleTimeout(self._height, round, step, duration_ms))
+                effects.append(ScheduleTimeout(self.height, round, step, duration_ms))
             case GetValue():
                 self._building = round
-                effects.append(BuildBlock(self._height, round))
+                effects.append(BuildBlock(self.height, round))
             case Propose(block_id, pol_round):
-                assert self._own_name is not None  # only proposers propose
                 self._save(effects)
                 proposal = Proposal(
-                    self._chain_id, self._height, round, pol_round, block_id, self._own_name
+                    self._chain_id, self.height, round, pol_round, block_id, self._own_name
                 )
                 effects.append(SignProposal(proposal, self._state.locked))
             case EnterRound(later):
@@ -346,7 +356,7 @@ class HeightDriver:
                 body = self._proposals.block(block_id).body
                 assert body is not None  # its validity was known
                 commit = Commit.of(self._votes.precommits(decided_round, block_id))
-                effects.append(Decide(self._height, decided_round, block_id, body, commit))
+                effects.append(Decide(self.height, decided_round, block_id, body, commit))
 
     def _enter_round(self, round: int, effects: list[Effect]) -> None:
         """Go to a later round: let go of what is too old, and start it."""
@@ -367,7 +377,7 @@ class HeightDriver:
             self._votes.ask_for(pol_round)
 
     def _is_proposer(self, round: int) -> bool:
-        return self._validators.proposer(self._height, round).name == self._own_name
+        return self._validators.proposer(self.height, round).name == self._own_name
 
     # ---- the write-ahead log
 
@@ -385,7 +395,7 @@ class HeightDriver:
             # log begun anew may leave votes due that would be cast otherwise without it.
             self._state = remember_lock(self._state, lock)
         effects: list[Effect] = []
-        for event in self._log.replay(records, self._height):
+        for event in self._log.replay(records, self.height):
             try:
                 effects += self.handle(event)
             except InvalidMessage as error:
@@ -428,11 +438,11 @@ class HeightDriver:
 
     def status(self) -> StatusMessage:
         """Return what we have of this height."""
-        return status_of(self._height, self._state, self._votes, self._proposals)
+        return status_of(self.height, self._state, self._votes, self._proposals)
 
     def missing(self, status: StatusMessage) -> tuple[Message, ...]:
         """Return what a peer with this status lacks of what we have; bodies it asks for itself."""
-        if status.height != self._height:
+        if status.height != self.height:
             return ()
         return missing_from(status, self._state, self._votes, self._proposals, self._index_of)
 
@@ -449,6 +459,13 @@ class HeightDriver:
         """Return a body of this height, or None."""
         return self._proposals.block(block_id).body
 
+    def awaits(self, signed: SignedProposal) -> bool:
+        """Tell whether a proposal, or the body that comes with it, is of use; raises as `handle` does."""
+        if self._verify_if_wanted(signed):
+            return True
+        kept, block_id = self._proposals.get(signed.proposal.round), signed.proposal.block_id
+        return kept is not None and kept.block_id == block_id and self.body(block_id) is None
+
     @property
     def wanted_bodies(self) -> tuple[bytes, ...]:
         """Block ids whose bodies were asked for with `FetchBody` and have not come."""
@@ -458,10 +475,6 @@ class HeightDriver:
     def wal_length(self) -> int:
         """How many records this height has in the write-ahead log."""
         return self._log.length
-
-    @property
-    def height(self) -> int:
-        return self._height
 
     @property
     def round(self) -> int:
@@ -484,8 +497,3 @@ class HeightDriver:
     @property
     def decided(self) -> bool:
         return self._state.step is Step.DECIDED
-
-    def describe(self) -> str:
-        """Return a line on the round, then a line for each step with votes."""
-        votes = self._votes.describe()
-        return f"height {self._height}, {self._state.describe()}" + (f"\n{votes}" if votes else "")

@@ -16,10 +16,9 @@ from consensus.tendermint.wal import decode_record, encode_record
 
 
 class HeightLog:
-    """Collects records; `kept` is False for who casts no votes and needs no log. Attributes are read-only to others."""
+    """Collects records. Attributes are read-only to others."""
 
-    def __init__(self, *, kept: bool) -> None:
-        self._kept = kept
+    def __init__(self) -> None:
         self.length = 0
         """How many records are in the log, or in a `SaveWal`."""
         self.unsaved: list[bytes] = []
@@ -28,7 +27,7 @@ class HeightLog:
 
     def add(self, event: Event) -> None:
         """Keep an event for the next `SaveWal`."""
-        if self._kept and not self.replaying:
+        if not self.replaying:
             self.unsaved.append(encode_record(event))
 
     def add_received(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.tendermint.driver import HeightDriver
-from consensus.tendermint.effects import Broadcast, Decide, Effect, SaveWal, SignProposal, SignVote
+from consensus.tendermint.effects import Decide, Effect, SaveWal, SignProposal, SignVote
 from consensus.tendermint.errors import InvalidMessage, InvalidWal
 from consensus.tendermint.events import (
     BlockBuilt,
@@ -49,7 +49,7 @@ FOUR = validator_set(4)
 A, B = BLOCK_IDS["A"], BLOCK_IDS["B"]
 
 
-def driver_of(name: str | None = "a", n: int = 4) -> HeightDriver:
+def driver_of(name: str = "a", n: int = 4) -> HeightDriver:
     return HeightDriver(SUITE, CHAIN_ID, 1, validator_set(n), name)
 
 
@@ -151,7 +151,7 @@ def test_a_body_is_served_from_its_receipt_to_the_decision() -> None:
 def test_whose_block_was_untimely_is_known_in_its_round_and_the_next_and_not_for_a_repeated_one() -> (
     None
 ):
-    driver = driver_of(None)
+    driver = driver_of()
     assert driver.untimely_proposer is None
     late = replace(proposal("A"), timely=False)
     proposer = late.proposal.proposal.proposer
@@ -186,23 +186,6 @@ def test_a_decision_carries_a_commit_that_verifies() -> None:
     decide = next(e for e in effects if isinstance(e, Decide))
     verify_commit(SUITE, CHAIN_ID, FOUR, decide.commit)
     assert (decide.block_id, decide.body) == (A, b"A")
-
-
-def test_who_only_watches_decides_and_signs_and_saves_nothing() -> None:
-    for name in (None, "z"):
-        driver = driver_of(name)
-        effects = run(
-            driver,
-            StartHeight(1),
-            proposal("A"),
-            BlockValidated(1, A, True),
-            TimeoutElapsed(1, 0, Step.PROPOSE),
-            *(prevote(name, "A") for name in "bcd"),
-            *(precommit(name, "A") for name in "bcd"),
-        )
-        assert driver.decided
-        assert not [e for e in effects if isinstance(e, SignVote | SaveWal | Broadcast)]
-        assert not driver._log.unsaved
 
 
 def test_a_flood_of_far_rounds_is_bounded_in_memory_and_never_reaches_the_log() -> None:

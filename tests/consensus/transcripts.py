@@ -236,7 +236,9 @@ class DriverTranscript:
         self._carry_out(self.driver.replay(records, self.guard.lock_for(self.height)))
 
     def do_describe(self, arguments: Arguments) -> None:
-        for line in self.driver.describe().splitlines():
+        driver = self.driver
+        text = f"height {driver.height}, {driver.state.describe()}\n{driver._votes.describe()}"
+        for line in text.splitlines():
             for block_id, value in VALUE_OF.items():
                 line = line.replace(block_id.hex()[:4], value)
             self.lines.append(line)

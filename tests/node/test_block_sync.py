@@ -16,6 +16,7 @@ NAMES = ("hebei", "national", "tianjin")
 class Peer:
     """One end of a link that keeps what it was asked for."""
 
+    role = "validator"
     sync_only = False
 
     def __init__(self, name: str, height: int) -> None:
@@ -51,13 +52,13 @@ class Links:
         pass
 
 
-async def _behind() -> tuple[BlockSync, Links, asyncio.Task[None]]:
-    """Return the synchronisation of a follower at height 9, whose peers are at 10."""
+async def _behind(*, helped: bool = True) -> tuple[BlockSync, Links, asyncio.Task[None]]:
+    """Return the synchronisation of a follower at height 9, whose peers are at 10; whether answers get it on."""
     links, height = Links(), [9]
 
     async def apply_blocks(blocks: object) -> int:
-        height[0] += 1
-        return 1
+        height[0] += helped
+        return int(helped)
 
     validators = ValidatorSet.of(
         Validator(name, name, *(SoftwareSigner.generate().public_key for _ in range(3)))
@@ -109,6 +110,29 @@ def test_when_all_who_were_asked_are_gone_another_is_asked_at_once() -> None:
         sync.link_down(gone)
         other, _ = await links.asked.get()
         assert other != gone
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_late_answer_of_nothing_does_not_make_it_wait_for_anybody() -> None:
+    async def scenario() -> None:
+        sync, links, running = await _behind(helped=False)
+        for name in NAMES:
+            links.links[name].height = 9
+        links.links["hebei"].height = 10**6  # on an idle chain only the liar claims more
+        liar, request = await links.asked.get()
+        assert liar == "hebei"
+        await asyncio.sleep(1.5 * NEXT_PEER_S)
+        sync.received(liar, Blocks(request.from_height, ()))
+        await asyncio.sleep(0.1)
+        assert sync._demand.next_peer_s == NEXT_PEER_S
+        began_s = asyncio.get_running_loop().time()
+        for name in NAMES:
+            sync.peer_height(links.links[name], 10)
+        honest, _ = await links.asked.get()
+        assert honest != liar
+        assert asyncio.get_running_loop().time() - began_s < 5 * NEXT_PEER_S
         running.cancel()
 
     asyncio.run(scenario())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 from consensus.tendermint.messages import (
     BodyRequest,
+    Proposal,
+    ProposalMessage,
     RoundDigest,
+    SignedProposal,
     StatusMessage,
     VotesMessage,
     encode_message,
@@ -34,18 +38,18 @@ FAR_ROW = "far-future rounds and heights, vote floods, index −1, n, 2^31"
 
 
 class Flooder:
-    """Hebei's certificate and consensus key, in the hands of somebody else."""
+    """A node's certificate, a validator's with its consensus key, in the hands of somebody else."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        opened = open_home(cluster.network.node_home(cluster.network.node(FLOODER)))
-        assert opened.signers is not None
-        self.key: SoftwareSigner = opened.signers.consensus  # type: ignore[assignment]
+    def __init__(self, cluster: Cluster, name: str = FLOODER, role: str = "validator") -> None:
+        opened = open_home(cluster.network.node_home(cluster.network.node(name)))
+        if opened.signers is not None:
+            self.key: SoftwareSigner = opened.signers.consensus  # type: ignore[assignment]
         self.chain_id = opened.genesis.chain_id
         self.cut: set[str] = set()
         self.up: set[str] = set()
         self.network = PeerNetwork(
-            FLOODER,
-            "validator",
+            name,
+            role,
             self.chain_id,
             opened.config.peers,
             opened.home.tls_certificate,
@@ -134,11 +138,35 @@ def the_same_again(flooder: Flooder, cluster: Cluster) -> list[bytes]:
     return [Transactions((one,) * 200).encode() for _ in range(50)]
 
 
+def unsigned_proposals(flooder: Flooder, cluster: Cluster) -> list[bytes]:
+    """Proposals beyond the rounds that are looked at, with large bodies: nobody's signature is under them."""
+    height, body = height_of(cluster), bytes(1024 * 1024)
+    validators = cluster.nodes["beijing"]._application.tip.validators
+    proposals = [
+        Proposal(
+            flooder.chain_id,
+            height,
+            number,
+            None,
+            os.urandom(32),
+            validators.proposer(height, number).name,
+        )
+        for number in range(10_000, 10_020)
+    ]
+    return [
+        ConsensusPayload(
+            encode_message(ProposalMessage(SignedProposal(one, bytes(64)), body))
+        ).encode()
+        for one in proposals
+    ]
+
+
 FLOODS: dict[str, Callable[[Flooder, Cluster], list[bytes]]] = {
     "votes for far rounds": far_rounds,
     "votes for far heights": far_heights,
     "votes for the last rounds there are": last_rounds,
     "requests for bodies that nobody has": endless_questions,
+    "large proposals for far rounds that nobody signed": unsigned_proposals,
     "the same transaction ten thousand times": the_same_again,
 }
 
@@ -165,6 +193,32 @@ def test_a_flood_of_well_formed_messages_is_bounded_and_holds_nobody_up(
         assert set(node._network.links) >= set(network.nodes) - {node._opened.config.name}
     grown = resident_bytes() - before
     assert grown < MAX_GROWTH_BYTES, f"{grown >> 20} MiB"
+
+
+def test_what_no_validator_has_signed_begins_no_height(network: Cluster, flooder: Flooder) -> None:
+    assert stays_linked(network, flooder, unsigned_proposals(flooder, network)[:5])
+
+
+@pytest.mark.parametrize("role", ("query", "validator"))
+def test_who_does_not_vote_has_no_say_in_consensus(network: Cluster, role: str) -> None:
+    for node in network.nodes.values():
+        network.call(node._network._banned_until.clear)
+    query = Flooder(network, "xiongan", role)
+    running = network.spawn(query.network.run())
+    eventually(lambda: set(query.network.links) == OTHERS)
+    frames = [*unsigned_proposals(query, network)[:5], *endless_questions(query, network)[-2:]]
+    assert stays_linked(network, query, frames) == (role == "validator")
+    eventually(lambda: query.cut == (OTHERS if role == "query" else set()))
+    network.end(running)
+
+
+def stays_linked(cluster: Cluster, sender: Flooder, frames: list[bytes]) -> bool:
+    """Send these frames to an idle network, which stays idle; tell whether the links are as they were."""
+    height = height_of(cluster)
+    cluster.call(lambda: [sender.network.broadcast(f, Priority.CONSENSUS) for f in frames])
+    time.sleep(1)
+    assert height_of(cluster) == height
+    return not sender.cut
 
 
 def odd_vote(**changes: Value) -> Callable[[Flooder, Cluster], bytes]:

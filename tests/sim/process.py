@@ -48,6 +48,7 @@ class SimulatedLink:
 
     def __init__(self, network: SimulatedLinks, name: str, height: int) -> None:
         self.name = name
+        self.role = "validator"
         self.sync_only = False
         self.height = height
         self._network = network
