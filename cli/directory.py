@@ -11,6 +11,7 @@ import typer
 
 from cli.connection import connect, mulu_home, operation
 from cli.directory_import import amended_plan, every_entry, read_plan, submit_plan
+from cli.directory_names import names_in
 from cli.directory_views import show_entry, show_plan, show_tree, show_waiting
 from cli.options import (
     CursorOption,
@@ -349,10 +350,11 @@ def show(
     connection = connect(node, key, profile)
     with connection.client as client:
         record = client.directory_entry(_collection(collection), identifier)
+        names = {} if as_json else names_in(client, record)
     if as_json:
         show_json(record)
     else:
-        show_entry(f"{collection.capitalize()} {identifier}", record)
+        show_entry(f"{collection.capitalize()} {identifier}", record, names)
 
 
 @app.command(epilog="Example: mulu directory trace matter 11110112MB1D52349B… --up")

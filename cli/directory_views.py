@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cli.directory_import import ImportPlan
+from cli.directory_names import KEY, Mention, with_mentions
 from cli.output import say, show_json, show_record, show_table, time_text, with_times
 from node.answers import Json
 
@@ -19,13 +21,19 @@ def show_plan(plan: ImportPlan, as_json: bool) -> None:
         say(note)
 
 
-def show_entry(title: str, record: Json) -> None:
-    """Show an entry for people: what counts, what waits, and its history as a table; keys shortened."""
-    shown = {name: value for name, value in record.items() if name != "history"}
-    for name, who in (("pending", "submitter"), ("decision", "by")):
-        if shown.get(name):
-            shown[name] = {**shown[name], who: _short_key(shown[name][who])}
-    show_record(title, with_times(shown))
+def show_entry(title: str, record: Json, names: Mapping[Mention, str]) -> None:
+    """Show an entry for people: what counts, what waits, and its history as a table.
+
+    What it mentions is shown with its name; keys are shortened.
+    """
+
+    def told(mention: Mention) -> str:
+        kind, code = mention
+        shown = _short_key(code) if kind == KEY else code
+        return f"{shown} ({names[mention]})" if names.get(mention) else shown
+
+    record = with_mentions(record, told)
+    show_record(title, with_times({name: record[name] for name in record if name != "history"}))
     show_table(
         "History",
         ("Number", "Action", "Since", "Block", "Submitted by", "Approved by", "Version"),
@@ -35,8 +43,8 @@ def show_entry(title: str, record: Json) -> None:
                 change["action"],
                 time_text(change["time_ms"]),
                 change["height"],
-                _short_key(change["submitter"]),
-                _short_key(change["approver"]),
+                change["submitter"],
+                change["approver"],
                 change["version"],
             )
             for change in record.get("history", ())

@@ -294,9 +294,9 @@ class NodeClient:
         """Return a state value with its evidence: `{key, value, evidence (base64)}`."""
         return self.get("/v1/state", key=key)
 
-    def state_evidence(self, key: str) -> bytes:
-        """Return the evidence bundle of a state value or its absence."""
-        return self.request("GET", "/v1/evidence/state", params={"key": key}).content
+    def state_evidence(self, *keys: str) -> bytes:
+        """Return one evidence bundle of up to 100 state values or their absence."""
+        return self.request("GET", "/v1/evidence/state", params={"key": keys}).content
 
     def transaction_evidence(self, transaction_id: str) -> bytes:
         """Return the evidence bundle of a transaction."""
