@@ -222,11 +222,7 @@ def approve(
                 say("Nothing waits.")
             return
         if not yes and not as_json:
-            show_waiting(waiting)
-            if not confirm(f"Approve {len(waiting)}?", "--yes"):
-                raise CommandError(
-                    "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
-                )
+            _ask(waiting, f"Approve {len(waiting)}?", done="approved")
         operations = [
             operation(
                 "directory.entry.approve",
@@ -257,6 +253,7 @@ def return_entry(
     collection: CollectionArgument,
     identifier: IdArgument,
     opinion: Annotated[str, typer.Option(help="The reason; kept on the ledger.")],
+    yes: YesOption = False,
     node: NodeOption = None,
     key: KeyOption = None,
     profile: ProfileOption = None,
@@ -266,7 +263,10 @@ def return_entry(
     name = _collection(collection)
     connection = connect(node, key, profile)
     with connection.client as client:
-        version = pending_version(client.directory_entry(name, identifier))
+        entry = client.directory_entry(name, identifier)
+        version = pending_version(entry)
+        if not yes and not as_json:
+            _ask([entry], "Return it to its owner?", done="returned")
         body = build(ReturnEntry, collection=name, id=identifier, version=version, opinion=opinion)
         result = connection.submit([operation("directory.entry.return", body)])
     _committed(result.id, result.height, as_json, id=identifier)
@@ -276,6 +276,7 @@ def return_entry(
 def withdraw(
     collection: CollectionArgument,
     identifier: IdArgument,
+    yes: YesOption = False,
     node: NodeOption = None,
     key: KeyOption = None,
     profile: ProfileOption = None,
@@ -285,7 +286,10 @@ def withdraw(
     name = _collection(collection)
     connection = connect(node, key, profile)
     with connection.client as client:
-        version = pending_version(client.directory_entry(name, identifier))
+        entry = client.directory_entry(name, identifier)
+        version = pending_version(entry)
+        if not yes and not as_json:
+            _ask([entry], "Withdraw it?", done="withdrawn")
         body = build(WithdrawEntry, collection=name, id=identifier, version=version)
         result = connection.submit([operation("directory.entry.withdraw", body)])
     _committed(result.id, result.height, as_json, id=identifier)
@@ -428,6 +432,17 @@ def pending_version(entry: Json) -> str:
 def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> list[Json]:
     """Return all entries of a collection of which something waits."""
     return [entry for entry in every_entry(client, collection, owner) if entry.get("pending")]
+
+
+def _ask(waiting: list[Json], question: str, *, done: str) -> None:
+    """Show what waits, and ask whether it shall be `done`.
+
+    Raises:
+        CommandError: no, or nobody answers.
+    """
+    show_waiting(waiting)
+    if not confirm(question, "--yes"):
+        raise CommandError(f"nothing was {done}", code=f"not_{done}", exit_code=ExitCode.REFUSED)
 
 
 _COMPETENT: Final = (

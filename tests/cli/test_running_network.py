@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,6 @@ from cli.main import run
 from cli.output import time_text
 from cli.processes import running_process
 from cli.sample import by_short_name
-from node.client import NodeClient
 from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit, register_matter
 
 TIANJIN = by_short_name("tianjin-department").uscc
@@ -139,30 +137,6 @@ def test_people_see_tables_with_chinese_text(
 ) -> None:
     assert run(["org", "list", "--profile", "national-auditor"]) == 0
     assert "通州区政务服务和数据管理局" in capsys.readouterr().out
-
-
-def test_an_entry_is_shown_with_the_names_of_what_it_mentions_asked_for_together(
-    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register_matter(shell, tmp_path)
-    asked: list[str] = []
-    request = NodeClient.request
-
-    def counted(self: NodeClient, method: str, path: str, **options: Any) -> Any:
-        asked.append(path)
-        return request(self, method, path, **options)
-
-    monkeypatch.setattr(NodeClient, "request", counted)
-    record = shell("directory", "show", "matter", content.MATTER, profile="national-auditor")
-    assert sum("evidence" in path for path in asked) == 0
-    shown = shell.text("directory", "show", "matter", content.MATTER, "national-auditor")
-    assert sum("evidence" in path for path in asked) <= 2
-    (responsibility,) = record["effective"]["responsibilities"]
-    assert f"{responsibility} (Disclosure of information)" in shown
-    assert f"{content.INSTRUMENT_ID} ({content.instrument()['name']})" in shown
-    name = content.DEPARTMENT.name
-    assert f"{DEPARTMENT} ({name})" in shown
-    assert f"{record['history'][0]['submitter'][:20]}… ({name})" in shown
 
 
 def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> None:
