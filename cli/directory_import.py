@@ -113,7 +113,7 @@ def amended_plan(client: NodeClient, plan: ImportPlan) -> ImportPlan:
         elif effective is None:
             actions.append("publish")
             operations.append(publish_operation(entry))
-        elif fields := _changed(effective, entry):
+        elif fields := changed_fields(effective, entry.model_dump(mode="json", exclude_none=True)):
             actions.append("amend")
             operations.append(amend_operation(entry))
             changed[entry.identifier] = fields
@@ -155,12 +155,9 @@ def _action_text(action: str, fields: Sequence[str]) -> str:
     return f"{action}: {', '.join(fields)}" if fields else action
 
 
-def _changed(effective: Json, entry: Entry) -> list[str]:
-    """Return the fields in which an entry differs from the version that counts."""
-    new = entry.model_dump(mode="json", exclude_none=True)
-    return sorted(
-        name for name in effective.keys() | new.keys() if effective.get(name) != new.get(name)
-    )
+def changed_fields(old: Json, new: Json) -> list[str]:
+    """Return the fields in which a version of an entry differs from another."""
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def _recorded(client: NodeClient, entries: Sequence[Entry]) -> dict[tuple[str, str], Json]:

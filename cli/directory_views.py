@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.directory_import import ImportPlan
+from cli.directory_import import ImportPlan, changed_fields
 from cli.directory_names import KEY, Mention, with_mentions
 from cli.output import say, show_json, show_record, show_table, time_text, with_times
 from node.answers import Json
@@ -59,7 +59,9 @@ def _short_key(key: str) -> str:
 
 
 def show_waiting(entries: list[Json]) -> None:
-    """Show what waits for approval, with the hash that an approval names."""
+    """Show what waits for approval: what would change of each entry, then all with the hash that an approval names."""
+    for entry in entries:
+        _show_change(entry)
     show_table(
         "Waiting",
         ("Id", "Action", "Title", "Version"),
@@ -73,6 +75,46 @@ def show_waiting(entries: list[Json]) -> None:
             for entry in entries
         ),
     )
+
+
+def _show_change(entry: Json) -> None:
+    """Show the fields in which what waits differs from what counts; all of them where nothing does."""
+    pending = entry["pending"]
+    old, new = entry.get("effective") or {}, pending.get("body") or {}
+    title = f"{entry['id']}: {pending['action']}"
+    fields = changed_fields(old, new)
+    if not fields:
+        say(f"{title}: all fields are as they were.")
+    elif old:
+        rows = [
+            (name.removesuffix("_ms"), *_differing(_shown(old, name), _shown(new, name)))
+            for name in fields
+        ]
+        show_table(title, ("Field", "Counts now", "Waits"), rows)
+    else:
+        show_table(title, ("Field", "Waits"), with_times(new).items())
+    if pending.get("reason"):
+        say(f"Reason: {pending['reason']}")
+
+
+def _shown(version: Json, name: str) -> object:
+    (value,) = with_times({name: version.get(name)}).values()
+    return value
+
+
+def _differing(old: object, new: object) -> tuple[object, object]:
+    """Return two values of a field; of lists only what is not in the other, and how much is."""
+    if not (isinstance(old, list) and isinstance(new, list)):
+        return old, new
+    return _only_in(old, new), _only_in(new, old)
+
+
+def _only_in(values: list[Any], others: list[Any]) -> list[Any]:
+    differing = [value for value in values if value not in others]
+    same = len(values) - len(differing)
+    if not differing or not same:  # nothing but the order, or everything
+        return values
+    return [*differing, f"… and {same} as in the other"]
 
 
 def show_tree(tree: Any) -> None:

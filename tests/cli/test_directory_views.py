@@ -1,4 +1,4 @@
-"""How entries are shown to people: what they mention with its name, and nothing else changed."""
+"""How entries are shown to people: what they mention with its name, and what waits beside what counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.directory_names import Mention, with_mentions
-from cli.directory_views import show_entry
+from cli.directory_views import show_entry, show_waiting
 
 DEPARTMENT = "11110112MB1D52349B"
 KEY = "ed25519:" + "0123456789abcdef" * 4
@@ -72,3 +72,83 @@ def test_an_entry_is_shown_with_the_names_that_are_known(
     assert KEY not in shown
     assert "ed25519:short " in shown
     assert '"instrument": "order-711"' in shown
+
+
+def waiting(old: dict[str, Any] | None, new: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    action = "publish" if old is None else "amend" if new is not None else "retire"
+    pending = {"action": action, "version": "ab" * 32, **more}
+    entry: dict[str, Any] = {"id": "one", "title": "One", "pending": pending}
+    if new is not None:
+        pending["body"] = new
+    if old is not None:
+        entry["effective"] = old
+    return entry
+
+
+def rows(shown: str) -> list[list[str]]:
+    """The rows of the tables, cell by cell, without their headings."""
+    lines = [line for line in shown.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+OLD = {
+    "id": "one",
+    "name": "One",
+    "text": "keeps",
+    "from_ms": 0,
+    "list": ["a", "b", "c"],
+    "gone": 1,
+}
+NEW = {**OLD, "text": "keeps and shows", "from_ms": 1_000, "list": ["a", "c", "d"], "added": True}
+del NEW["gone"]
+
+CHANGES: dict[str, tuple[dict[str, Any], list[list[str]]]] = {
+    "of an amended entry, the fields that differ, old and new": (
+        waiting(OLD, NEW),
+        [
+            ["added", "–", "yes"],
+            ["from", "1970-01-01 00:00:00Z", "1970-01-01 00:00:01Z"],
+            ["gone", "1", "–"],
+            ["list", "b, … and 2 as in the other", "d, … and 2 as in the other"],
+            ["text", "keeps", "keeps and shows"],
+        ],
+    ),
+    "a list in another order, whole": (
+        waiting({"list": ["a", "b"]}, {"list": ["b", "a"]}),
+        [["list", "a, b", "b, a"]],
+    ),
+    "of a new entry, all that it says": (
+        waiting(None, {"id": "one", "name": "One"}),
+        [["id", "one"], ["name", "One"]],
+    ),
+    "of an entry that is to be retired, all that would count no longer": (
+        waiting({"id": "one", "name": "One"}, None, reason="merged"),
+        [["id", "one", "–"], ["name", "One", "–"]],
+    ),
+    "nothing where nothing differs": (waiting(OLD, OLD), []),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_would_change_is_shown(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entry, changes = CHANGES[case]
+    show_waiting([entry])
+    shown = capsys.readouterr().out
+    *found, overview = rows(shown)
+    assert found == changes
+    assert overview == ["one", entry["pending"]["action"], "One", "ab" * 32]
+    assert ("Reason: merged" in shown) == (entry["pending"]["action"] == "retire")
+    assert ("all fields are as they were" in shown) == (not changes)
+
+
+def test_every_entry_that_waits_is_shown_before_the_list_of_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entries = [{**waiting({"name": "old"}, {"name": new}), "id": new} for new in ("x", "y")]
+    show_waiting(entries)
+    assert [row[:3] for row in rows(capsys.readouterr().out)] == [
+        ["name", "old", "x"],
+        ["name", "old", "y"],
+        ["x", "amend", "One"],
+        ["y", "amend", "One"],
+    ]

@@ -94,3 +94,29 @@ def test_an_entry_is_shown_with_the_names_of_what_it_mentions_asked_for_together
     name = content.DEPARTMENT.name
     assert f"{DEPARTMENT} ({name})" in shown
     assert f"{record['history'][0]['submitter'][:20]}… ({name})" in shown
+
+
+def test_who_approves_is_shown_what_would_change_before_the_question(
+    shell: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register_matter(shell, tmp_path)
+    file = tmp_path / "matter.json"
+    file.write_text(json.dumps({**content.matter(), "name": "Another name"}), "utf-8")
+    shell("directory", "submit", "matter", str(file), "--amend", profile="tongzhou-editor")
+    shell.eventually(
+        *("directory", "show", "matter", content.MATTER),
+        profile="tongzhou-approver",
+        holds=lambda entry: entry.get("pending"),
+    )
+    approve = ("directory", "approve", "matter", content.MATTER, "--profile", "tongzhou-approver")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run([*approve]) == 1
+    seen = capsys.readouterr()
+    assert content.matter()["name"] in seen.out
+    assert "Another name" in seen.out
+    assert "nothing was approved" in seen.err
+    assert run([*approve, "--yes"]) == 0
+    assert capsys.readouterr().out.startswith("Approved 1")
