@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from cli.license_verify import MARKS, show_report
 from cli.output import CommandError, ExitCode, say, show_json, show_table, time_text
+from cli.validation import read_bytes
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.errors import DecodeError, InvalidProof
 from ledger.light import NotEstablishedError, VerifiedBundle
@@ -129,18 +130,14 @@ def _verify_file(verifier: Verifier, question: Question, file: Path) -> AnyRepor
 
 
 def _read(file: Path) -> bytes:
-    """Return a bundle file's content, one byte more than any bundle has at most.
+    """Return a bundle file's content.
 
     Raises:
-        CommandError: it cannot be read, or is a pipe or a device, which may never end.
+        CommandError: it cannot be read, is larger than any bundle, or a pipe or a device, which may never end.
     """
-    try:
-        if file.exists() and not file.is_file():
-            raise CommandError(f"{file} is no file")
-        with file.open("rb") as content:
-            return content.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise CommandError(f"cannot read {file}: {error.strerror}") from None
+    if file.exists() and not file.is_file():
+        raise CommandError(f"{file} is no file")
+    return read_bytes(file, MAX_BUNDLE_BYTES)
 
 
 def _show_many(

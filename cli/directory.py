@@ -32,7 +32,7 @@ from cli.output import (
 )
 from cli.profiles import load_profiles
 from cli.questions import confirm
-from cli.validation import build, build_from
+from cli.validation import build, build_from, read_bytes
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
 from directory.records import Status
@@ -154,8 +154,8 @@ def submit(
     """
     name = _collection(collection)
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_bytes(file).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"cannot read {file}: {error}") from None
     entry = build_from(ENTRY_MODELS[name], document, where=str(file))
     kind = f"directory.{name}.{'amend' if amend else 'publish'}"

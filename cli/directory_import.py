@@ -12,8 +12,10 @@ from rich.progress import Progress
 
 from cli.connection import Connection
 from cli.output import CommandError, error_console
+from cli.validation import read_bytes
 from directory.codes import Collection, owner_of
 from directory.importing import (
+    MAX_IMPORT_BYTES,
     amend_operation,
     batches,
     entries_from_csv,
@@ -22,7 +24,7 @@ from directory.importing import (
     publish_operation,
 )
 from directory.models import Entry
-from directory.statement import decode_statement, parse_statement
+from directory.statement import MAX_STATEMENT_BYTES, decode_statement, parse_statement
 from ledger.transactions import Operation
 from ledger.uscc import uscc_problem
 from node.answers import Json
@@ -209,7 +211,7 @@ def submit_plan(connection: Connection, plan: ImportPlan, *, show_progress: bool
 
 
 def _statement_plan(path: Path, department: str) -> ImportPlan:
-    statement = parse_statement(decode_statement(_read(path)))
+    statement = parse_statement(decode_statement(read_bytes(path, MAX_STATEMENT_BYTES)))
     entries = entries_from_statement(statement, department)
     found = statement.responsibilities
     notes = [f"{len(found)} responsibilities, {sum(one.catch_all for one in found)} catch-all."]
@@ -240,10 +242,10 @@ def _unnumbered_text(lines: Sequence[str]) -> str:
 
 def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collection) -> ImportPlan:
     if csv is not None:
-        entries: tuple[Entry, ...] = entries_from_csv(_read(csv), collection)
+        entries: tuple[Entry, ...] = entries_from_csv(read_bytes(csv, MAX_IMPORT_BYTES), collection)
     else:
         assert json_file is not None, "one of the files was given"
-        entries = entries_from_json(_read(json_file))
+        entries = entries_from_json(read_bytes(json_file, MAX_IMPORT_BYTES))
     rows = [(entry.collection, entry.identifier, entry.title) for entry in entries]
     return ImportPlan(
         f"Entries of {csv or json_file}",
@@ -259,10 +261,3 @@ def _entries_plan(csv: Path | None, json_file: Path | None, collection: Collecti
         entries,
         [publish_operation(entry) for entry in entries],
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None

@@ -20,7 +20,8 @@ from cli.options import (
 )
 from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import require_policy
-from cli.validation import date_ms, handle_of, now_ms, read_bytes
+from cli.validation import date_ms, handle_of, now_ms, read_bounded, read_bytes
+from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
 from licenses.issuance import read_package
@@ -94,7 +95,7 @@ def verify_license(
         fresh_ms=int(fresh * 1000),
         max_anchor_age_ms=int(max_anchor_age * 86_400_000),
     )
-    data = None if bundle is None else read_bytes(bundle)
+    data = None if bundle is None else read_bytes(bundle, MAX_BUNDLE_BYTES)
     no_bundle = NO_BUNDLE
     if data is not None or offline:
         anchor = anchor_of(policy, profile)
@@ -147,8 +148,9 @@ def show_report(
 def _read_text(path: Path) -> str:
     import sys
 
-    data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
-    return data.decode("utf-8", "replace")
+    if str(path) == "-":
+        return read_bounded(sys.stdin.buffer, "standard input").decode("utf-8", "replace")
+    return read_bytes(path).decode("utf-8", "replace")
 
 
 def _fetch_bundle(connection: Connection, text: str | None, handle: bytes | None) -> bytes | None:

@@ -39,9 +39,11 @@ from cli.output import (
     time_text,
 )
 from cli.processes import log_tail, running_process, spawn_node, terminate
+from cli.validation import read_bytes
 from ledger.files import replace_file
-from ledger.genesis import Genesis
+from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keys import SoftwareSigner
+from ledger.policy import MAX_POLICY_BYTES
 from node.answers import EngineView, Json
 from node.certificates import (
     NODE_LIFETIME_DAYS,
@@ -117,7 +119,7 @@ def init(
 
     A query node may start at once. A validator's three public keys go to `ledger.validator.propose`.
     """
-    chain = Genesis.from_json(_read(genesis))
+    chain = Genesis.from_json(read_bytes(genesis, MAX_GENESIS_BYTES))
     first, second, third = free_ports(3)
     engine_peers = [read_engine_peer(text) for text in engine_peer or ()]
     config = NodeConfig(
@@ -139,7 +141,7 @@ def init(
         home,
         config,
         chain,
-        _read(policy).decode(),
+        read_bytes(policy, MAX_POLICY_BYTES).decode(),
         tls,
         signers,
         passphrase=passphrase(),
@@ -397,20 +399,13 @@ def _issue(authority: Path, name: str, host: str, days: int) -> IssuedCertificat
     Raises:
         CommandError: it and the file beside it are no CA.
     """
-    issuer = IssuedCertificate(_read(authority.with_suffix(".crt")), _read(authority))
+    issuer = IssuedCertificate(read_bytes(authority.with_suffix(".crt")), read_bytes(authority))
     hosts = tuple(dict.fromkeys((host, "127.0.0.1", "localhost")))
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
     try:
         return issue_node_certificate(issuer, name, hosts=hosts, now=now, lifetime_days=days)
     except ValueError as error:
         raise CommandError(f"{authority} and its .crt are no CA: {error}") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _peer(text: str) -> PeerAddress:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.output import CommandError, ExitCode, time_text
-from cli.validation import now_ms
+from cli.validation import now_ms, read_bytes
 from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DecodeError, InvalidProof
 from ledger.light import TrustedView
-from ledger.policy import NO_QUORUM, Policy
+from ledger.policy import MAX_POLICY_BYTES, NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
 from ledger.transactions import decode_transaction
@@ -26,10 +26,7 @@ def load_policy(path: Path) -> Policy:
     Raises:
         CommandError: missing or malformed (exit 2), or without a quorum (exit 3).
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    data = read_bytes(path, MAX_POLICY_BYTES)
     lines = [line.split() for line in data.splitlines()]
     states_quorum = any(line[:1] == [b"quorum"] for line in lines)
     try:

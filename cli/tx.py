@@ -29,7 +29,7 @@ from cli.output import (
     time_text,
 )
 from cli.proofs import load_policy, verify_transaction_proof
-from cli.validation import build_from
+from cli.validation import build_from, read_bytes
 from ledger.transactions import Operation
 from node.answers import TransactionView
 from node.client import NodeClient
@@ -154,8 +154,8 @@ def read_operations(file: Path) -> list[Operation]:
     from node.operation_table import OPERATIONS
 
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_bytes(file).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"cannot read {file}: {error}") from None
     if not isinstance(document, list) or not document:
         raise CommandError(f"{file} holds no list of operations")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +16,9 @@ from cli.output import CommandError
 from ledger.problems import first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+"""Of a file whose kind has no bound of its own: licenses, requests and consents have some kilobytes."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -81,16 +85,32 @@ def date_ms(text: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return a file's content.
+def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return a file's content, which is no longer than `limit` bytes.
 
     Raises:
-        CommandError: it cannot be read.
+        CommandError: it cannot be read, or is longer.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return read_bounded(file, str(path), limit)
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_bounded(file: BinaryIO, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return what an open file or stream holds. No more of it is read than one byte beyond `limit`.
+
+    Raises:
+        CommandError: it is longer.
+        OSError: it cannot be read.
+    """
+    data = file.read(limit + 1)
+    if len(data) <= limit:
+        return data
+    whole = os.fstat(file.fileno()).st_size  # of a stream, 0
+    size = f"{whole} bytes" if whole > limit else f"more than {limit} bytes"
+    raise CommandError(f"{name} is too large: {size}, at most {limit} are read")
 
 
 def duration_ms(text: str) -> int:

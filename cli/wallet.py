@@ -18,7 +18,7 @@ from cli.validation import read_bytes, use_id_of
 from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
-from ledger.policy import Policy
+from ledger.policy import MAX_POLICY_BYTES, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.uscc import uscc_problem
 from licenses.use import RequestEnvelope
@@ -53,10 +53,7 @@ def init(
     """Set up a wallet in a directory of its own."""
     home = wallet.expanduser()
     check_node_address(node)
-    try:
-        text = policy.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {policy}: {error.strerror}") from None
+    text = read_bytes(policy, MAX_POLICY_BYTES)
     origins = {log.key.name for log in Policy.parse(SHA256_ED25519, text).logs}
     if len(origins) != 1:
         raise CommandError(f"{policy} is not the policy of one chain")
@@ -172,10 +169,7 @@ def consent(
     """Look at a request that came as a file, and consent to it or not."""
     if out.exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
-    try:
-        envelope = read_request(file.read_text("ascii", errors="replace"))
-    except OSError as error:
-        raise CommandError(f"cannot read {file}: {error.strerror}") from None
+    envelope = read_request(read_bytes(file).decode("ascii", "replace"))
     opened = _open(wallet)
     opened.review(envelope, now_ms())
     record = describe_request(opened, envelope)

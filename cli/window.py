@@ -17,6 +17,7 @@ from typing import Final
 
 from cli.output import CommandError, ExitCode
 from cli.tracing import find_use
+from cli.validation import read_bytes
 from ledger.codec import Value
 from ledger.errors import DecodeError
 from ledger.files import replace_file
@@ -119,7 +120,7 @@ class Case:
             CommandError: missing or malformed.
         """
         try:
-            document = json.loads(path.read_text("utf-8"))
+            document = json.loads(read_bytes(path).decode("utf-8"))
             consent, approval = document["consent"], document.get("approval")
             return Case(
                 RequestEnvelope.decode(bytes.fromhex(document["request"])),
@@ -128,8 +129,6 @@ class Case:
                 None if consent is None else SignedConsent.decode(bytes.fromhex(consent)),
                 None if approval is None else SignedApproval.decode(bytes.fromhex(approval)),
             )
-        except OSError as error:
-            raise CommandError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
             raise CommandError(f"{path} is not a case file: {error}") from None
 

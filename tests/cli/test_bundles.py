@@ -14,7 +14,7 @@ import pytest
 
 from cli.bundles import verify_bundles
 from cli.processes import python_environment
-from ledger.bundle import Bundle
+from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.verification import Question
 from licenses.verifier import Verifier
@@ -128,6 +128,9 @@ def test_what_is_no_bundle_file_costs_the_others_nothing(
     assert outcome(story, bundles, ["valid", kind, "valid"]) == 2
     answer = json.loads(capsys.readouterr().out)
     assert [one["exit_code"] for one in answer["bundles"]] == [0, 2, 0]
+    if kind == "long":
+        text = f"{path} is too large: {1 << 40} bytes, at most {MAX_BUNDLE_BYTES} are read"
+        assert answer["bundles"][1]["text"] == text
 
 
 def test_the_command_takes_many_and_opens_no_socket(story: Story, bundles: Path) -> None:
