@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from directory.codes import license_type_problem
+from ledger.base64url import base64url_decode, base64url_encode
 from ledger.errors import DecodeError, InvalidKey, InvalidSignature
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.suite import PublicKey, Signer, Suite
@@ -31,8 +32,6 @@ from licenses.sd_jwt import (
     Json,
     Jwt,
     SdJwt,
-    base64url_decode,
-    base64url_encode,
     conceal,
     sign_jwt,
 )

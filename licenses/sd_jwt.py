@@ -8,7 +8,6 @@ Signatures are the caller's to check: `Jwt.signing_input` and `Jwt.signature` sa
 
 from __future__ import annotations
 
-import binascii
 import json
 import math
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
+from ledger.base64url import base64url_decode, base64url_encode
 from ledger.errors import DecodeError
 from ledger.suite import PublicKey, Signer
 
@@ -42,33 +42,7 @@ JWS_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """JWS algorithm names by kind of key; the first is what we write (RFC 9864 names Ed25519 fully)."""
 
-_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
-_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-_LAST_CHARACTERS: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
-"""What a text may end in whose length leaves this rest by 4: a character without bits left over (RFC 4648, 3.5)."""
-
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
-
-
-def base64url_encode(data: bytes) -> str:
-    """Return the unpadded base64url of `data` (RFC 7515, section 2)."""
-    standard = binascii.b2a_base64(data, newline=False)
-    return standard.translate(_TO_URL).rstrip(b"=").decode("ascii")
-
-
-def base64url_decode(text: str) -> bytes:
-    """Read unpadded base64url in its one canonical form.
-
-    Raises:
-        DecodeError: another alphabet, padding, or bits left over.
-    """
-    rest = len(text) % 4
-    if _BASE64URL.fullmatch(text) is None or rest == 1:
-        raise DecodeError("not base64url")
-    if rest and text[-1] not in _LAST_CHARACTERS[rest]:
-        raise DecodeError("not canonical base64url")
-    return binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4))
 
 
 def json_decode(data: bytes) -> Json:

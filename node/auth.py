@@ -7,7 +7,6 @@ The token says who asks; what they may do comes from the ledger at each request.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
 
-from ledger.errors import InvalidKey
+from ledger.base64url import base64url_decode, base64url_encode
+from ledger.errors import DecodeError, InvalidKey
 from ledger.suite import PublicKey, Signer
 from node.errors import InvalidToken
 
@@ -67,7 +67,7 @@ def make_token(
     }
     signing_input = f"{_segment(header)}.{_segment(payload)}"
     signature = signer.sign(signing_input.encode("ascii"))
-    return f"{signing_input}.{_base64url(signature)}"
+    return f"{signing_input}.{base64url_encode(signature)}"
 
 
 def verify_token(token: str, chain_id: str, now_s: int) -> Token:
@@ -129,8 +129,8 @@ def _claims(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         raise InvalidToken("not a compact JWT")
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
+        claims = json.loads(base64url_decode(parts[1]))
+    except (DecodeError, ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
         raise InvalidToken("the token's claims are not a JSON object")
@@ -139,17 +139,15 @@ def _claims(token: str) -> dict[str, Any]:
 
 def _jwk(key: PublicKey) -> OKPKey | ECKey:
     if key.algorithm == "ed25519":
-        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.data)})
+        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": base64url_encode(key.data)})
     numbers = ec.EllipticCurvePublicKey.from_encoded_point(
         ec.SECP256R1(), key.data
     ).public_numbers()
     x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
-    return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": _base64url(x), "y": _base64url(y)})
+    return ECKey.import_key(
+        {"kty": "EC", "crv": "P-256", "x": base64url_encode(x), "y": base64url_encode(y)}
+    )
 
 
 def _segment(value: dict[str, Any]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return base64url_encode(json.dumps(value, separators=(",", ":")).encode())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any, Final
 
 from fastapi import Query
 
+from ledger.base64url import base64url_decode, base64url_encode
+from ledger.errors import DecodeError
 from node.api.problems import problem
 
 MAX_PAGE: Final = 500
@@ -19,7 +19,7 @@ Cursor = Annotated[str | None, Query(max_length=400, description="From the page 
 
 def encode_cursor(position: str) -> str:
     """Return a cursor that continues after `position`."""
-    return base64.urlsafe_b64encode(position.encode()).decode("ascii").rstrip("=")
+    return base64url_encode(position.encode())
 
 
 def decode_cursor(cursor: str | None) -> str:
@@ -31,9 +31,8 @@ def decode_cursor(cursor: str | None) -> str:
     if not cursor:
         return ""
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
+        return base64url_decode(cursor).decode("utf-8")
+    except (DecodeError, UnicodeDecodeError):
         raise problem(422, "invalid_cursor", "pass the cursor of the page before") from None
 
 

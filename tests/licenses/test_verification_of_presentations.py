@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledger.base64url import base64url_decode
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder
-from licenses.sd_jwt import Disclosure, base64url_decode
+from licenses.sd_jwt import Disclosure
 from licenses.verdicts import CONTENT_DIGEST, HOLDER_BINDING, ISSUER_SIGNATURE, ExitCode
 from tests.licenses.story import CENTRE, DEPARTMENT, Holder, Story
 from tests.licenses.verification_story import BY, ask, check_license

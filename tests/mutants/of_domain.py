@@ -434,10 +434,10 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
     Mutant(
         "base64url-with-bits-left-over-accepted",
         "One signature can be written in two ways.",
-        _SD_JWT,
+        "ledger/base64url.py",
         "if rest and text[-1] not in _LAST_CHARACTERS[rest]:",
         "if rest == 2 and text[-1] not in _LAST_CHARACTERS[rest]:",
-        ("tests/licenses/test_sd_jwt.py::test_bits_left_over_in_the_last_character_are_refused",),
+        ("tests/ledger/test_base64url.py::test_bits_left_over_in_the_last_character_are_refused",),
     ),
     Mutant(
         "deep-json-accepted",

@@ -108,6 +108,14 @@ def test_a_header_of_any_form_is_refused_and_raises_nothing_else(header: Any) ->
         verify_token(_signed(header, _claims()), CHAIN, NOW_S)
 
 
+@pytest.mark.parametrize("tail", ["=", "==", "\n", "!", "A", "+"])
+def test_claims_have_one_form(tail: str) -> None:
+    """What decoders pass over where they are lenient would be a second text with the same claims."""
+    text = f"{_segment({'alg': 'Ed25519'})}.{_segment(_claims())}{tail}"
+    with pytest.raises(InvalidToken):
+        verify_token(f"{text}.{_segment_of(SIGNER.sign(text.encode()))}", CHAIN, NOW_S)
+
+
 @pytest.mark.parametrize("key", [str(SIGNER.public_key).encode(), SIGNER.public_key.data])
 def test_a_public_key_is_no_shared_secret(key: bytes) -> None:
     text = f"{_segment({'alg': 'HS256'})}.{_segment(_claims())}"
