@@ -35,6 +35,12 @@ GROUPS: Final = {
 """Command groups and their modules, in the order of the help page."""
 
 
+_HINTS: Final = {
+    "other_network": "Give the policy of that network: GET /v1/policy of a member that you trust."
+}
+"""What to do about an error of the ledger's own, by its code."""
+
+
 def build_app(words: list[str]) -> typer.Typer:
     """Return the command with the group that `words` name, or all: importing all takes a second."""
     app = typer.Typer(
@@ -159,7 +165,8 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
         code = error.code or "refused"
         show_error(str(error), hint=_api_hint(error), code=code, as_json=as_json)
         return _api_exit_code(error.status)
-    show_error(str(error), code=getattr(error, "code", "bad_input"), as_json=as_json)
+    code = getattr(error, "code", "bad_input")
+    show_error(str(error), hint=_HINTS.get(code, ""), code=code, as_json=as_json)
     if isinstance(error, NotEstablishedError):
         return ExitCode.NOT_ESTABLISHED
     return ExitCode.BAD_INPUT

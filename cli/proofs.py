@@ -11,7 +11,7 @@ from ledger.bundle import Bundle
 from ledger.codec import Value
 from ledger.entries import TransactionEntry, decode_entry
 from ledger.errors import DecodeError, InvalidProof
-from ledger.light import TrustedView
+from ledger.light import TrustedView, require_network
 from ledger.policy import MAX_POLICY_BYTES, NO_QUORUM, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.tlog_proof import TlogProof
@@ -104,8 +104,8 @@ def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:
     """Verify that a transaction, with the outcome that the node tells, is in the log; return a sentence on it.
 
     Raises:
-        CommandError: the proof is false or shows something else (exit 1), or there is no quorum, or it is of another
-            network than the policy (exit 3).
+        CommandError: the proof is false or shows something else (exit 1), or there is no quorum (exit 3).
+        NotEstablishedError: it is of another network than the policy.
     """
     if view.proof is None or view.entry is None:
         raise CommandError(
@@ -114,7 +114,7 @@ def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:
     suite = SHA256_ED25519
     try:
         proof = TlogProof.parse(view.proof.encode())
-        _require_network(proof, policy)
+        require_network(proof.checkpoint.checkpoint, {log.key.name for log in policy.logs})
         verdict = policy.check(suite, proof.checkpoint)
         if verdict.satisfied:
             proof.verify(suite, policy, view.entry)
@@ -140,20 +140,3 @@ def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:
         f"in the log at index {proof.index}, checkpoint of size {proof.checkpoint.checkpoint.size} "
         f"cosigned by {', '.join(verdict.cosigners)} at {time_text(time_ms)}"
     )
-
-
-def _require_network(proof: TlogProof, policy: Policy) -> None:
-    """Check that a proof is of the network that a policy is of.
-
-    Raises:
-        CommandError: of another one, so that it shows nothing to be false (exit 3).
-    """
-    origin = proof.checkpoint.checkpoint.origin
-    origins = sorted({log.key.name for log in policy.logs})
-    if origin not in origins:
-        raise CommandError(
-            f"the proof is of {origin!r}, the policy of {', '.join(map(repr, origins))}",
-            hint="Give the policy of that network: GET /v1/policy of a member that you trust.",
-            code="other_network",
-            exit_code=ExitCode.NOT_ESTABLISHED,
-        )

@@ -19,7 +19,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -152,12 +152,7 @@ class TrustedView:
                 `no_quorum`: not signed by a log and cosigned by a quorum.
         """
         checkpoint = signed.checkpoint
-        if checkpoint.origin != self.chain_id:
-            raise NotEstablishedError(
-                "other_network",
-                f"the evidence is of {checkpoint.origin!r}, the policy of {self.chain_id!r}: is this "
-                "the policy of that network?",
-            )
+        require_network(checkpoint, (self.chain_id,))
         if checkpoint.size <= self._set_size:
             raise InvalidProof("checkpoint from before the change to the set that cosigned it")
         key = (self._changed_to, signed)
@@ -354,6 +349,21 @@ def _lack_of_quorum(verdict: PolicyVerdict, policy: Policy) -> str:
         "" if verdict.log_signature else ", and it has no log signature by a key of the policy"
     )
     return f"{cosigners} of {known} known validators have cosigned the checkpoint{unsigned}"
+
+
+def require_network(checkpoint: Checkpoint, origins: Collection[str]) -> None:
+    """Check that a checkpoint is of the network that a policy is of, whose logs have these origins.
+
+    Raises:
+        NotEstablishedError: `other_network`: of another one, so that nothing is shown to be false.
+    """
+    if checkpoint.origin not in origins:
+        trusted = ", ".join(repr(origin) for origin in sorted(origins))
+        raise NotEstablishedError(
+            "other_network",
+            f"the evidence is of {checkpoint.origin!r}, the policy of {trusted}: is this "
+            "the policy of that network?",
+        )
 
 
 def open_bundle(suite: Suite, policy: Policy, data: bytes) -> tuple[TrustedView, VerifiedBundle]:

@@ -62,6 +62,7 @@ def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path:
     other = shell(*words, profile="national-auditor", expect=3)
     assert other["error"]["code"] == "other_network"
     assert shell.network.chain_id in other["error"]["message"]
+    assert "Give the policy of that network" in other["error"]["hint"]
     findings = shell("directory", "check", "--department", TIANJIN, expect=1)
     assert findings["findings"]
 

@@ -14,7 +14,7 @@ from ledger.bundle import EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import SignedCheckpoint, cosign, sign_checkpoint
 from ledger.entries import BlockEntry, TransactionEntry
 from ledger.errors import DecodeError, InvalidProof
-from ledger.light import NotEstablishedError, TrustedView
+from ledger.light import NotEstablishedError, TrustedView, require_network
 from ledger.policy import Policy, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from tests.ledger.sample_chain import (
@@ -162,6 +162,13 @@ def test_a_checkpoint_of_another_chain_shows_nothing_and_is_not_called_false() -
     with pytest.raises(NotEstablishedError, match="another-chain") as refused:
         TrustedView(SUITE, policy).verify_checkpoint(chain.checkpoint())
     assert refused.value.code == "other_network"
+
+
+def test_a_checkpoint_is_of_a_policy_s_network_where_one_of_its_logs_has_its_origin() -> None:
+    tree = _issued_and_revoked().tree
+    require_network(tree, {"another-chain", tree.origin})
+    with pytest.raises(NotEstablishedError, match="the policy of 'a', 'b'"):
+        require_network(tree, {"b", "a"})
 
 
 def test_a_policy_of_no_chain_or_of_two_is_no_anchor() -> None:
