@@ -31,6 +31,7 @@ from node.messages import (
     decode_message,
 )
 from node.pulse import ASK_INTERVAL_S, Pulse
+from node.refusals import reason_to_send
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long a peer may take to hear why its link ends."""
@@ -82,6 +83,8 @@ class Link:
         self._waiting = asyncio.Event()
         self._listening = False
         self._pulse = Pulse(time.monotonic())
+        self._cut = asyncio.Event()
+        self._cut_for = ""
 
     @property
     def is_fresh(self) -> bool:
@@ -162,6 +165,22 @@ class Link:
     def fault(self, closed: ConnectionClosed) -> str | None:
         """Return what the peer did wrong, where that is why the connection has ended."""
         return self._connection.fault(closed)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the peer has been cut off: nothing that it still says counts."""
+        return self._cut.is_set()
+
+    def cut(self, reason: str) -> None:
+        """Have the link ended for what the peer did; `close_when_cut` tells it."""
+        if not self.is_cut:
+            self._cut_for = reason
+            self._cut.set()
+
+    async def close_when_cut(self) -> None:
+        """Wait until the link is cut, tell the other side why, if it still reads, and end the link."""
+        await self._cut.wait()
+        await self.close(CloseCode.POLICY_VIOLATION, reason_to_send(self._cut_for))
 
     def abort(self) -> None:
         """Cut the link at once; what is queued is lost."""

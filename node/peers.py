@@ -53,7 +53,7 @@ from node.messages import (
     Priority,
     decode_message,
 )
-from node.refusals import BAN_S, LIVED_S, Refusal, Refusals, reason_to_send
+from node.refusals import BAN_S, LIVED_S, Refusal, Refusals
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 """TLS, upgrade and hello each end within this, or the connection does."""
@@ -181,11 +181,22 @@ class PeerNetwork:
                 link.send(frame, priority)
 
     def cut_off(self, name: str, reason: str) -> None:
-        """Cut a node that sent what no correct node sends, and refuse it for a while."""
+        """Cut a node that sent what no correct node sends, and refuse it for a while; it is told why, if it reads."""
         self._ban(name, reason)
         link = self._links.get(name)
         if link is not None:
-            link.abort()
+            self._cut(link, reason)
+
+    def _cut(self, link: Link, reason: str) -> None:
+        """Part with a link at once; its own task tells the other end."""
+        link.cut(reason)
+        self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        if self._links.get(link.name) is link:
+            del self._links[link.name]
+            self._handler.link_down(link)
+            _log.info("link down", peer=link.name)
 
     def _ban(self, name: str, reason: str) -> None:
         self._banned_until[name] = time.monotonic() + BAN_S
@@ -337,10 +348,7 @@ class PeerNetwork:
         try:
             await self._exchange(link)
         finally:
-            if self._links.get(link.name) is link:
-                del self._links[link.name]
-                self._handler.link_down(link)
-                _log.info("link down", peer=link.name)
+            self._forget(link)
 
     def _identify(self, connection: Connection) -> NodeIdentity:
         return self._membership.admit(_certificate_of(connection))
@@ -407,12 +415,15 @@ class PeerNetwork:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(_write(link), name=f"write-{link.name}")
             asker = tasks.create_task(link.keep_asking(), name=f"ask-{link.name}")
+            closer = tasks.create_task(link.close_when_cut(), name=f"close-{link.name}")
             garbage = await self._read(link)
-            if garbage is not None:
+            if garbage is not None and not link.is_cut:
                 self._ban(link.name, garbage)
-                await link.close(CloseCode.POLICY_VIOLATION, reason_to_send(garbage))
-            writer.cancel()
-            asker.cancel()
+                self._cut(link, garbage)
+            if link.is_cut:
+                await closer
+            for task in (writer, asker, closer):
+                task.cancel()
 
     async def _read(self, link: Link) -> str | None:
         """Hand on messages until the link ends (None), or return what was wrong with the last one."""
@@ -420,6 +431,8 @@ class PeerNetwork:
         try:
             while True:
                 message = await link.read_message()
+                if link.is_cut:
+                    return None
                 match message:
                     case Hello():
                         return "a second hello"
@@ -428,6 +441,8 @@ class PeerNetwork:
                     case _:
                         await self._handler.message_received(link, message)
         except ConnectionClosed as closed:
+            if link.is_cut:
+                return None  # the other end only repeats what we told it
             if time.monotonic() - since_s > LIVED_S:
                 self._refusals.forget(link.name)
             told = told_reason(closed)
