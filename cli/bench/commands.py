@@ -195,6 +195,7 @@ def smoke(
 ) -> None:
     """Whether a transaction has become dearer since it was recorded: a warning beyond 20 per cent, never a failure."""
     from cli.bench import smoke as costs
+    from cli.bench.machine import snappy
 
     found = costs.measure_costs(rounds, lambda _: None)
     if record:
@@ -202,10 +203,10 @@ def smoke(
     known = costs.load_recorded()
     warned, compared = costs.warnings(found, known), costs.compare(found, known)
     figures = {name: cost | compared.get(name, {}) for name, cost in found.items()}
-    told = {"warnings": warned} if as_json else {}
+    told = {"warnings": warned, "recorded_snappy": costs.recorded_snappy(known)} if as_json else {}
     _show("smoke", {"unit": "signature checks", **figures, **told}, as_json)
     if not as_json:
-        for text in costs.comparison_lines(found, known):
+        for text in (*costs.comparison_lines(found, known), *costs.snappy_lines(snappy(), known)):
             say(text)
     for text in warned:
         error_console().print(f"[bold yellow]warning:[/] {text}")

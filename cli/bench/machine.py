@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import platform
@@ -12,6 +11,7 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.base64url import base64url_encode
 from ledger.keys import SoftwareSigner
 from ledger.suite import SHA256_ED25519
 
@@ -35,7 +35,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "snappy": _snappy(),
+        "snappy": snappy(),
         "commit": _commit(),
         **describe_load(LOAD_BEFORE, cores()),
     }
@@ -79,13 +79,13 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _snappy() -> str:
+def snappy() -> str:
     """Tell whose Snappy LevelDB has: compaction takes twice as long with that of plyvel's wheel (ADR 11)."""
     # Any other file than the wheel's is one that was put in its place, or plyvel was built here.
     for file in files("plyvel") or ():
         if file.name.startswith("libsnappy-") and file.hash is not None:
             digest = hashlib.sha256(file.read_binary()).digest()
-            if base64.urlsafe_b64encode(digest).decode().rstrip("=") == file.hash.value:
+            if base64url_encode(digest) == file.hash.value:
                 return "of plyvel's wheel"
     return "of the system"
 

@@ -74,6 +74,23 @@ def record(costs: dict[str, dict[str, float]]) -> None:
     RECORDED.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
+def recorded_snappy(recorded: dict[str, Any]) -> str | None:
+    """Return whose Snappy was there when the costs were recorded; None where the record does not tell."""
+    found: str | None = recorded.get("machine", {}).get("snappy")
+    return found
+
+
+def snappy_lines(here: str, recorded: dict[str, Any]) -> list[str]:
+    """Say whose Snappy the record is of, where it is not the one that is here: what is compared is not alike."""
+    before = recorded_snappy(recorded)
+    if not recorded or before == here:
+        return []
+    told = "does not tell whose Snappy it is of" if before is None else f"is of the Snappy {before}"
+    return [
+        f"The record {told}; here it is that {here}. `mulu bench smoke --record` makes another."
+    ]
+
+
 def compare(
     costs: dict[str, dict[str, float]], recorded: dict[str, Any]
 ) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from cli.bench.growth import measure_growth, sizes_up_to
 from cli.bench.idle import measure_idle
 from cli.bench.load_runs import LoadOptions, measure_load
 from cli.bench.loads import DIRECTORY, LOADS, MIXED
-from cli.bench.machine import describe_load, describe_machine
+from cli.bench.machine import describe_load, describe_machine, snappy
 from cli.bench.network import MOST_VALIDATORS, lay_out, running_network
 from cli.bench.offline import measure_verification
 from cli.bench.page import BEGIN, END, figures_page, replace_figures
@@ -263,6 +263,37 @@ def test_the_smoke_test_shows_the_comparison(
     assert run(["bench", "smoke", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["batch"]["recorded"], told["batch"]["ratio"]) == (recorded["batch"]["total"], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ({"snappy": snappy()}, None),
+        ({"snappy": "of another kind"}, "The record is of the Snappy of another kind; here it is"),
+        ({}, "The record does not tell whose Snappy it is of; here it is"),
+    ],
+)
+def test_the_smoke_test_says_where_the_record_is_of_another_snappy(
+    machine: dict[str, str],
+    said: str | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = {**smoke.load_recorded(), "machine": machine}
+    monkeypatch.setattr(smoke, "load_recorded", lambda: recorded)
+    monkeypatch.setattr(smoke, "measure_costs", lambda *_: recorded["costs"])
+    assert run(["bench", "smoke"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("The record" in shown) == (said is not None)
+    assert (said or "") in shown
+    assert run(["bench", "smoke", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["recorded_snappy"] == machine.get("snappy")
+    assert told["machine"]["snappy"] == snappy()
+
+
+def test_what_nobody_has_recorded_is_of_no_snappy() -> None:
+    assert smoke.snappy_lines("of the system", {}) == []
 
 
 def test_what_is_recorded_is_what_is_measured() -> None:
