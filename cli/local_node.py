@@ -12,7 +12,7 @@ from typing import Final
 from cli.network_setup import load_network
 from cli.output import CommandError
 from cli.processes import log_tail, running_process, was_stopped
-from node.answers import Json
+from node.answers import Json, NetworkStatus
 from node.client import NodeClient
 from node.cometbft.program import supervised_home
 from node.config import ApiConfig, load_config
@@ -65,8 +65,7 @@ def answers(home: Path) -> bool:
     Where its API takes any free port that cannot be told, and counts as yes; where it speaks TLS, its certificate is
     made for others than this machine, and whoever listens counts.
     """
-    config = load_config(Home(home).config)
-    api = config.api
+    api = load_config(Home(home).config).api
     if api.listen_port == 0:
         return True
     if api.tls_certificate is not None:
@@ -77,9 +76,23 @@ def answers(home: Path) -> bool:
         return True
     try:
         with NodeClient(api_address(home), timeout_s=1.0) as client:
-            return client.network().name == config.name
+            network_of(home, client)
     except (NodeUnreachable, ApiProblem):
         return False
+    return True
+
+
+def network_of(home: Path, client: NodeClient) -> NetworkStatus:
+    """Return the network as the node of `home` sees it.
+
+    Raises:
+        NodeUnreachable: no answer, or one of another node that has its port.
+        ApiProblem: the node's refusal.
+    """
+    found = client.network()
+    if found.name != load_config(Home(home).config).name:
+        raise NodeUnreachable(f"another node, {found.name}, answers at {client.url}")
+    return found
 
 
 def _api_host(api: ApiConfig) -> str:

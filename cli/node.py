@@ -24,6 +24,7 @@ from cli.local_node import (
     local_findings,
     local_home,
     log_text,
+    network_of,
     require_node_home,
 )
 from cli.network_setup import free_ports
@@ -257,16 +258,9 @@ def status(
         else connect(node, key, profile).client
     )
     with found as client:
-        is_named = home is not None
-        home = home or local_home(client.url, mulu_home())
+        named_home, home = home, home or local_home(client.url, mulu_home())
         try:
-            record, findings = _ask(client)
-            if (
-                is_named
-                and home is not None
-                and record["name"] != load_config(Home(home).config).name
-            ):
-                raise NodeUnreachable(f"another node, {record['name']}, answers at {client.url}")
+            record, findings = _ask(client, named_home)
         except NodeUnreachable as error:
             if home is None:
                 raise
@@ -286,10 +280,10 @@ def status(
         raise typer.Exit(ExitCode.NOT_ESTABLISHED)
 
 
-def _ask(client: NodeClient) -> tuple[Json, tuple[Json, ...]]:
-    """Return what a running node says of itself, and its findings."""
+def _ask(client: NodeClient, home: Path | None) -> tuple[Json, tuple[Json, ...]]:
+    """Return what a running node, that of `home` where one is named, says of itself, and its findings."""
     ready, reason = client.ready()
-    network = client.network()
+    network = client.network() if home is None else network_of(home, client)
     record: Json = {
         "node": client.url,
         "name": network.name,

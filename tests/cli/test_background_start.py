@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.local_node import NOT_RUNNING, answers
+from cli.local_node import NOT_RUNNING, answers, api_address, network_of
 from cli.main import run
 from cli.network_setup import Network
 from cli.processes import running_process, stop_process
+from node.client import NodeClient
+from node.config import ApiConfig, NodeConfig, format_config
+from node.errors import NodeUnreachable
 
 
 def stopped(network: Network, name: str) -> Path:
@@ -92,6 +95,27 @@ def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
             server.shutdown()
             thread.join()
     assert run(["node", "start", str(home), "--detach"]) == 0
+
+
+def test_another_node_at_a_node_s_port_is_not_taken_for_it(
+    network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = int(network.node("beijing").api.rpartition(":")[2])
+    config = NodeConfig(name="hebei", role="query", api=ApiConfig(listen_port=port))
+    (tmp_path / "config.toml").write_text(format_config(config))
+    capsys.readouterr()
+    assert run(["node", "status", "--home", str(tmp_path), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["reason"] == NOT_RUNNING
+    assert not answers(tmp_path)
+    with (
+        NodeClient(api_address(tmp_path)) as client,
+        pytest.raises(NodeUnreachable, match="another node, beijing, answers at"),
+    ):
+        network_of(tmp_path, client)
+    home = network.node_home(network.node("beijing"))
+    with NodeClient(api_address(home)) as client:
+        assert network_of(home, client).name == "beijing"
+    assert answers(home)
 
 
 def test_a_start_in_the_background_that_is_interrupted_leaves_no_process(
