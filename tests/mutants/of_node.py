@@ -160,6 +160,22 @@ NODE: Final[tuple[Mutant, ...]] = (
         ("tests/node/test_peers.py::test_a_peer_that_sends_garbage_is_cut_off_for_a_while",),
     ),
     Mutant(
+        "cut-off-peer-still-heard",
+        "What a peer says after it was cut off is handed on until its link has ended.",
+        _PEERS,
+        "                if link.is_cut:\n                    return None\n                match message:\n",
+        "                match message:\n",
+        ("tests/node/test_cut_off.py::test_what_it_says_afterwards_is_not_heard",),
+    ),
+    Mutant(
+        "cut-off-peer-waited-for",
+        "A peer that was cut off is a link until it has heard why.",
+        _PEERS,
+        "        link.cut(reason)\n        self._forget(link)\n",
+        "        link.cut(reason)\n",
+        ("tests/node/test_cut_off.py::test_who_is_cut_off_is_gone_at_once_and_learns_why",),
+    ),
+    Mutant(
         "queue-of-a-slow-peer-unbounded",
         "Frames for a peer that does not read pile up in memory.",
         "node/link.py",
