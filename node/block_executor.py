@@ -148,7 +148,7 @@ class BlockExecutor:
         self._forget(finalized)
         return finalized
 
-    async def add_evidence(self, evidence: DuplicateVoteEvidence) -> None:
+    def add_evidence(self, evidence: DuplicateVoteEvidence) -> None:
         """Keep evidence of double voting for a block of ours, if it is good and new."""
         if evidence.validator in self._evidence or self._is_known(evidence):
             return

@@ -392,7 +392,7 @@ class Runner:
             case Decide():
                 await self._decide(driver, effect)
             case ReportEvidence(evidence):
-                await self._executor.add_evidence(evidence)
+                self._executor.add_evidence(evidence)
             case ReportDivergence(height, round_, block_id):
                 self._disagrees = True
                 _log.critical(

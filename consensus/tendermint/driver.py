@@ -64,7 +64,7 @@ from consensus.tendermint.messages import (
     StatusMessage,
     VotesMessage,
 )
-from consensus.tendermint.proposals import Block, KeptProposal, ProposalKeeper
+from consensus.tendermint.proposals import KeptProposal, KnownBlock, ProposalKeeper
 from consensus.tendermint.rounds import (
     CastVote,
     Decision,
@@ -238,7 +238,7 @@ class HeightDriver:
         if event.round != self._building or self._state.step is not Step.PROPOSE:
             return  # too late: we have prevoted nil, or gone on
         self._building = None
-        self._proposals.update(event.block_id, Block(event.body, timely=True, valid=True))
+        self._proposals.update(event.block_id, KnownBlock(event.body, timely=True, valid=True))
         self._fire(event, ValueBuilt(event.block_id), effects)
 
     # ---- rules

@@ -32,7 +32,7 @@ class KeptProposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class KnownBlock:
     """What is known of a block. `valid` is None until the application has answered."""
 
     body: bytes | None = None
@@ -43,7 +43,7 @@ class Block:
     """Whether the body was asked of peers or, when it is here, its validity of the application."""
 
 
-_UNKNOWN = Block()
+_UNKNOWN = KnownBlock()
 
 
 class ProposalKeeper:
@@ -53,7 +53,7 @@ class ProposalKeeper:
         self._furthest = validator_count - 1
         self._round = 0
         self._proposals: dict[int, KeptProposal] = {}
-        self._blocks: dict[bytes, Block] = {}
+        self._blocks: dict[bytes, KnownBlock] = {}
 
     def wants(self, round: int) -> bool:
         """Tell whether a proposal of `round` would be kept: in the window, and the first."""
@@ -73,17 +73,17 @@ class ProposalKeeper:
         """Rounds that have a proposal, ascending."""
         return sorted(self._proposals)
 
-    def block(self, block_id: bytes) -> Block:
+    def block(self, block_id: bytes) -> KnownBlock:
         """Return what is known of a block."""
         return self._blocks.get(block_id, _UNKNOWN)
 
-    def update(self, block_id: bytes, block: Block) -> None:
+    def update(self, block_id: bytes, block: KnownBlock) -> None:
         """Replace what is known of a block."""
         self._blocks[block_id] = block
 
     def add_body(self, block_id: bytes, body: bytes, timely: bool | None) -> None:
         """Keep a body that is not here yet; proposals that waited for it learn whether it is timely."""
-        self._blocks[block_id] = Block(body, timely)
+        self._blocks[block_id] = KnownBlock(body, timely)
         for round, kept in self._proposals.items():
             if kept.block_id == block_id and kept.timely is None:
                 self._proposals[round] = replace(kept, timely=timely is True)
