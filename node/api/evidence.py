@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ from ledger.proven import ProvenView
 from node import evidence
 from node.api.access import Member, Node, caller_of
 from node.api.jsonable import jsonable
-from node.api.licenses import Handle, UseId, holder_of, proven_use
+from node.api.licenses import Handle, UseId, holder_of, is_told, proven_use, unknown_use
 from node.api.log import require_proven
 from node.api.problems import problem
 from node.api.transactions import TransactionId
@@ -105,7 +106,9 @@ async def use_bundle(
 ) -> Response:
     proven = require_proven(services)
     rows = await proven_use(services, proven, use_id)
-    _member_or_holder(services, authorization, {row.license for row in rows})
+    is_member = _member_or_holder(services, authorization, {row.license for row in rows})
+    if not is_member and not is_told(rows[0], time.time_ns() // 1_000_000):
+        raise unknown_use(use_id)
 
     def make() -> Bundle:
         found = _use_bundle(services, proven, rows[0].log_index, use_id)
@@ -131,8 +134,8 @@ async def validator_changes(
     }
 
 
-def _member_or_holder(services: Services, authorization: str | None, handles: set[str]) -> None:
-    """Let members in, and holders of one of these licenses.
+def _member_or_holder(services: Services, authorization: str | None, handles: set[str]) -> bool:
+    """Let members in (True), and holders of one of these licenses (False).
 
     Raises:
         ApiProblem: 401 or 403.
@@ -144,6 +147,8 @@ def _member_or_holder(services: Services, authorization: str | None, handles: se
             raise
         if holder_of(services, authorization).handle not in handles:
             raise problem(403, "not_the_holder", "another holder's license") from None
+        return False
+    return True
 
 
 async def _bundle(services: Services, make: Callable[[], Bundle]) -> Response:

@@ -18,6 +18,7 @@ from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
 from node.auth import Token
+from node.errors import ApiProblem
 from node.index_tables import UseRow
 from node.services import Services
 
@@ -135,7 +136,7 @@ async def wallet(
     found = await services.index.identifiers(_COLLECTION, limit=MAX_PAGE, prefix=prefix)
     rows = await _uses_under(services, prefix)
     now_ms = time.time_ns() // 1_000_000
-    told = [row for row in rows if row.log_index < proven.size and _is_told(row, now_ms)]
+    told = [row for row in rows if row.log_index < proven.size and is_told(row, now_ms)]
     by_use: dict[str, list[UseRow]] = {}
     for row in told:
         by_use.setdefault(row.use, []).append(row)
@@ -155,8 +156,8 @@ async def _uses_under(services: Services, prefix: str) -> list[UseRow]:
     )
 
 
-def _is_told(row: UseRow, now_ms: int) -> bool:
-    """A statutory use may be told later: the record says from when."""
+def is_told(row: UseRow, now_ms: int) -> bool:
+    """Whether the holder may know of a use: of a statutory one perhaps later, the record says from when."""
     return row.notice_after_ms is None or row.notice_after_ms <= now_ms
 
 
@@ -169,8 +170,13 @@ async def proven_use(services: Services, proven: ProvenView, use_id: str) -> lis
     await services.index.reach(proven.height)
     rows = await services.index.use(use_id)
     if not rows or rows[0].log_index >= proven.size:
-        raise problem(404, "use_unknown", f"no use {use_id}")
+        raise unknown_use(use_id)
     return rows
+
+
+def unknown_use(use_id: str) -> ApiProblem:
+    """Return the answer about a use that there is none of, for whoever asks."""
+    return problem(404, "use_unknown", f"no use {use_id}")
 
 
 def describe_use_row(row: UseRow) -> dict[str, Any]:

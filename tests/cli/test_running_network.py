@@ -18,6 +18,10 @@ from cli.main import run
 from cli.output import time_text
 from cli.processes import running_process
 from cli.sample import by_short_name
+from licenses.wallet import Wallet
+from node.auth import make_token
+from node.client import NodeClient
+from node.errors import ApiProblem
 from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit, register_matter
 
 TIANJIN = by_short_name("tianjin-department").uscc
@@ -246,6 +250,17 @@ def test_a_use_by_law_is_approved_recorded_released_and_told_to_the_holder(
     assert approved["use"] == hidden
     unseen = shell("wallet", "receipts", "--fetch", *permit.wallet)["receipts"]
     assert not unseen or time.monotonic() >= told_from
+    (held,) = Wallet.open(Path(permit.wallet[1]), "").licenses()
+    claims = {"handle": permit.handle, "salt": held.key.salt.hex()}
+    with NodeClient(shell.network.node("beijing").api) as client:
+        chain_id, now_s = shell.network.chain_id, int(time.time())
+        token = make_token(held.key.signer(), chain_id, now_s, claims=claims)
+        # A holder can compute the id from the license's record: it leads nowhere before the time.
+        try:
+            client.use_evidence(hidden, token=token)
+            assert time.monotonic() >= told_from
+        except ApiProblem as refused:
+            assert refused.code == "use_unknown"
 
     now.approve()
     use = now.record()
