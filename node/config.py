@@ -47,13 +47,18 @@ class PeersConfig(_Table):
 
 
 class ApiConfig(_Table):
-    """The HTTP API: plain on loopback, TLS when a certificate and key are given."""
+    """The HTTP API: plain on loopback, TLS when a certificate and key are given.
+
+    `trusted_proxies` are addresses of reverse proxies, whose `X-Forwarded-For` is taken for the client's address; from
+    anybody else that header means nothing.
+    """
 
     listen_host: str = "127.0.0.1"
     listen_port: Port = 0
     tls_certificate: str | None = None
     tls_key: str | None = None
     max_event_streams: Annotated[int, Field(ge=0, le=10_000)] = 64
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class ConsensusConfig(_Table):

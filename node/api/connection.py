@@ -15,8 +15,14 @@ KEEP_ALIVE_S: Final = 30
 MAX_CONNECTIONS: Final = 2_000
 """Connections at one time; beyond, they are closed at once."""
 
+MAX_PER_ADDRESS: Final = 1_000
+"""Connections at one time from one address: whoever has one only leaves room for others."""
+
 REQUEST_S: Final = 20.0
 """A request, body included, arrives within this, or the connection ends."""
+
+WRITE_S: Final = 20.0
+"""So long may a client that is being answered not read; what waits for it then is some 64 KiB in this process."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """What of a request is not its body, to within one read: head, trailers, and the framing of a body in chunks. The
@@ -61,27 +67,37 @@ class GatheringTransport:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """A connection whose requests are bounded and must arrive in time; beyond the bound of connections it is closed.
+    """A connection whose requests are bounded, and whose client must send and read in time.
 
-    The server's own timeout begins with the first answer, so without this a client that says nothing would hold
-    a descriptor for ever.
+    The server's own timeout begins with the first answer and knows nothing of clients that do not read: without this
+    either kind would hold a descriptor for ever.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _write_deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     # --- a connection's life ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many_of_its_address():
             transport.abort()
             return
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._unwatch_writing()
         super().connection_lost(exc)
+
+    def _is_one_too_many_of_its_address(self) -> bool:
+        if self.client is None or len(self.connections) <= MAX_PER_ADDRESS:
+            return False
+        address = self.client[0]
+        others = [one.client for one in self.connections if isinstance(one, HttpConnection)]
+        same = sum(other is not None and other[0] == address for other in others)
+        return same > MAX_PER_ADDRESS
 
     # --- what comes ------------------------------------------------------------------------------
 
@@ -124,6 +140,20 @@ class HttpConnection(HttpToolsProtocol):
             super().send_400_response(msg)
 
     # --- in time ---------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unwatch_writing()
+        self._write_deadline = self.loop.call_later(WRITE_S, self._too_slow)
+
+    def resume_writing(self) -> None:
+        self._unwatch_writing()
+        super().resume_writing()
+
+    def _unwatch_writing(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
 
     @property
     def _is_answering(self) -> bool:

@@ -82,6 +82,7 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # a redirect would name the host that the client has named
     )
     app.state.services = services
     problems.install(app)
@@ -142,6 +143,8 @@ async def serve_api(services: Services) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=bool(config.trusted_proxies),
+            forwarded_allow_ips=list(config.trusted_proxies),
             timeout_keep_alive=KEEP_ALIVE_S,
             lifespan="off",
             ssl_certfile=certificate,

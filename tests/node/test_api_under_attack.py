@@ -23,6 +23,8 @@ from node.errors import ApiProblem, NodeUnreachable
 from tests.node.cluster import Cluster, eventually
 
 SECURED = "xiongan"
+ESTABLISHED = 1
+"""The state of a TCP connection that nobody has ended, in Linux' `tcp_info`."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,68 @@ def test_connections_beyond_the_bound_are_closed_and_room_comes_back(
             one.close()
     with cluster.client("beijing") as client:
         eventually(client.healthy)
+
+
+def test_one_address_does_not_take_all_connections(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_PER_ADDRESS", 30)
+    host, port = address_of(cluster)
+    opened = [socket.create_connection((host, port)) for _ in range(60)]
+    try:
+        assert sum(ends(one, 0.05) for one in opened) >= 30
+        with socket.create_connection((host, port), source_address=("127.0.0.2", 0)) as other:
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert received_until(other, b"HTTP/1.1").startswith(b"HTTP/1.1 200")
+    finally:
+        for one in opened:
+            one.close()
+
+
+def test_who_asks_and_does_not_read_is_cut(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WRITE_S", 0.3)
+    with socket.socket() as greedy:
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.connect(address_of(cluster))
+        greedy.setblocking(False)
+        request = b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+        def is_cut() -> bool:
+            with suppress(BlockingIOError):
+                greedy.send(request)  # no more at once than may wait
+            time.sleep(0.02)
+            return greedy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
+
+        with suppress(ConnectionError):
+            eventually(is_cut)
+
+
+def test_the_address_of_a_client_is_told_by_trusted_proxies_only(cluster: Cluster) -> None:
+    def addresses() -> set[str]:
+        answer = httpx.post(
+            f"{cluster.network.node(SECURED).api}/v1/sessions",
+            json={"sealing_key": "11" * 32},
+            headers={"X-Forwarded-For": "10.0.0.7"},
+            trust_env=False,
+        )
+        assert answer.status_code == 201
+        return set(cluster.nodes[SECURED]._services.sessions._opened)
+
+    assert "10.0.0.7" not in addresses()
+    restart_with(cluster, trusted_proxies=("127.0.0.1",))
+    assert "10.0.0.7" in addresses()
+
+
+def restart_with(cluster: Cluster, **api: object) -> None:
+    """Start a node again with other settings of its API."""
+    path = home_of(cluster, SECURED) / "config.toml"
+    config = load_config(path)
+    changed = config.model_copy(update={"api": config.api.model_copy(update=api)})
+    cluster.stop(SECURED)
+    path.write_text(format_config(changed))
+    cluster.start(SECURED)
 
 
 @pytest.mark.parametrize(
@@ -269,13 +333,7 @@ def test_the_api_over_tls_answers_who_knows_its_authority_and_nobody_else(
     trusted, foreign = tmp_path / "authority.crt", tmp_path / "foreign.crt"
     trusted.write_bytes(authority.certificate_pem)
     foreign.write_bytes(create_certificate_authority("api-ca", now=now).certificate_pem)
-    config = load_config(home / "config.toml")
-    api = config.api.model_copy(
-        update={"tls_certificate": "keys/api.crt", "tls_key": "keys/api.pem"}
-    )
-    cluster.stop(SECURED)
-    (home / "config.toml").write_text(format_config(config.model_copy(update={"api": api})))
-    cluster.start(SECURED)
+    restart_with(cluster, tls_certificate="keys/api.crt", tls_key="keys/api.pem")
     plain = cluster.network.node(SECURED).api
     url = plain.replace("http:", "https:")
     signer = cluster.key("national-auditor")

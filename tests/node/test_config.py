@@ -30,7 +30,9 @@ def test_what_is_written_reads_back_equal() -> None:
             ),
             certificate_authorities=('keys/a "quoted" \\ name.crt',),
         ),
-        api=ApiConfig(listen_port=8001, tls_certificate="keys/api.crt"),
+        api=ApiConfig(
+            listen_port=8001, tls_certificate="keys/api.crt", trusted_proxies=("127.0.0.1", "::1")
+        ),
     )
     assert parse_config(format_config(config)) == config
 
