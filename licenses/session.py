@@ -10,7 +10,7 @@ window and jurisdiction. Wrong, used and expired codes are told apart by nobody.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -49,7 +49,10 @@ Random = Callable[[int], bytes]
 
 
 class SessionError(LedgerError):
-    """A session step is refused. `code`: session.refused, session.limited, session.full, session.too_long."""
+    """A session step is refused.
+
+    `code`: session.refused, session.limited, session.full, session.busy, session.too_long.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -94,7 +97,7 @@ class SessionTable:
             raise ValueError("a jurisdiction is named by one digit")
         self._digit = digit
         self._random = random
-        self._by_code: dict[str, _Session] = {}
+        self._by_code: OrderedDict[str, _Session] = OrderedDict()
         self._codes: dict[bytes, str] = {}
         self._failures: dict[str, deque[int]] = {}
 
@@ -128,6 +131,7 @@ class SessionTable:
             SessionError: `session.limited` after too many failures, `session.refused` for any other reason.
         """
         self._expire(now_ms)
+        self._forget_failures(now_ms)
         limits = {
             f"operator {operator}": MAX_TRIES_OPERATOR,
             f"window {window}": MAX_TRIES_WINDOW,
@@ -198,7 +202,8 @@ class SessionTable:
                 return code
 
     def _expire(self, now_ms: int) -> None:
-        # Sessions are in the order in which they were opened, and all live equally long.
+        # Sessions are in the order in which they were opened, and all live equally long. Of a plain dictionary the
+        # first of many that were deleted would have to be looked for.
         while self._by_code:
             session = next(iter(self._by_code.values()))
             if session.expires_ms > now_ms:
@@ -207,6 +212,8 @@ class SessionTable:
             del self._codes[session.wallet_token]
             if session.window_token is not None:
                 del self._codes[session.window_token]
+
+    def _forget_failures(self, now_ms: int) -> None:
         for name in [
             name for name, times in self._failures.items() if times[-1] <= now_ms - TRY_WINDOW_MS
         ]:

@@ -2,13 +2,17 @@
 
 The rules of codes, tries and lifetimes are those of `licenses.session`. A session's id is told to both sides; the
 wallet proves itself by the secret it got when it opened the session, the window by the operator's token.
+
+Consensus shares the event loop, so no step costs more for the sessions that are open: they expire in the order in which
+they were opened, and a payload wakes only those who wait for its session.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Final
 
 from licenses.session import MAX_SEALED_BYTES, SessionError, SessionTable
@@ -18,14 +22,23 @@ from node.signal import Signal
 ID_BYTES: Final = 16
 SLOTS: Final = ("request", "consent", "disclosure")
 
+MAX_POLLS: Final = 1_000
+"""Polls that wait at the same time: half of the connections that a node holds."""
+
+MAX_SESSION_POLLS: Final = 4
+"""Of one session: wallet and window wait once each; a poll whose connection has gone may wait on beside the next."""
+
 
 @dataclass(slots=True)
 class _Relayed:
+    code: str
     wallet_token: bytes
     expires_ms: int
     window_token: bytes | None = None
     operator: str = ""
     disclosure: bytes | None = None
+    changed: Signal = field(default_factory=Signal)
+    polls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,12 @@ class Sessions:
     def __init__(self, config: SessionsConfig) -> None:
         self._table = SessionTable(str(config.digit), secrets.token_bytes)
         self._max_open = config.max_open
-        self._relayed: dict[str, _Relayed] = {}
+        self._relayed: OrderedDict[str, _Relayed] = OrderedDict()
         self._by_code: dict[str, str] = {}
         self._max_opened = config.max_opened_per_minute
         self._opened: dict[str, int] = {}
         self._minute = 0
-        self.changed = Signal()
+        self._polls = 0
 
     def __len__(self) -> int:
         return len(self._relayed)
@@ -73,13 +86,14 @@ class Sessions:
         Raises:
             SessionError: too many are open, or were opened from there, or not a sealing key.
         """
-        self._expire()
+        now_ms = _clock_ms()
+        self._expire(now_ms)
         self._count(address)
         if len(self._relayed) >= self._max_open:
             raise SessionError("session.full", "too many open sessions; try again in a minute")
-        opened = self._table.open(_clock_ms(), sealing_key)
+        opened = self._table.open(now_ms, sealing_key)
         session_id = secrets.token_hex(ID_BYTES)
-        self._relayed[session_id] = _Relayed(opened.token, opened.expires_ms)
+        self._relayed[session_id] = _Relayed(opened.code, opened.token, opened.expires_ms)
         self._by_code[opened.code] = session_id
         return Opened(session_id, opened.code, opened.token.hex(), _wall_ms(opened.expires_ms))
 
@@ -89,8 +103,9 @@ class Sessions:
         Raises:
             SessionError: `session.refused`, or `session.limited` after too many wrong codes.
         """
-        self._expire()
-        claimed = self._table.claim(_clock_ms(), code, operator, window)
+        now_ms = _clock_ms()
+        self._expire(now_ms)
+        claimed = self._table.claim(now_ms, code, operator, window)
         session_id = self._by_code.pop(code)
         relayed = self._relayed[session_id]
         relayed.window_token = claimed.token
@@ -105,19 +120,20 @@ class Sessions:
         Raises:
             SessionError: not this side's to send, sent already, or too long.
         """
-        relayed, now_ms = self._session(session_id), _clock_ms()
+        now_ms = _clock_ms()
+        relayed = self._session(session_id, now_ms)
         if slot == "request":
             self._table.put_request(now_ms, _window(relayed, operator), sealed)
         elif slot == "consent":
             self._table.put_answer(now_ms, _wallet(relayed, secret), sealed)
         else:
             _wallet(relayed, secret)
-            if relayed.disclosure is not None or self._answer(relayed) is None:
+            if relayed.disclosure is not None or self._answer(relayed, now_ms) is None:
                 raise SessionError("session.refused", "nothing to disclose, or disclosed already")
             if not 0 < len(sealed) <= MAX_SEALED_BYTES:
                 raise SessionError("session.too_long", f"at most {MAX_SEALED_BYTES} sealed bytes")
             relayed.disclosure = sealed
-        self.changed.notify()
+        relayed.changed.notify()
 
     def get(
         self, session_id: str, slot: str, *, secret: str | None, operator: str | None
@@ -127,11 +143,43 @@ class Sessions:
         Raises:
             SessionError: no such session, expired, or not this side's to read.
         """
-        relayed, now_ms = self._session(session_id), _clock_ms()
+        now_ms = _clock_ms()
+        relayed = self._session(session_id, now_ms)
         if slot == "request":
             return self._table.request(now_ms, _wallet(relayed, secret))
         window = _window(relayed, operator)
         return self._table.answer(now_ms, window) if slot == "consent" else relayed.disclosure
+
+    async def poll(
+        self, session_id: str, slot: str, wait_s: float, *, secret: str | None, operator: str | None
+    ) -> bytes | None:
+        """Return a payload as `get` does, waiting for it; None where none has come when the time is over.
+
+        Raises:
+            SessionError: as `get` does; `session.busy` while too many wait.
+        """
+        deadline_s = time.monotonic() + wait_s
+        while True:
+            sealed = self.get(session_id, slot, secret=secret, operator=operator)
+            left_s = deadline_s - time.monotonic()
+            if sealed is not None or left_s <= 0:
+                return sealed
+            if not await self._wait(self._relayed[session_id], left_s):
+                return None
+
+    async def _wait(self, relayed: _Relayed, timeout_s: float) -> bool:
+        """Wait for the next payload of a session; False when the time is over first."""
+        if relayed.polls >= MAX_SESSION_POLLS:
+            raise SessionError("session.busy", "too many wait for this session's payloads already")
+        if self._polls >= MAX_POLLS:
+            raise SessionError("session.busy", "too many wait for payloads; ask again in a moment")
+        relayed.polls += 1
+        self._polls += 1
+        try:
+            return await relayed.changed.wait(timeout_s)
+        finally:
+            relayed.polls -= 1
+            self._polls -= 1
 
     def _count(self, address: str) -> None:
         """Count a session opened from an address in this minute."""
@@ -144,26 +192,26 @@ class Sessions:
             raise SessionError("session.limited", "too many sessions from here; wait a minute")
         self._opened[address] = count + 1
 
-    def _answer(self, relayed: _Relayed) -> bytes | None:
+    def _answer(self, relayed: _Relayed, now_ms: int) -> bytes | None:
         if relayed.window_token is None:
             return None
-        return self._table.answer(_clock_ms(), relayed.window_token)
+        return self._table.answer(now_ms, relayed.window_token)
 
-    def _session(self, session_id: str) -> _Relayed:
-        self._expire()
+    def _session(self, session_id: str, now_ms: int) -> _Relayed:
+        self._expire(now_ms)
         relayed = self._relayed.get(session_id)
         if relayed is None:
             raise SessionError("session.refused", "no such session, or it has expired")
         return relayed
 
-    def _expire(self) -> None:
-        now_ms = _clock_ms()
+    def _expire(self, now_ms: int) -> None:
+        # Sessions are in the order in which they were opened, and all live equally long.
         while self._relayed:
             session_id, relayed = next(iter(self._relayed.items()))
             if relayed.expires_ms > now_ms:
                 break
             del self._relayed[session_id]
-        self._by_code = {c: one for c, one in self._by_code.items() if one in self._relayed}
+            self._by_code.pop(relayed.code, None)  # none if it was claimed
 
 
 def _window(relayed: _Relayed, operator: str | None) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -23,7 +22,12 @@ Slot = Literal["request", "consent", "disclosure"]
 SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Secret = Annotated[str | None, Header(alias="Session-Secret", max_length=64)]
 
-_STATUS = {"session.limited": 429, "session.full": 503, "session.too_long": 413}
+_STATUS = {
+    "session.limited": 429,
+    "session.full": 503,
+    "session.busy": 503,
+    "session.too_long": 413,
+}
 
 
 class OpenSession(BaseModel):
@@ -107,15 +111,13 @@ async def get_message(
     authorization: Annotated[str | None, Header()] = None,
 ) -> dict[str, str | None]:
     operator = _operator(services, secret, authorization)
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            sealed = services.sessions.get(session_id, slot, secret=secret, operator=operator)
-        except SessionError as error:
-            raise _problem(error) from None
-        left_s = deadline - time.monotonic()
-        if sealed is not None or left_s <= 0 or not await services.sessions.changed.wait(left_s):
-            return {"payload": None if sealed is None else base64.b64encode(sealed).decode("ascii")}
+    try:
+        sealed = await services.sessions.poll(
+            session_id, slot, wait_s, secret=secret, operator=operator
+        )
+    except SessionError as error:
+        raise _problem(error) from None
+    return {"payload": None if sealed is None else base64.b64encode(sealed).decode("ascii")}
 
 
 def _operator(services: Services, secret: str | None, authorization: str | None) -> str | None:
