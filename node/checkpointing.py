@@ -1,8 +1,9 @@
 """Checkpoints: sign one's own after each commit, gather those of others, and record the quorum.
 
 A validator signs a checkpoint only after its guard file holds it: whatever happens to the database, its keys never
-sign a smaller log or another root. Signatures travel outside consensus. Each is verified before it is merged; what
-comes for heights not committed here yet waits, a little of it for each peer.
+sign a smaller log or another root. It signs with the keys that the ledger registers for it or not at all: others would
+take signatures by any other key for a fault of the link that they come by. Signatures travel outside consensus. Each
+is verified before it is merged; what comes for heights not committed here yet waits, a little of it for each peer.
 
 Of one size of the log there is one checkpoint. A validator that signs another root than ours of that size is faulty; if
 more do than may be faulty, then it is this node that has diverged. The height that stands beside a note is its sender's
@@ -25,10 +26,11 @@ from ledger.errors import DecodeError, InvalidProof
 from ledger.limits import MAX_VALIDATORS
 from ledger.policy import Policy, policy_for
 from ledger.suite import Suite
-from ledger.validators import ValidatorSet
+from ledger.validators import Validator, ValidatorSet
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, ProvenCheckpoint
+from node.observation import UnsignedCheckpoint
 from node.signing_guard import SigningGuard
 from node.workers import Worker
 
@@ -61,8 +63,8 @@ class CheckpointSigner:
         self._name = name
         self._signers = signers
         self._guard = guard
-        self.refused_height: int | None = None
-        """Height of the newest checkpoint, where the guard forbade to sign it."""
+        self.refused: UnsignedCheckpoint | None = None
+        """The newest checkpoint, where we must not sign it though the ledger has us as a validator."""
 
     def sign(self, committed: CommittedCheckpoint) -> SignedCheckpoint | None:
         """Return the checkpoint with our two signatures; None if we must not sign it.
@@ -71,13 +73,24 @@ class CheckpointSigner:
             StorageError: the guard's file may not be on disk: stop the process.
         """
         validator = committed.validators.get(self._name)
-        if validator is None or validator.witness_key != self._signers.witness.public_key:
+        if validator is None:
+            self.refused = None
+            return None
+        other_keys = self._other_keys(validator)
+        if other_keys:
+            if self.refused is None or self.refused.other_keys != other_keys:
+                _log.error(
+                    "checkpoint not signed: the ledger registers other keys",
+                    height=committed.height,
+                    keys=other_keys,
+                )
+            self.refused = UnsignedCheckpoint(committed.height, other_keys)
             return None
         if not self._guard.admit(committed.checkpoint, committed.time_ms):
             self._report_refusal(committed.height)
-            self.refused_height = committed.height
+            self.refused = UnsignedCheckpoint(committed.height)
             return None
-        self.refused_height = None
+        self.refused = None
         checkpoint = committed.checkpoint
         time_s = committed.time_ms // 1000
         return SignedCheckpoint(
@@ -87,6 +100,14 @@ class CheckpointSigner:
                 cosign(self._suite, self._signers.witness, self._name, checkpoint, time_s),
             ),
         )
+
+    def _other_keys(self, validator: Validator) -> tuple[str, ...]:
+        """Return which of the keys that we sign with are not those that the ledger registers."""
+        pairs = {
+            "log": (validator.log_key, self._signers.log.public_key),
+            "witness": (validator.witness_key, self._signers.witness.public_key),
+        }
+        return tuple(name for name, (registered, ours) in pairs.items() if registered != ours)
 
     def _report_refusal(self, height: int) -> None:
         if self._guard.is_silent:
@@ -146,9 +167,7 @@ class Checkpointing:
         if sign and self._signer is not None and not self.is_contradicted:
             signed = await self._worker.run(self._signer.sign, committed)
             if signed is not None:
-                self._own = CheckpointSignatures(height, signed.encode())
-                self._broadcast(self._own.encode())
-                self._merge(opened, signed)
+                self._tell_own(opened, height, signed)
         for peer, notes in self._early.items():
             note = notes.pop(height, None)
             if note is not None:
@@ -175,9 +194,9 @@ class Checkpointing:
                 notes.popitem(last=False)
 
     @property
-    def unsigned_height(self) -> int | None:
-        """Height of the newest checkpoint, where our guard forbade to sign it."""
-        return None if self._signer is None else self._signer.refused_height
+    def unsigned_checkpoint(self) -> UnsignedCheckpoint | None:
+        """The newest checkpoint, where we must not sign it."""
+        return None if self._signer is None else self._signer.refused
 
     def forget_peer(self, peer: str) -> None:
         """Drop what waits from a peer whose link has ended."""
@@ -195,6 +214,16 @@ class Checkpointing:
         if self._policies is None or self._policies[0] != validators:
             self._policies = (validators, policy_for(self._suite, validators, self._chain_id))
         return self._policies[1]
+
+    def _tell_own(self, opened: _Open, height: int, signed: SignedCheckpoint) -> None:
+        """Merge our own signatures and send them; what we ourselves do not take, others would end our links for."""
+        try:
+            self._merge(opened, signed)
+        except InvalidPeerMessage as error:
+            _log.error("own checkpoint signature dropped", height=height, reason=str(error))
+            return
+        self._own = CheckpointSignatures(height, signed.encode())
+        self._broadcast(self._own.encode())
 
     def _merge_note(self, opened: _Open, peer: str, note: bytes) -> None:
         """Merge a note that waited; its sender may be gone, so a bad one is dropped with a word in the log."""

@@ -57,6 +57,7 @@ class Code(StrEnum):
     SYNC_STUCK = "sync_stuck"
     CATCHING_UP = "catching_up"
     NO_CHECKPOINT = "no_checkpoint"
+    KEYS_DIFFER = "keys_differ"
     CHECKPOINT_UNSIGNED = "checkpoint_unsigned"
     GUARD_SILENT = "guard_silent"
     CLOCK_OFF = "clock_off"
@@ -310,13 +311,28 @@ def _checkpoints(seen: Observation) -> Iterator[Finding]:
             Code.NO_CHECKPOINT,
             "no checkpoint with a quorum of signatures yet: wait until enough validators are linked",
         )
-    if seen.unsigned_checkpoint is not None:
+    unsigned = seen.unsigned_checkpoint
+    if unsigned is None:
+        return
+    if unsigned.other_keys:
+        many = len(unsigned.other_keys) > 1
+        keys = "keys" if many else "key"
+        yield Finding(
+            "warning",
+            Code.KEYS_DIFFER,
+            f"checkpoint of height {unsigned.height} not signed: the ledger registers {'other' if many else 'another'}"
+            f" {' and '.join(unsigned.other_keys)} {keys} for {seen.name} than this node has:"
+            f" put the registered {keys} into its home and restart, or have the governors register this node's",
+            (seen.name,),
+            {"height": unsigned.height},
+        )
+    else:
         yield Finding(
             "warning",
             Code.CHECKPOINT_UNSIGNED,
-            f"checkpoint of height {seen.unsigned_checkpoint} not signed: the guard holds another one, of as large a"
+            f"checkpoint of height {unsigned.height} not signed: the guard holds another one, of as large a"
             " log or a larger: wait until the log has outgrown it, and never delete the guard's file",
-            numbers={"height": seen.unsigned_checkpoint},
+            numbers={"height": unsigned.height},
         )
 
 

@@ -11,6 +11,7 @@ from ledger.admission import Admitted
 from node.intake import Refused
 from node.messages import PeerMessage
 from node.network import PeerLink
+from node.observation import UnsignedCheckpoint
 from node.workers import Worker
 
 DISAGREES: Final = "this node disagrees with the others about a block and has stopped voting"
@@ -126,8 +127,8 @@ class Engine(Protocol):
     def storage_worker(self) -> Worker: ...
 
     @property
-    def unsigned_height(self) -> int | None:
-        """Height of the newest checkpoint, where our guard forbids to sign it."""
+    def unsigned_checkpoint(self) -> UnsignedCheckpoint | None:
+        """The newest checkpoint, where we must not sign it."""
         ...
 
     def progress(self) -> HeightProgress:

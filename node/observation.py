@@ -28,6 +28,16 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsignedCheckpoint:
+    """A checkpoint that this validator must not sign: `other_keys` are those keys of ours that the ledger does not
+    register for it; where there are none, the guard forbids it.
+    """
+
+    height: int
+    other_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a node knows of itself at one moment; the defaults say that nothing is wrong.
 
@@ -61,7 +71,7 @@ class Observation:
     engine_problem: str | None = None
     is_guard_silent: bool = False
     is_proven: bool = True
-    unsigned_checkpoint: int | None = None
+    unsigned_checkpoint: UnsignedCheckpoint | None = None
     behind: int = 0
     unhelped_s: float = 0.0
     damage: Damage | None = None

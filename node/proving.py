@@ -27,6 +27,7 @@ from node.messages import (
     Status,
 )
 from node.network import Network, PeerLink
+from node.observation import UnsignedCheckpoint
 from node.workers import Worker
 
 MAINTENANCE_S: Final = 1.0
@@ -149,9 +150,9 @@ class Proving:
         return 0 if proven is None else proven.size
 
     @property
-    def unsigned_height(self) -> int | None:
-        """Height of the newest checkpoint, where our guard forbids to sign it."""
-        return self._checkpointing.unsigned_height
+    def unsigned_checkpoint(self) -> UnsignedCheckpoint | None:
+        """The newest checkpoint, where we must not sign it."""
+        return self._checkpointing.unsigned_checkpoint
 
     @property
     def is_contradicted(self) -> bool:

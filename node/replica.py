@@ -42,6 +42,7 @@ from node.messages import (
     Transactions,
 )
 from node.network import Network, PeerLink
+from node.observation import UnsignedCheckpoint
 from node.proving import MAINTENANCE_S, Proving
 from node.runner import Runner
 from node.workers import Gate, Worker
@@ -142,9 +143,9 @@ class Replica:
         self._proving.committed(finalized, fetched=fetched, target=self.sync.target)
 
     @property
-    def unsigned_height(self) -> int | None:
-        """Height of the newest checkpoint, where our guard forbids to sign it."""
-        return self._proving.unsigned_height
+    def unsigned_checkpoint(self) -> UnsignedCheckpoint | None:
+        """The newest checkpoint, where we must not sign it."""
+        return self._proving.unsigned_checkpoint
 
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided."""

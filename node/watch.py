@@ -140,7 +140,7 @@ class Watch:
             engine_problem=status.problem,
             is_guard_silent=progress.is_guard_silent,
             is_proven=application.proven() is not None,
-            unsigned_checkpoint=self._engine.unsigned_height,
+            unsigned_checkpoint=self._engine.unsigned_checkpoint,
             behind=max(0, self._sync.target - tip.height),
             unhelped_s=_lasted_s(self._unhelped_since, now_s),
             damage=self._damage,

@@ -58,6 +58,7 @@ from node.messages import (
     Status,
 )
 from node.network import Network, PeerLink, reached_height
+from node.observation import UnsignedCheckpoint
 from node.proving import MAINTENANCE_S, Proving
 from node.refusals import ENGINES_DIFFER
 from node.workers import Gate, Worker
@@ -146,9 +147,9 @@ class CometReplica:
         )
 
     @property
-    def unsigned_height(self) -> int | None:
-        """Height of the newest checkpoint, where our guard forbids to sign it."""
-        return self._proving.unsigned_height
+    def unsigned_checkpoint(self) -> UnsignedCheckpoint | None:
+        """The newest checkpoint, where we must not sign it."""
+        return self._proving.unsigned_checkpoint
 
     def progress(self) -> HeightProgress:
         """Return what is known of the height that is being decided: CometBFT tells step and round, not whose votes."""

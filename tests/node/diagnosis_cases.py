@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.engine import CONTRADICTED, DISAGREES
-from node.observation import Certificate, Damage, Observation
+from node.observation import Certificate, Damage, Observation, UnsignedCheckpoint
 from node.refusals import ENGINES_DIFFER, Refusal
 from tests.node.links import NAMES
 
@@ -302,12 +302,32 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("warning", "no_checkpoint", "no checkpoint with a quorum of signatures yet: …")],
     ),
     "a checkpoint that the guard forbids": (
-        {"unsigned_checkpoint": 811},
+        {"unsigned_checkpoint": UnsignedCheckpoint(811)},
         [
             (
                 "warning",
                 "checkpoint_unsigned",
                 "checkpoint of height 811 not signed: the guard holds another one, …",
+            )
+        ],
+    ),
+    "another log key is registered": (
+        {"unsigned_checkpoint": UnsignedCheckpoint(811, ("log",))},
+        [
+            (
+                "warning",
+                "keys_differ",
+                "checkpoint of height 811 not signed: the ledger registers another log key for beijing than …",
+            )
+        ],
+    ),
+    "other keys are registered": (
+        {"unsigned_checkpoint": UnsignedCheckpoint(811, ("log", "witness"))},
+        [
+            (
+                "warning",
+                "keys_differ",
+                "checkpoint of height 811 not signed: the ledger registers other log and witness keys for beijing …",
             )
         ],
     ),

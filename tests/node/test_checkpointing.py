@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import StorageError
+from ledger.keys import SoftwareSigner
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.policy import policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
+from ledger.suite import PublicKey
 from ledger.validators import ValidatorSet
 from node.checkpointing import (
     MAX_EARLY_NOTES,
@@ -26,6 +28,7 @@ from node.checkpointing import (
 from node.errors import InvalidPeerMessage
 from node.home import ValidatorSigners
 from node.messages import CheckpointSignatures, ProvenCheckpoint, decode_message
+from node.observation import UnsignedCheckpoint
 from node.signing_guard import SigningGuard, create_checkpoint_guard
 from node.workers import Worker
 from tests.ledger.chain import members
@@ -318,13 +321,13 @@ def test_the_guard_signs_growing_logs_only_and_remembers_over_a_restart(tmp_path
     assert first.sign(committed(6, size=5)) is not None, "the same log, later"
     again = signer(tmp_path, "beijing")
     assert again.sign(committed(5)) is not None
-    assert again.refused_height is None
+    assert again.refused is None
     assert again.sign(committed(5, root=b"\x01" * 32)) is None, "another root of the same size"
-    assert again.refused_height == 5
+    assert again.refused == UnsignedCheckpoint(5)
     assert again.sign(committed(4)) is None, "a smaller log"
-    assert again.refused_height == 4
+    assert again.refused == UnsignedCheckpoint(4)
     assert again.sign(committed(7)) is not None
-    assert again.refused_height is None
+    assert again.refused is None
 
 
 @pytest.mark.parametrize("record", [None, b"", b"\x00", b"\x92\x05\xc4\x01a"])
@@ -354,9 +357,63 @@ def test_a_guard_is_created_once_and_an_unreadable_one_stops_the_node(tmp_path: 
         SigningGuard.open(tmp_path, 0)
 
 
-def test_who_is_no_validator_or_has_another_key_signs_nothing(tmp_path: Path) -> None:
+def registered(what: CommittedCheckpoint, **keys: PublicKey) -> CommittedCheckpoint:
+    """Return a checkpoint of the same log where the ledger registers other keys for beijing."""
+    others = (v for v in VALIDATORS if v.name != "beijing")
+    beijing = replace(MEMBERS["beijing"].validator, **keys)
+    return replace(what, validators=ValidatorSet.of((*others, beijing)))
+
+
+def fresh_key() -> PublicKey:
+    return SoftwareSigner.generate().public_key
+
+
+def test_who_is_no_validator_signs_nothing_and_there_is_nothing_wrong_with_it(
+    tmp_path: Path,
+) -> None:
     outsider = replace(
         committed(5),
         validators=ValidatorSet.of(v for v in VALIDATORS if v.name != "beijing"),
     )
-    assert signer(tmp_path, "beijing").sign(outsider) is None
+    beijing = signer(tmp_path, "beijing")
+    assert beijing.sign(registered(committed(4), log_key=fresh_key())) is None
+    assert beijing.refused is not None
+    assert beijing.sign(outsider) is None
+    assert beijing.refused is None
+
+
+@pytest.mark.parametrize("keys", [("log",), ("witness",), ("log", "witness")], ids=" and ".join)
+def test_where_the_ledger_registers_other_keys_nothing_is_signed_and_it_is_said_which(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    """Only the log key may have been replaced; a note with one strange signature would cost every link."""
+    replaced = {f"{key}_key": fresh_key() for key in keys}
+
+    async def scenario() -> None:
+        node = Gatherer(signer(tmp_path, "beijing"))
+        with capture_logs() as logs:
+            for height in (5, 6):
+                changed = registered(committed(height), **replaced)
+                await node.checkpointing.committed(changed, sign=True)
+                assert node.checkpointing.unsigned_checkpoint == UnsignedCheckpoint(height, keys)
+        assert [one["keys"] for one in logs] == [keys], "said once"
+        assert node.sent == node.checkpointing.greeting() == []
+        await node.checkpointing.committed(committed(7), sign=True)
+        assert node.checkpointing.unsigned_checkpoint is None
+        assert len(node.sent) == 1
+
+    run(scenario)
+
+
+def test_a_note_of_ones_own_that_is_no_good_is_neither_sent_nor_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        node = Gatherer(signer(tmp_path, "beijing"))
+        strange = replace(committed(5), checkpoint=Checkpoint("another-chain", 5, bytes(32)))
+        with capture_logs() as logs:
+            await node.checkpointing.committed(strange, sign=True)
+        assert [one["event"] for one in logs] == ["own checkpoint signature dropped"]
+        assert node.sent == node.checkpointing.greeting() == []
+
+    run(scenario)
