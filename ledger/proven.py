@@ -23,7 +23,8 @@ from ledger.suite import Suite
 from ledger.validators import ValidatorSet
 
 MAX_WAITING_VIEWS: Final = 64
-"""Each keeps old versions in LevelDB and a cache of values; quorums come within a few blocks."""
+"""Each keeps old versions in LevelDB and a cache of values. Signatures are gathered for fewer heights than these, the
+newest: what makes room here could no longer be proved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,9 @@ class ProvenViews:
     def add(self, view: View) -> None:
         """Let the view after a commit wait for its checkpoint."""
         if len(self._waiting) >= MAX_WAITING_VIEWS:
-            # Not the oldest, whose quorum is nearest: however late quorums are, the proven view moves on. Nor the
-            # one to come, which nodes that catch up sign. A snapshot is freed with its last reference.
-            del self._waiting[max(self._waiting)]
+            # The oldest, for which no quorum can come any more: after a time without quorums, however long, the
+            # next one finds its view here. A snapshot is freed with its last reference.
+            del self._waiting[min(self._waiting)]
         self._waiting[view.size] = view
 
     def record(self, signed: SignedCheckpoint) -> ProvenView | None:

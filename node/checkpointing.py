@@ -35,7 +35,8 @@ from node.signing_guard import SigningGuard
 from node.workers import Worker
 
 MAX_OPEN_HEIGHTS: Final = 16
-"""Newest heights whose signatures are gathered at the same time."""
+"""Newest heights whose signatures are gathered at the same time; fewer than views wait for theirs
+(`ledger.proven.MAX_WAITING_VIEWS`), so that what is gathered finds its view."""
 
 MAX_EARLY_NOTES: Final = 16
 """Notes for heights not committed here yet that are kept, for each peer."""

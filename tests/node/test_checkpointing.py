@@ -16,11 +16,13 @@ from ledger.errors import StorageError
 from ledger.keys import SoftwareSigner
 from ledger.limits import CLOCK_BOUND_MS
 from ledger.policy import policy_for
+from ledger.proven import MAX_WAITING_VIEWS
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.suite import PublicKey
 from ledger.validators import ValidatorSet
 from node.checkpointing import (
     MAX_EARLY_NOTES,
+    MAX_OPEN_HEIGHTS,
     Checkpointing,
     CheckpointSigner,
     CommittedCheckpoint,
@@ -31,7 +33,7 @@ from node.messages import CheckpointSignatures, ProvenCheckpoint, decode_message
 from node.observation import UnsignedCheckpoint
 from node.signing_guard import SigningGuard, create_checkpoint_guard
 from node.workers import Worker
-from tests.ledger.chain import members
+from tests.ledger.chain import Chain, members
 
 CHAIN = "jjj-0123456789abcdef0123456789abcdef"
 MEMBERS = {member.name: member for member in members()}
@@ -138,6 +140,43 @@ def test_a_forged_signature_is_the_peers_fault(tmp_path: Path) -> None:
         assert node.recorded == []
 
     run(scenario)
+
+
+@pytest.mark.parametrize("late", [0, 2, MAX_OPEN_HEIGHTS - 1])
+def test_quorums_move_the_proven_view_on_after_any_time_without_however_late_they_are_gathered(
+    tmp_path: Path, late: int
+) -> None:
+    async def scenario(chain: Chain) -> None:
+        application = chain.application
+
+        async def record(height: int, signed: SignedCheckpoint) -> None:
+            application.record_checkpoint(signed)
+
+        checkpointing = Checkpointing(
+            SUITE, application.genesis.chain_id, None, Worker("unused"), lambda _: None, record
+        )
+        quorums: list[ProvenCheckpoint] = []
+
+        async def commit() -> None:
+            chain.commit(chain.note(f"note-{chain.nonces}"))
+            tip, checkpoint = application.tip, application.checkpoint()
+            what = CommittedCheckpoint(tip.height, tip.time_ms, checkpoint, tip.validators)
+            await checkpointing.committed(what, sign=False)
+            quorums.append(ProvenCheckpoint(tip.height, chain.checkpoint().encode()))
+
+        for _ in range(MAX_WAITING_VIEWS + MAX_OPEN_HEIGHTS):
+            await commit()
+        assert application.proven() is None
+        for _ in range(3):
+            await checkpointing.received("xiongan", quorums[-1 - late])
+            proven = application.proven()
+            assert proven is not None
+            assert proven.height == application.tip.height - late
+            await commit()
+
+    chain = Chain.open(tmp_path / "data")
+    asyncio.run(scenario(chain))
+    chain.close()
 
 
 def other(
