@@ -155,9 +155,9 @@ class Application:
 
     def query(self, key: str) -> QueryResult:
         """Return what the newest committed state holds at `key`, with its proof under the state root."""
-        state = self.state
-        value, proof = state.prove(key)
-        return QueryResult(self.tip.height, state.root, value, proof)
+        basis = self._current()  # once: the tip may move on meanwhile
+        value, proof = basis.state.prove(key)
+        return QueryResult(basis.tip.height, basis.state.root, value, proof)
 
     def _current(self) -> Basis:
         assert self._basis is not None, "init_chain comes first"

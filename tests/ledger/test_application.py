@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +172,26 @@ def test_a_query_comes_with_a_proof_under_the_state_root(chain: Chain) -> None:
     answer.proof.verify(SUITE, chain.application.tip.state_root, note_key("a"), answer.value)
     absent = chain.application.query(note_key("b"))
     absent.proof.verify(SUITE, answer.state_root, note_key("b"), None)
+
+
+def test_a_query_names_the_height_of_its_root_while_blocks_are_committed(chain: Chain) -> None:
+    """Reading is open to all threads."""
+    roots: dict[int, bytes] = {}
+
+    def commit(count: int) -> None:
+        for _ in range(count):
+            tip = chain.commit(chain.note(f"note-{chain.nonces}")).tip
+            roots[tip.height] = tip.state_root
+
+    commit(1)
+    answers = []
+    with ThreadPoolExecutor(1) as other:
+        committing = other.submit(commit, 40)
+        while not committing.done():
+            answers.append(chain.application.query(note_key("note-0")))
+        committing.result()
+    assert len({answer.height for answer in answers}) > 1
+    assert all(roots[answer.height] == answer.state_root for answer in answers)
 
 
 # --- restart and sync -----------------------------------------------------------------------------
