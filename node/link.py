@@ -82,6 +82,8 @@ class Link:
         self._queued_bytes = [0, 0, 0]
         self._waiting = asyncio.Event()
         self._listening = False
+        self.is_cut = False
+        """Whether this node has cut the link: what has come by it and was not heard is lost, too."""
         self._pulse = Pulse(time.monotonic())
         self._cut = asyncio.Event()
         self._cut_for = ""
@@ -183,7 +185,8 @@ class Link:
         await self.close(CloseCode.POLICY_VIOLATION, reason_to_send(self._cut_for))
 
     def abort(self) -> None:
-        """Cut the link at once; what is queued is lost."""
+        """Cut the link at once; what is queued is lost, and what has come and was not heard yet."""
+        self.is_cut = True
         self._connection.transport.abort()
 
     async def close(self, code: CloseCode, reason: str) -> None:
