@@ -44,6 +44,7 @@ class Inbox:
         self._queued: Counter[str] = Counter()
         self._slots: dict[str, asyncio.Semaphore] = {}
         """What places are left for the messages of each peer's present link."""
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -57,13 +58,16 @@ class Inbox:
     async def put_message(self, peer: str, message: Message) -> None:
         """Queue a peer's message; waits while too many of this peer's are queued.
 
-        What waits while the peer gets a new link is dropped: it is lost with the old one.
+        What waits while the peer gets a new link is dropped: it is lost with the old one. So is all that comes after
+        the end.
         """
+        if self._closed:
+            return
         slots = self._slots.get(peer)
         if slots is None:
             slots = self._slots[peer] = asyncio.Semaphore(MAX_QUEUED_MESSAGES)
         await slots.acquire()
-        if self._slots[peer] is not slots:
+        if self._slots.get(peer) is not slots:
             slots.release()  # so that whoever else waits there learns it, too
             return
         self._queued[peer] += 1
@@ -93,3 +97,10 @@ class Inbox:
             self._queued[item.peer] -= 1
             self._slots[item.peer].release()
         return item
+
+    def close(self) -> None:
+        """End: nobody takes anything any more, and who waits for a place must not wait for that."""
+        self._closed = True
+        while self._slots:
+            _, slots = self._slots.popitem()
+            slots.release()

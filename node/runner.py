@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
 from typing import Any, Final
 
 import structlog
@@ -214,12 +215,13 @@ class Runner:
             StorageError: the process must stop.
             InvalidWal: the write-ahead log is damaged: this node must not vote.
         """
-        async with asyncio.TaskGroup() as jobs:
-            self._jobs = jobs
-            jobs.create_task(self._tick(), name="runner-tick")
-            await self._begin()
-            while True:
-                await self._take(await self._inbox.take())
+        with closing(self._inbox):
+            async with asyncio.TaskGroup() as jobs:
+                self._jobs = jobs
+                jobs.create_task(self._tick(), name="runner-tick")
+                await self._begin()
+                while True:
+                    await self._take(await self._inbox.take())
 
     async def _begin(self) -> None:
         tip = self._application.tip

@@ -81,6 +81,21 @@ def test_a_new_link_gets_the_places_that_the_old_one_leaves_and_what_waited_for_
     run(scenario())
 
 
+def test_at_the_end_nobody_waits_for_a_place_and_what_comes_is_dropped() -> None:
+    """Else who hands messages on would never end, and with it the node."""
+
+    async def scenario() -> None:
+        inbox = Inbox()
+        waiting = await putting(inbox, "hebei", range(1, 2 * MAX_QUEUED_MESSAGES))
+        inbox.close()
+        later = await putting(inbox, "tianjin", range(1, 2 * MAX_QUEUED_MESSAGES))
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waiting, *later)
+        assert inbox.waiting == MAX_QUEUED_MESSAGES
+
+    run(scenario())
+
+
 class BusyRunner(Recorder):
     """A handler that queues what is said as a replica does, for a runner that takes nothing."""
 
@@ -113,6 +128,7 @@ def test_a_peer_that_links_anew_again_and_again_has_no_more_messages_waiting(
         context = client_context(tmp_path / "hebei.crt", tmp_path / "hebei.pem")
         flood = frame(ConsensusPayload(b"vote").encode()) * 3 * MAX_QUEUED_MESSAGES
         async with running(tianjin), AsyncExitStack() as links:
+            links.callback(busy.inbox.close)
             for number in range(1, 6):
                 peer = await links.enter_async_context(raw_peer(tianjin.port, context))
                 await peer.say_hello(HELLO)

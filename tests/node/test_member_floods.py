@@ -308,3 +308,19 @@ def test_a_message_that_no_correct_validator_sends_costs_its_sender_the_links(
 def test_nothing_of_this_needed_a_restart(network: Cluster) -> None:
     assert network.publish().status == "committed"
     assert not any(task.done() for task in network._tasks.values())
+
+
+def test_a_node_that_is_flooded_ends_when_it_is_told_to(network: Cluster, flooder: Flooder) -> None:
+    """Nobody takes what waits for the runner any more: who hands it on must not wait for that."""
+    frames = endless_questions(flooder, network) * 4
+
+    def send() -> None:
+        for one in frames:
+            flooder.network.send("tianjin", one, Priority.CONSENSUS)
+
+    try:
+        network.call(send)
+        network.stop("tianjin")
+    finally:
+        if "tianjin" not in network.nodes:
+            network.start("tianjin")
