@@ -82,8 +82,7 @@ class Link:
         self._queued_bytes = [0, 0, 0]
         self._waiting = asyncio.Event()
         self._listening = False
-        self.is_cut = False
-        """Whether this node has cut the link: what has come by it and was not heard is lost, too."""
+        self._aborted = False
         self._pulse = Pulse(time.monotonic())
         self._cut = asyncio.Event()
         self._cut_for = ""
@@ -170,8 +169,13 @@ class Link:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the peer has been cut off: nothing that it still says counts."""
+        """Whether the peer has been cut off, and is told why."""
         return self._cut.is_set()
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether this node has parted with the link: what has come by it and was not heard yet does not count."""
+        return self._aborted or self.is_cut
 
     def cut(self, reason: str) -> None:
         """Have the link ended for what the peer did; `close_when_cut` tells it."""
@@ -186,7 +190,7 @@ class Link:
 
     def abort(self) -> None:
         """Cut the link at once; what is queued is lost, and what has come and was not heard yet."""
-        self.is_cut = True
+        self._aborted = True
         self._connection.transport.abort()
 
     async def close(self, code: CloseCode, reason: str) -> None:

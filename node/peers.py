@@ -431,7 +431,7 @@ class PeerNetwork:
         try:
             while True:
                 message = await link.read_message()
-                if link.is_cut:
+                if link.is_given_up:
                     return None
                 match message:
                     case Hello():

@@ -163,7 +163,7 @@ NODE: Final[tuple[Mutant, ...]] = (
         "cut-off-peer-still-heard",
         "What a peer says after it was cut off is handed on until its link has ended.",
         _PEERS,
-        "                if link.is_cut:\n                    return None\n                match message:\n",
+        "                if link.is_given_up:\n                    return None\n                match message:\n",
         "                match message:\n",
         ("tests/node/test_cut_off.py::test_what_it_says_afterwards_is_not_heard",),
     ),
