@@ -385,10 +385,8 @@ def _await_record(link: WalletLink, use_id: bytes, timeout_s: float) -> None:
         CommandError: it is not in time.
     """
     deadline = time.monotonic() + timeout_s
-    while not link.is_recorded(use_id):
-        for _ in link.new_uses():
-            pass  # each is verified and kept as a receipt
-        if time.monotonic() > deadline and not link.is_recorded(use_id):
+    while link.record_of(use_id) is None:
+        if time.monotonic() > deadline:
             raise CommandError(
                 "the use is not recorded; nothing was disclosed",
                 code="not_recorded",

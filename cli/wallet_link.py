@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cli.output import time_text
+from cli.output import CommandError, ExitCode, time_text
 from cli.window import REFUSAL, await_message, basis_text
 from ledger.keys import seal
-from licenses.holding import Receipt
+from licenses.holding import Receipt, WalletError
 from licenses.use import RequestEnvelope, SignedConsent
 from licenses.wallet import Wallet
 from node.answers import OpenedSession
@@ -21,17 +21,25 @@ from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
 
-_PREFIXES_HEX = (4, 5, 6, 8, 64)
-"""A wallet asks for all handles that begin with so many of its own's digits, so that the node learns little of which
-that is; for those that begin with more of them, where they are too many for one answer."""
+_PAGE = 500
+"""The most uses that a node shows at once."""
+
+_MAX_PAGES = 10_000
+"""Five million uses of one license: beyond, a node only keeps the wallet busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class WalletLink:
-    """A wallet connected to its node."""
+    """A wallet connected to its node.
+
+    `page` is how many uses are asked for at once. `_told` keeps for each license the cursor of the page up to which
+    every use has been seen, so that looking again takes one question, however many uses there are.
+    """
 
     wallet: Wallet
     client: NodeClient
+    page: int = _PAGE
+    _told: dict[bytes, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -84,19 +92,58 @@ class WalletLink:
         """Return the fields of a recorded use, sealed to the organisation."""
         return self.wallet.disclose(self.wallet.bundle(use_id), use_id, now_ms=now_ms())
 
+    def record_of(self, use_id: bytes) -> Receipt | None:
+        """Fetch and keep the evidence of one use that the holder consented to; None while the node shows none.
+
+        It is asked for by its id: it may be the last of very many.
+
+        Raises:
+            WalletError: `wallet.not_consented`.
+        """
+        held = self.wallet.read()
+        receipt = held.receipt(use_id)
+        if receipt is None or receipt.consent is None:
+            raise WalletError("wallet.not_consented", "the holder consented to no such use")
+        if receipt.bundle is not None:
+            return receipt
+        token = self._token(receipt.licenses[0], held.chain_id)
+        try:
+            bundle = self.client.use_evidence(use_id.hex(), token=token)
+        except ApiProblem as problem:
+            if problem.code == "use_unknown":
+                return None
+            raise
+        return self.wallet.note_use(bundle, use_id)
+
     def new_uses(self) -> Iterator[Receipt]:
         """Fetch uses of the wallet's licenses that it has no evidence of yet, verify and keep them."""
-        held = self.wallet.read()
-        for license_ in held.licenses:
-            if license_.key is None:
-                continue
-            token = self._token(license_.credential.handle, held.chain_id)
-            for use_id in self._uses(license_.credential.handle, token):
-                receipt = self.wallet.read().receipt(use_id)
-                if receipt is not None and receipt.bundle is not None:
-                    continue
-                bundle = self.client.use_evidence(use_id.hex(), token=token)
-                yield self.wallet.note_use(bundle, use_id)
+        for license_ in self.wallet.read().licenses:
+            if license_.key is not None:
+                yield from self._new_uses_of(license_.credential.handle)
+
+    def _new_uses_of(self, handle: bytes) -> Iterator[Receipt]:
+        cursor, all_told = self._told.get(handle), True
+        for _ in range(_MAX_PAGES):
+            held = self.wallet.read()
+            token = self._token(handle, held.chain_id)
+            page = self.client.wallet_uses(token, cursor=cursor, limit=self.page)
+            for use_id in (bytes.fromhex(use["id"]) for use in page.items):
+                receipt = held.receipt(use_id)
+                if receipt is None or receipt.bundle is None:
+                    bundle = self.client.use_evidence(use_id.hex(), token=token)
+                    yield self.wallet.note_use(bundle, use_id)
+            cursor = page.cursor
+            if cursor is None:
+                return
+            # A use by law may be told later: from a page with a gap on, all is asked for again next time.
+            all_told = all_told and len(page.items) == self.page
+            if all_told:
+                self._told[handle] = cursor
+        raise CommandError(
+            f"the node lists more than {_MAX_PAGES * self.page} uses of license {handle.hex()}",
+            code="too_many_uses",
+            exit_code=ExitCode.NOT_ESTABLISHED,
+        )
 
     def unseen_uses(self) -> Iterator[tuple[bytes, int]]:
         """Yield every bound license's handle, with how many of its uses the ledger counts that no receipt shows."""
@@ -107,15 +154,6 @@ class WalletLink:
                 token = self._token(handle, held.chain_id)
                 bundle = self.client.license_evidence(handle.hex(), token=token)
                 yield handle, self.wallet.unseen_uses(bundle, handle, now_ms=now_ms())
-
-    def _uses(self, handle: bytes, token: str) -> list[bytes]:
-        for digits in _PREFIXES_HEX:
-            answer = self.client.wallet(handle.hex()[:digits], token)
-            if answer["complete"]:
-                break
-        return [
-            bytes.fromhex(use["id"]) for use in answer["uses"] if handle.hex() in use["licenses"]
-        ]
 
     def _token(self, handle: bytes, chain_id: str) -> str:
         signer, salt = self.wallet.holder_key(handle)

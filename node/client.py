@@ -276,17 +276,21 @@ class NodeClient:
     def use(self, use_id: str) -> Json:
         return self.get(f"/v1/uses/{use_id}")
 
-    def wallet(self, prefix: str, token: str) -> Json:
-        """Return what a wallet matches locally: licenses and uses under a handle prefix.
+    def wallet_uses(
+        self, token: str, *, cursor: str | None = None, limit: int | None = None
+    ) -> Page:
+        """List the uses of a holder's own license, by number, which are told already.
 
         `token` is a JWT that the holder's key signs (`node.auth.make_token` with claims `handle` and `salt`, hex).
         """
-        return self._holder(f"/v1/wallet/{prefix}", token)
-
-    def _holder(self, path: str, token: str) -> Json:
-        headers = {"Authorization": f"Bearer {token}"}
-        body: Json = json_of(self.request("GET", path, headers=headers, authenticated=False))
-        return body
+        response = self.request(
+            "GET",
+            "/v1/wallet/uses",
+            params={"cursor": cursor, "limit": limit},
+            headers={"Authorization": f"Bearer {token}"},
+            authenticated=False,
+        )
+        return parse_page(json_of(response))
 
     # --- proofs -----------------------------------------------------------------------------------
 
@@ -305,12 +309,12 @@ class NodeClient:
     def license_evidence(self, handle: str, *, token: str | None = None) -> bytes:
         """Return the evidence bundle of a license: the states that `licenses.evidence.license_keys` lists.
 
-        `token` is a holder's, as for `wallet`.
+        `token` is a holder's, as for `wallet_uses`.
         """
         return self._evidence(f"/v1/evidence/licenses/{handle}", token)
 
     def use_evidence(self, use_id: str, *, token: str | None = None) -> bytes:
-        """Return the evidence bundle of a recorded use; `token` is a holder's, as for `wallet`."""
+        """Return the evidence bundle of a recorded use; `token` is a holder's, as for `wallet_uses`."""
         return self._evidence(f"/v1/evidence/uses/{use_id}", token)
 
     def _evidence(self, path: str, token: str | None) -> bytes:

@@ -1,8 +1,9 @@
-"""Licenses, their uses, and what a wallet fetches to match locally."""
+"""Licenses and their uses, for members, and what a holder's wallet reads of its own license."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -15,7 +16,7 @@ from licenses.models import License, find_license
 from node.api.access import Member, Node, bearer_token
 from node.api.jsonable import jsonable
 from node.api.log import require_proven
-from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
+from node.api.paging import DEFAULT_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
 from node.auth import Token
 from node.errors import ApiProblem
@@ -25,10 +26,12 @@ from node.services import Services
 router = APIRouter(prefix="/v1", tags=["licenses"])
 
 Handle = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A license's handle")]
-Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{2,64}$", description="First digits of a handle")]
 UseId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The hash of the request")]
 
 _COLLECTION = "licenses/license"
+
+_MAX_NUMBER_DIGITS = 18
+"""What every database takes as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +104,7 @@ async def license_record(services: Node, _: Member, handle: Handle) -> dict[str,
 async def license_uses(
     services: Node, _: Member, handle: Handle, cursor: Cursor = None, limit: Limit = DEFAULT_PAGE
 ) -> dict[str, Any]:
-    proven = require_proven(services)
-    record = find_license(proven.state, bytes.fromhex(handle))
-    if record is None:
-        raise problem(404, "license_unknown", f"no license {handle}")
-    position = decode_cursor(cursor) or "0"
-    if not (position.isascii() and position.isdigit()):
-        raise problem(422, "invalid_cursor", "pass the cursor of the page before")
-    await services.index.reach(proven.height)
-    rows = await services.index.uses_of_licenses(
-        handle, handle, after=(handle, int(position)), limit=limit
-    )
-    shown = [describe_use_row(row) for row in rows if row.number <= record.uses]
-    answer = page(shown, str(rows[-1].number) if len(rows) == limit else None)
-    answer["count"] = record.uses
-    return answer
+    return await _page_of_uses(services, handle, cursor, limit)
 
 
 @router.get("/uses/{use_id}", summary="A recorded use")
@@ -124,36 +113,47 @@ async def one_use(services: Node, _: Member, use_id: UseId) -> dict[str, Any]:
     return describe_use(rows)
 
 
-@router.get("/wallet/{prefix}", summary="What a holder's wallet matches locally")
-async def wallet(
-    services: Node, prefix: Prefix, authorization: Annotated[str | None, Header()] = None
+@router.get("/wallet/uses", summary="The uses of the holder's own license, by number")
+async def wallet_uses(
+    services: Node,
+    authorization: Annotated[str | None, Header()] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:
     holder = holder_of(services, authorization)
-    if not holder.handle.startswith(prefix):
-        raise problem(403, "not_the_holder", "the prefix is not that of the token's license")
-    proven = require_proven(services)
-    await services.index.reach(proven.height)
-    found = await services.index.identifiers(_COLLECTION, limit=MAX_PAGE, prefix=prefix)
-    rows = await _uses_under(services, prefix)
     now_ms = time.time_ns() // 1_000_000
-    told = [row for row in rows if row.log_index < proven.size and is_told(row, now_ms)]
-    by_use: dict[str, list[UseRow]] = {}
-    for row in told:
-        by_use.setdefault(row.use, []).append(row)
-    return {
-        "licenses": [
-            one for handle in found if (one := describe_license(proven, handle)) is not None
-        ],
-        "uses": [describe_use(group) for group in by_use.values()],
-        "complete": len(found) < MAX_PAGE and len(rows) < 2 * MAX_PAGE,
-        "checkpoint_size": proven.size,
-    }
-
-
-async def _uses_under(services: Services, prefix: str) -> list[UseRow]:
-    return await services.index.uses_of_licenses(
-        prefix.ljust(64, "0"), prefix.ljust(64, "f"), limit=2 * MAX_PAGE
+    return await _page_of_uses(
+        services, holder.handle, cursor, limit, shows=lambda row: is_told(row, now_ms)
     )
+
+
+async def _page_of_uses(
+    services: Services,
+    handle: str,
+    cursor: str | None,
+    limit: int,
+    shows: Callable[[UseRow], bool] = lambda _: True,
+) -> dict[str, Any]:
+    """Return a page of a license's uses by number; with `count`, the record's, it can be told whether all were shown.
+
+    Raises:
+        ApiProblem: 404, no such license; 422, not a cursor of ours.
+    """
+    proven = require_proven(services)
+    record = find_license(proven.state, bytes.fromhex(handle))
+    if record is None:
+        raise problem(404, "license_unknown", f"no license {handle}")
+    position = decode_cursor(cursor) or "0"
+    if not (position.isascii() and position.isdigit() and len(position) <= _MAX_NUMBER_DIGITS):
+        raise problem(422, "invalid_cursor", "pass the cursor of the page before")
+    await services.index.reach(proven.height)
+    rows = await services.index.uses_of_licenses(
+        handle, handle, after=(handle, int(position)), limit=limit
+    )
+    shown = [describe_use_row(row) for row in rows if row.number <= record.uses and shows(row)]
+    answer = page(shown, str(rows[-1].number) if len(rows) == limit else None)
+    answer["count"] = record.uses
+    return answer
 
 
 def is_told(row: UseRow, now_ms: int) -> bool:

@@ -22,7 +22,7 @@ from licenses.wallet import Wallet
 from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
-from tests.cli.officers import DEPARTMENT, ByLaw, Shell, issue_permit, register_matter
+from tests.cli.officers import DEPARTMENT, ByLaw, Permit, Shell, issue_permit, register_matter
 
 TIANJIN = by_short_name("tianjin-department").uscc
 
@@ -235,6 +235,26 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
     assert [change["status"] for change in status["history"]] == ["01", "02"]
 
 
+def token_of_holder(permit: Permit) -> str:
+    wallet = Wallet.open(Path(permit.wallet[1]), "")
+    signer, salt = wallet.holder_key(bytes.fromhex(permit.handle))
+    claims = {"handle": permit.handle, "salt": salt.hex()}
+    return make_token(signer, wallet.read().chain_id, int(time.time()), claims=claims)
+
+
+def uses_by_pages(shell: Shell, permit: Permit, limit: int) -> list[list[str]]:
+    """Return the ids of a license's uses as its wallet reads them, page by page."""
+    token = token_of_holder(permit)
+    pages: list[list[str]] = []
+    with NodeClient(shell.network.node("beijing").api) as client:
+        cursor = None
+        while not pages or cursor is not None:
+            page = client.wallet_uses(token, cursor=cursor, limit=limit)
+            pages.append([use["id"] for use in page.items])
+            cursor = page.cursor
+    return pages
+
+
 def test_a_use_by_law_is_approved_recorded_released_and_told_to_the_holder(
     shell: Shell, tmp_path: Path
 ) -> None:
@@ -250,11 +270,8 @@ def test_a_use_by_law_is_approved_recorded_released_and_told_to_the_holder(
     assert approved["use"] == hidden
     unseen = shell("wallet", "receipts", "--fetch", *permit.wallet)["receipts"]
     assert not unseen or time.monotonic() >= told_from
-    (held,) = Wallet.open(Path(permit.wallet[1]), "").licenses()
-    claims = {"handle": permit.handle, "salt": held.key.salt.hex()}
     with NodeClient(shell.network.node("beijing").api) as client:
-        chain_id, now_s = shell.network.chain_id, int(time.time())
-        token = make_token(held.key.signer(), chain_id, now_s, claims=claims)
+        token = token_of_holder(permit)
         # A holder can compute the id from the license's record: it leads nowhere before the time.
         try:
             client.use_evidence(hidden, token=token)
@@ -297,6 +314,8 @@ def test_a_use_by_law_is_approved_recorded_released_and_told_to_the_holder(
             watch.terminate()
     receipts = shell("wallet", "receipts", *permit.wallet)["receipts"]
     assert {one["use"] for one in receipts} == {use, hidden}
+    assert uses_by_pages(shell, permit, 1) == [[hidden], [use], []]
+    assert uses_by_pages(shell, permit, 500) == [[hidden, use]]
     traced = shell("audit", "trace", hidden, profile="national-auditor")["trace"]
     assert "statutory mode" in traced[0]["text"]
     assert f"article {content.ARTICLE}, approved by" in traced[0]["text"]

@@ -21,7 +21,9 @@ from ledger.light import TrustedView
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.handles import SALT_BYTES, holder_commitment
+from node.answers import Page
 from node.api.evidence import MAX_KEYS_AT_ONCE
+from node.api.paging import encode_cursor
 from node.auth import make_token
 from node.client import NodeClient
 from node.errors import ApiProblem
@@ -91,6 +93,7 @@ MEMBERS_ONLY = (
     f"/v1/evidence/state?key=ledger/organisation/{TONGZHOU}",
     f"/v1/evidence/transactions/{'0' * 64}",
     f"/v1/evidence/licenses/{'0' * 64}",
+    "/v1/wallet/uses",
     "/v1/events",
 )
 
@@ -395,7 +398,7 @@ def test_a_wallet_must_prove_to_be_the_holder(cluster: Cluster, stranger: NodeCl
         claims={"handle": "ab" * 32, "salt": "cd" * 32},
     )
     with pytest.raises(ApiProblem) as problem:
-        stranger.wallet("ab", token)
+        stranger.wallet_uses(token)
     assert problem.value.code == "not_the_holder"
 
 
@@ -409,7 +412,7 @@ def test_a_holders_token_with_a_malformed_claim_is_refused(
         SoftwareSigner.generate(), cluster.network.chain_id, int(time.time()), claims=claims
     )
     with pytest.raises(ApiProblem) as problem:
-        stranger.wallet("ab", token)
+        stranger.wallet_uses(token)
     assert (problem.value.status, problem.value.code) == (401, "token_invalid")
 
 
@@ -455,21 +458,20 @@ def test_what_a_wallet_fetches_is_for_the_holder_of_that_license(
         claims = {"handle": handle.hex(), "salt": salt.hex()}
         return make_token(signer, cluster.network.chain_id, int(time.time()), claims=claims)
 
-    found = stranger.wallet(handle.hex()[:8], token(holder, salt))
-    assert [one["handle"] for one in found["licenses"]] == [handle.hex()]
+    assert stranger.wallet_uses(token(holder, salt)) == Page((), None)
     for other in (
         token(SoftwareSigner.generate(), salt),
         token(cluster.key("national-auditor"), salt),
         token(holder, os.urandom(SALT_BYTES)),
     ):
         with pytest.raises(ApiProblem) as problem:
-            stranger.wallet(handle.hex()[:8], other)
+            stranger.wallet_uses(other)
         assert problem.value.code == "not_the_holder"
     with pytest.raises(ApiProblem, check=lambda error: error.code == "token_invalid"):
-        stranger.wallet(handle.hex()[:8], token(holder, salt[:-1]))
-    elsewhere = bytes([handle[0] ^ 1]).hex()
-    with pytest.raises(ApiProblem, check=lambda error: error.code == "not_the_holder"):
-        stranger.wallet(elsewhere, token(holder, salt))
+        stranger.wallet_uses(token(holder, salt[:-1]))
+    for cursor in ("!", encode_cursor("x"), encode_cursor("9" * 30)):
+        with pytest.raises(ApiProblem, check=lambda error: error.code == "invalid_cursor"):
+            stranger.wallet_uses(token(holder, salt), cursor=cursor)
 
 
 # --- events -----------------------------------------------------------------------------------------

@@ -1,0 +1,145 @@
+"""A wallet and its node, where a license has more uses than the node shows at once."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cli.output import CommandError
+from cli.wallet import _await_record
+from cli.wallet_link import WalletLink
+from licenses.holding import WalletError
+from licenses.wallet import Wallet
+from node.client import NodeClient
+from tests.ledger.sample_chain import CHAIN_ID
+from tests.licenses.story import Story, ready_story
+from tests.licenses.wallet_story import put_license
+
+PAGE = 2
+
+
+@dataclass
+class Library:
+    """A node that has the uses of one license and their evidence; `hidden` ones are told later."""
+
+    story: Story
+    url: str = ""
+    hidden: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        self.asked.append(path)
+        where, _, query = path.partition("?")
+        uses = [use_id.hex() for use_id, _ in self.story.uses]
+        if where == "/v1/wallet/uses":
+            asked = dict(urllib.parse.parse_qsl(query))
+            first, limit = int(asked.get("cursor", 0)), int(asked["limit"])
+            shown = [{"id": use} for use in uses[first : first + limit] if use not in self.hidden]
+            cursor = str(first + limit) if first + limit <= len(uses) else None
+            return 200, json.dumps({"items": shown, "cursor": cursor, "count": len(uses)}).encode()
+        use = where.rpartition("/")[2]
+        if where == f"/v1/evidence/uses/{use}" and use in uses:
+            return 200, self.story.use_bundle(bytes.fromhex(use))
+        return 404, b'{"title": "Not found", "code": "use_unknown"}'
+
+    def questions(self) -> list[str]:
+        """Return what was asked since the last call."""
+        asked, self.asked = self.asked, []
+        return asked
+
+
+@pytest.fixture
+def library() -> Iterator[Library]:
+    library = Library(ready_story())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = library.answer(self.path)
+            self.send_response(status)
+            kind = "application/json" if status == 200 else "application/problem+json"
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            library.url = f"http://127.0.0.1:{server.server_address[1]}"
+            yield library
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def link(library: Library, tmp_path: Path) -> Iterator[WalletLink]:
+    policy = library.story.chain.policy().encode()
+    wallet = Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+    put_license(library.story, wallet)
+    with WalletLink(wallet, NodeClient(library.url), page=PAGE) as link:
+        yield link
+
+
+def use(library: Library, link: WalletLink) -> bytes:
+    """Consent to a request and record its use; return the use's id."""
+    envelope = library.story.request()
+    consent = link.wallet.consent(envelope, now_ms=library.story.time_ms)
+    library.story.record(envelope, consent=consent)
+    return library.story.last_use
+
+
+def test_every_use_is_seen_however_many_pages_they_fill(library: Library, link: WalletLink) -> None:
+    made = [use(library, link) for _ in range(2 * PAGE + 1)]
+    assert [receipt.use_id for receipt in link.new_uses()] == made
+    library.questions()
+    assert list(link.new_uses()) == []
+    (asked,) = library.questions()
+    assert "cursor=4" in asked, "what has been seen is not asked for again"
+    last = use(library, link)
+    assert [receipt.use_id for receipt in link.new_uses()] == [last]
+
+
+def test_a_use_that_is_told_late_is_seen_among_later_ones(
+    library: Library, link: WalletLink
+) -> None:
+    made = [use(library, link) for _ in range(2 * PAGE + 1)]
+    library.hidden = {made[0].hex()}
+    assert [receipt.use_id for receipt in link.new_uses()] == made[1:]
+    assert list(link.new_uses()) == []
+    library.hidden = set()
+    assert [receipt.use_id for receipt in link.new_uses()] == made[:1]
+
+
+def test_the_use_that_is_waited_for_is_asked_for_by_its_id(
+    library: Library, link: WalletLink
+) -> None:
+    for _ in range(2 * PAGE):
+        use(library, link)
+    awaited = use(library, link)
+    _await_record(link, awaited, timeout_s=0)
+    assert library.questions() == [f"/v1/evidence/uses/{awaited.hex()}"]
+    assert link.disclose(awaited)
+
+
+def test_a_use_that_is_not_recorded_is_waited_for_in_vain(
+    library: Library, link: WalletLink
+) -> None:
+    envelope = library.story.request()
+    signed = link.wallet.consent(envelope, now_ms=library.story.time_ms)
+    use_id = signed.consent.use_id(link.wallet.suite)
+    with pytest.raises(CommandError, check=lambda error: error.code == "not_recorded"):
+        _await_record(link, use_id, timeout_s=0)
+    with pytest.raises(WalletError, check=lambda error: error.code == "wallet.not_consented"):
+        _await_record(link, bytes(32), timeout_s=0)
