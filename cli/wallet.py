@@ -10,38 +10,43 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.connection import check_node_address, new_passphrase, passphrase_of
+from cli.connection import check_node_address, new_passphrase
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.proofs import load_policy
 from cli.questions import confirm
 from cli.validation import read_bytes, use_id_of
-from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
+from cli.wallet_link import (
+    DEFAULT_WALLET,
+    WalletLink,
+    WalletOption,
+    describe_receipt,
+    describe_request,
+    link_to_node,
+    now_ms,
+    open_wallet,
+)
+from cli.wallet_policy import policy
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
-from ledger.policy import MAX_POLICY_BYTES, Policy
 from ledger.suite import SHA256_ED25519
 from ledger.uscc import uscc_problem
 from licenses.use import RequestEnvelope
-from licenses.wallet import KEY_FILE, Wallet
+from licenses.wallet import Wallet
 from node.answers import OpenedSession
-from node.client import NodeClient
 
 app = typer.Typer(help="A holder's wallet: licenses, consents, receipts.", no_args_is_help=True)
 
-WalletOption = Annotated[
-    Path,
-    typer.Option(
-        "--wallet", envvar="MULU_WALLET", help="The wallet's home directory.", file_okay=False
-    ),
-]
-DEFAULT_WALLET = Path("~/.mulu-wallet")
 Answer = Literal["ask", "consent", "refuse"]
+
+
+app.command("policy", epilog="Example: mulu wallet policy --renew")(policy)
 
 
 @app.command(epilog="Example: mulu wallet init --node http://127.0.0.1:8080 --policy policy.txt")
 def init(
     policy: Annotated[
-        Path, typer.Option(help="Policy file: what the wallet believes.", dir_okay=False)
+        Path, typer.Option(help="Policy file: whom the wallet believes.", dir_okay=False)
     ],
     node: Annotated[str, typer.Option(help="Node of your jurisdiction.")],
     wallet: WalletOption = DEFAULT_WALLET,
@@ -53,12 +58,12 @@ def init(
     """Set up a wallet in a directory of its own."""
     home = wallet.expanduser()
     check_node_address(node)
-    text = read_bytes(policy, MAX_POLICY_BYTES)
-    origins = {log.key.name for log in Policy.parse(SHA256_ED25519, text).logs}
+    trusted = load_policy(policy)
+    origins = {log.key.name for log in trusted.logs}
     if len(origins) != 1:
         raise CommandError(f"{policy} is not the policy of one chain")
     passphrase = "" if unprotected else new_passphrase("--unprotected")
-    Wallet.create(home, passphrase, chain_id=origins.pop(), policy=text)
+    Wallet.create(home, passphrase, chain_id=origins.pop(), policy=trusted.encode())
     replace_file(home / "node.json", json.dumps({"node": node}).encode())
     if as_json:
         show_json({"wallet": str(home), "node": node})
@@ -77,7 +82,7 @@ def offer(
     problem = uscc_problem(issuer)
     if problem is not None:
         raise CommandError(f"{issuer}: {problem}", hint="Give the issuer's USCC.")
-    made = _open(wallet).offer(issuer, algorithm)
+    made = open_wallet(wallet).offer(issuer, algorithm)
     if as_json:
         show_json({"offer": str(made)})
     else:
@@ -97,7 +102,7 @@ def add(
         raise CommandError(
             f"{file} is not a license", hint="Give the file that the issuer's system wrote."
         ) from None
-    held = _open(wallet).add(package)
+    held = open_wallet(wallet).add(package)
     handle = held.credential.handle.hex()
     if as_json:
         show_json({"handle": handle, "type": held.credential.license_type})
@@ -116,7 +121,7 @@ def list_licenses(wallet: WalletOption = DEFAULT_WALLET, as_json: JsonOption = F
             "bound": held.key is not None,
             "fields": dict(held.credential.fields),
         }
-        for held in _open(wallet).licenses()
+        for held in open_wallet(wallet).licenses()
     ]
     if as_json:
         show_json({"licenses": rows})
@@ -141,7 +146,7 @@ def code(
     The code lives two minutes and authorises nothing: your answer does. With `--json` each event is
     one line, also an error.
     """
-    with _link(wallet, node) as link:
+    with link_to_node(wallet, node) as link:
         session = link.open_session()
         _emit(
             as_json,
@@ -170,7 +175,7 @@ def consent(
     if out.exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
     envelope = read_request(read_bytes(file).decode("ascii", "replace"))
-    opened = _open(wallet)
+    opened = open_wallet(wallet)
     opened.review(envelope, now_ms())
     record = describe_request(opened, envelope)
     if not as_json:
@@ -204,9 +209,9 @@ def receipts(
 
     Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking.
     """
-    opened = _open(wallet)
+    opened = open_wallet(wallet)
     if fetch:
-        with _link(wallet, node) as link:
+        with link_to_node(wallet, node) as link:
             opened = link.wallet
             for _ in link.new_uses():
                 pass  # each is verified and kept as a receipt
@@ -236,7 +241,7 @@ def check(
 
     Exit code 1 if uses are missing: told later by law, or kept back by the node.
     """
-    with _link(wallet, node) as link:
+    with link_to_node(wallet, node) as link:
         for _ in link.new_uses():
             pass  # each is verified and kept as a receipt
         rows = [{"license": handle.hex(), "unseen": count} for handle, count in link.unseen_uses()]
@@ -263,9 +268,8 @@ def disclose(
 ) -> None:
     """Disclose the fields of a recorded use to a file: sealed, readable by the organisation only."""
     use_id = use_id_of(use)
-    with _link(wallet, node) as link:
-        _await_record(link, use_id, timeout)
-        sealed = link.disclose(use_id)
+    with link_to_node(wallet, node) as link:
+        sealed = _await_disclosure(link, use_id, timeout)
     replace_file(out, sealed)
     if as_json:
         show_json({"use": use, "file": str(out)})
@@ -288,7 +292,7 @@ def watch(
 
     With `--json` each event is one line.
     """
-    with _link(wallet, node) as link:
+    with link_to_node(wallet, node) as link:
         _watch(link, codes, answer, interval, as_json)
 
 
@@ -351,9 +355,10 @@ def _consent(
 
 def _try_disclose(link: WalletLink, session: OpenedSession, use_id: bytes, as_json: bool) -> bool:
     """Disclose once the use is recorded; tell whether there is nothing left to wait for."""
-    if not link.is_recorded(use_id):
+    sealed = link.disclose(use_id) if link.is_recorded(use_id) else None
+    if sealed is None:
         return now_ms() >= session.expires_ms
-    link.put_disclosure(session, use_id)
+    link.put_disclosure(session, sealed)
     _emit(as_json, {"event": "disclosed", "use": use_id.hex()}, "Recorded and proved; disclosed.")
     return True
 
@@ -369,8 +374,7 @@ def _answer(
     use_id = _consent(link, session, envelope, answer, as_json)
     if use_id is None:
         return
-    _await_record(link, use_id, timeout_s)
-    link.put_disclosure(session, use_id)
+    link.put_disclosure(session, _await_disclosure(link, use_id, timeout_s))
     _emit(
         as_json,
         {"event": "disclosed", "use": use_id.hex()},
@@ -378,14 +382,14 @@ def _answer(
     )
 
 
-def _await_record(link: WalletLink, use_id: bytes, timeout_s: float) -> None:
-    """Wait until the wallet has the evidence that a use is recorded.
+def _await_disclosure(link: WalletLink, use_id: bytes, timeout_s: float) -> bytes:
+    """Wait until a use is recorded and return its fields, sealed.
 
     Raises:
-        CommandError: it is not in time.
+        CommandError: it is not recorded in time.
     """
     deadline = time.monotonic() + timeout_s
-    while link.record_of(use_id) is None:
+    while (sealed := link.disclose(use_id)) is None:
         if time.monotonic() > deadline:
             raise CommandError(
                 "the use is not recorded; nothing was disclosed",
@@ -393,6 +397,7 @@ def _await_record(link: WalletLink, use_id: bytes, timeout_s: float) -> None:
                 exit_code=ExitCode.NOT_ESTABLISHED,
             )
         time.sleep(0.1)
+    return sealed
 
 
 def _emit(as_json: bool, event: dict[str, Any], text: str | None) -> None:
@@ -402,27 +407,3 @@ def _emit(as_json: bool, event: dict[str, Any], text: str | None) -> None:
         sys.stdout.flush()
     elif text is not None:
         say(text)
-
-
-def _open(wallet: Path) -> Wallet:
-    home = wallet.expanduser()
-    key = home / KEY_FILE
-    if not key.exists():
-        raise CommandError(
-            f"there is no wallet in {home}", hint="Set one up: mulu wallet init --help"
-        )
-    return Wallet.open(home, passphrase_of(key))
-
-
-def _link(wallet: Path, node: str | None) -> WalletLink:
-    home = wallet.expanduser()
-    opened = _open(wallet)
-    url = node
-    if url is None:
-        try:
-            url = str(json.loads((home / "node.json").read_text("utf-8"))["node"])
-        except (OSError, ValueError, KeyError) as error:
-            raise CommandError(
-                f"the wallet names no node: {error}", hint="Give --node URL."
-            ) from None
-    return WalletLink(opened, NodeClient(check_node_address(url)))

@@ -5,17 +5,26 @@ The wallet believes no node: it discloses only against a bundle that verifies un
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
+import typer
+
+from cli.connection import check_node_address, passphrase_of
 from cli.output import CommandError, ExitCode, time_text
 from cli.window import REFUSAL, await_message, basis_text
+from ledger.bundle import ValidatorChange
+from ledger.checkpoints import SignedCheckpoint
 from ledger.keys import seal
+from ledger.policy import Policy
 from licenses.holding import Receipt, WalletError
 from licenses.use import RequestEnvelope, SignedConsent
-from licenses.wallet import Wallet
+from licenses.wallet import KEY_FILE, Wallet
 from node.answers import OpenedSession
 from node.auth import make_token
 from node.client import NodeClient
@@ -26,6 +35,15 @@ _PAGE = 500
 
 _MAX_PAGES = 10_000
 """Five million uses of one license: beyond, a node only keeps the wallet busy."""
+
+
+WalletOption = Annotated[
+    Path,
+    typer.Option(
+        "--wallet", envvar="MULU_WALLET", help="The wallet's home directory.", file_okay=False
+    ),
+]
+DEFAULT_WALLET = Path("~/.mulu-wallet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +101,24 @@ class WalletLink:
         receipt = self.wallet.read().receipt(use_id)
         return receipt is not None and receipt.bundle is not None
 
-    def put_disclosure(self, session: OpenedSession, use_id: bytes) -> None:
-        """Disclose the fields of a recorded use through its session."""
-        sealed = self.disclose(use_id)
+    def put_disclosure(self, session: OpenedSession, sealed: bytes) -> None:
+        """Send the fields of a recorded use through its session."""
         self.client.put_session_message(session.id, "disclosure", sealed, secret=session.secret)
 
-    def disclose(self, use_id: bytes) -> bytes:
-        """Return the fields of a recorded use, sealed to the organisation."""
-        return self.wallet.disclose(self.wallet.bundle(use_id), use_id, now_ms=now_ms())
+    def disclose(self, use_id: bytes) -> bytes | None:
+        """Return the fields of a recorded use, sealed to the organisation; None while the node shows no such use.
 
-    def record_of(self, use_id: bytes) -> Receipt | None:
-        """Fetch and keep the evidence of one use that the holder consented to; None while the node shows none.
-
-        It is asked for by its id: it may be the last of very many.
+        It is asked for by its id, being perhaps the last of very many, and under the policy of now, which need not be
+        the one that kept evidence verifies under.
 
         Raises:
             WalletError: `wallet.not_consented`.
+            LedgerError: the node's evidence does not verify, or the wallet's policy is too old.
         """
         held = self.wallet.read()
         receipt = held.receipt(use_id)
         if receipt is None or receipt.consent is None:
             raise WalletError("wallet.not_consented", "the holder consented to no such use")
-        if receipt.bundle is not None:
-            return receipt
         token = self._token(receipt.licenses[0], held.chain_id)
         try:
             bundle = self.client.use_evidence(use_id.hex(), token=token)
@@ -113,7 +126,7 @@ class WalletLink:
             if problem.code == "use_unknown":
                 return None
             raise
-        return self.wallet.note_use(bundle, use_id)
+        return self.wallet.disclose(bundle, use_id, now_ms=now_ms())
 
     def new_uses(self) -> Iterator[Receipt]:
         """Fetch uses of the wallet's licenses that it has no evidence of yet, verify and keep them."""
@@ -131,7 +144,7 @@ class WalletLink:
                 receipt = held.receipt(use_id)
                 if receipt is None or receipt.bundle is None:
                     bundle = self.client.use_evidence(use_id.hex(), token=token)
-                    yield self.wallet.note_use(bundle, use_id)
+                    yield self.wallet.note_use(bundle, use_id, now_ms=now_ms())
             cursor = page.cursor
             if cursor is None:
                 return
@@ -155,10 +168,55 @@ class WalletLink:
                 bundle = self.client.license_evidence(handle.hex(), token=token)
                 yield handle, self.wallet.unseen_uses(bundle, handle, now_ms=now_ms())
 
+    def renew_policy(self) -> Policy:
+        """Have the wallet trust the validators of today, as its policy proves them; return the policy.
+
+        Raises:
+            LedgerError: as `Wallet.renew_policy`.
+        """
+        anchor = self.wallet.policy().as_of
+        answer = self.client.validator_changes(since=0 if anchor is None else anchor.size)
+        changes = [ValidatorChange.decode(base64.b64decode(one)) for one in answer["changes"]]
+        signed = SignedCheckpoint.parse(self.client.checkpoint().encode())
+        return self.wallet.renew_policy(changes, signed, now_ms=now_ms())
+
     def _token(self, handle: bytes, chain_id: str) -> str:
         signer, salt = self.wallet.holder_key(handle)
         claims: dict[str, Any] = {"handle": handle.hex(), "salt": salt.hex()}
         return make_token(signer, chain_id, int(time.time()), claims=claims)
+
+
+def open_wallet(wallet: Path) -> Wallet:
+    """Open the wallet in a directory.
+
+    Raises:
+        CommandError: there is none.
+    """
+    home = wallet.expanduser()
+    key = home / KEY_FILE
+    if not key.exists():
+        raise CommandError(
+            f"there is no wallet in {home}", hint="Set one up: mulu wallet init --help"
+        )
+    return Wallet.open(home, passphrase_of(key))
+
+
+def link_to_node(wallet: Path, node: str | None) -> WalletLink:
+    """Open a wallet and connect it to the node that is given, else to its own.
+
+    Raises:
+        CommandError: there is no wallet, or it names no node.
+    """
+    opened = open_wallet(wallet)
+    url = node
+    if url is None:
+        try:
+            url = str(json.loads((opened.home / "node.json").read_text("utf-8"))["node"])
+        except (OSError, ValueError, KeyError) as error:
+            raise CommandError(
+                f"the wallet names no node: {error}", hint="Give --node URL."
+            ) from None
+    return WalletLink(opened, NodeClient(check_node_address(url)))
 
 
 def describe_request(wallet: Wallet, envelope: RequestEnvelope) -> dict[str, Any]:

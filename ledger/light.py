@@ -20,7 +20,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
@@ -29,7 +29,7 @@ from ledger.codec import Value, decode
 from ledger.entries import BlockEntry, Entry, GenesisEntry, decode_entry
 from ledger.errors import InvalidProof, LedgerError
 from ledger.limits import CHECKPOINT_FRESH_MS, CLOCK_BOUND_MS
-from ledger.policy import Policy, PolicyVerdict, policy_for
+from ledger.policy import AsOf, Policy, PolicyVerdict, policy_for
 from ledger.suite import Suite
 from ledger.tlog_proof import verify_entry
 
@@ -290,6 +290,37 @@ class TrustedView:
             if starts_here or change.block.index >= known_size:
                 return changes[number:]
         return ()
+
+    def renewed(
+        self,
+        changes: Sequence[ValidatorChange],
+        signed: SignedCheckpoint,
+        now_ms: int,
+        *,
+        max_anchor_age_ms: int = DEFAULT_MAX_ANCHOR_AGE_MS,
+    ) -> Policy:
+        """Follow changes of validators up to a fresh checkpoint; return the policy as of that: a newer anchor.
+
+        An anchor that is too old vouches for no other: retired keys could have signed the changes.
+
+        Raises:
+            DecodeError: an entry is malformed.
+            InvalidProof: the evidence is false, or the checkpoint from before the anchor.
+            NotEstablishedError: as `advance` and `require_fresh`.
+        """
+        for change in self._changes_ahead(changes):
+            self.advance(change)
+        verified = self.verify_checkpoint(signed)
+        if verified.time_ms is None:
+            raise NotEstablishedError("no_quorum", "the policy asks for no quorum of validators")
+        self.require_fresh(verified.time_ms, now_ms, max_anchor_age_ms=max_anchor_age_ms)
+        assert self.anchor is not None and self._validators_hash is not None, "else it is not fresh"
+        size = verified.checkpoint.size
+        if size < self.anchor.size:
+            raise InvalidProof("checkpoint from before the policy")
+        return replace(
+            self._policy, as_of=AsOf(verified.time_ms // 1000, size, self._validators_hash)
+        )
 
     def require_current(
         self,

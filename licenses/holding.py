@@ -2,16 +2,16 @@
 
 A wallet makes a fresh key for every license, so that no two of its licenses share a key on the ledger. It consents to
 a request only after checking it, once, and keeps a receipt from that moment on. It discloses only what it consented
-to, and only when shown that the use is committed, under the policy that it was set up with.
+to, and only when shown that the use is committed, under a policy (`licenses.trust`) that is not too old.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-from ledger.codec import Value, decode_array, encode
+from ledger.codec import Value, decode, encode
 from ledger.entries import BlockEntry
 from ledger.errors import DecodeError, InvalidProof, LedgerError
 from ledger.keys import SealingKey, SoftwareSigner
@@ -25,7 +25,7 @@ from licenses.models import License
 from licenses.use import HOLDER_MODE, MAX_REQUEST_LIFETIME_MS, RequestEnvelope, SignedConsent
 from licenses.use_signing import sign_consent
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 MAX_HELD: Final = 1_000
 """Licenses, offers and sessions, each: far more than a person or an enterprise has."""
@@ -107,6 +107,8 @@ class Holding:
     receipts: tuple[Receipt, ...] = ()
     sessions: tuple[bytes, ...] = ()
     """Secrets of the sealing keys of open one-time-code sessions."""
+    former: tuple[bytes, ...] = ()
+    """Policies of earlier validators, oldest first: kept evidence verifies under these."""
 
     def license(self, handle: bytes) -> HeldLicense | None:
         return next((each for each in self.licenses if each.credential.handle == handle), None)
@@ -134,6 +136,7 @@ class Holding:
                     for each in self.receipts
                 ),
                 self.sessions,
+                self.former,
             )
         )
 
@@ -144,10 +147,13 @@ class Holding:
         Raises:
             DecodeError: not a holding.
         """
-        version, *parts = decode_array(data, 7)
-        if version != VERSION:
+        value: Any = decode(data)
+        version, *parts = value if isinstance(value, tuple) and value else (None,)
+        if version == 1 and len(parts) == 6:
+            parts.append(())  # before policies were renewed
+        elif version != VERSION or len(parts) != 7:
             raise DecodeError(f"a wallet of version {version!r}; this program reads {VERSION}")
-        chain_id, policy, offers, licenses, receipts, sessions = cast("list[Any]", parts)
+        chain_id, policy, offers, licenses, receipts, sessions, former = parts
         return Holding(
             chain_id,
             policy,
@@ -158,6 +164,7 @@ class Holding:
             ),
             tuple(Receipt(*receipt) for receipt in receipts),
             sessions,
+            former,
         )
 
 

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,6 +24,8 @@ import nacl.secret
 import nacl.utils
 
 from ledger import keyfile
+from ledger.bundle import ValidatorChange
+from ledger.checkpoints import SignedCheckpoint
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.files import replace_file
@@ -30,7 +33,7 @@ from ledger.keys import SealingKey, SoftwareSigner
 from ledger.light import VerifiedBundle, open_bundle
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Suite, signed_bytes
-from licenses import holding
+from licenses import holding, trust
 from licenses.disclosure import CommittedUse
 from licenses.handles import SALT_BYTES
 from licenses.holding import Candidates, HeldKey, HeldLicense, Holding, Receipt, WalletError
@@ -173,22 +176,27 @@ class Wallet:
 
         Raises:
             WalletError: not committed, or not consented to.
-            LedgerError: the bundle does not verify under the wallet's policy.
+            LedgerError: the bundle does not verify under the wallet's policy, or that is too old.
         """
 
         def change(held: Holding) -> tuple[Holding, bytes]:
-            evidence = self._verified(held, bundle)
+            evidence = self._verified(held, bundle, now_ms)
             changed = holding.disclose(self.suite, held, evidence, bundle, use_id, now_ms)
             self._save_bundle(use_id, bundle)
             return changed
 
         return self._change(change)
 
-    def note_use(self, bundle: bytes, use_id: bytes) -> Receipt:
-        """Keep the receipt of a committed use of one's own license."""
+    def note_use(self, bundle: bytes, use_id: bytes, *, now_ms: int) -> Receipt:
+        """Keep the receipt of a committed use of one's own license.
+
+        Raises:
+            WalletError: not committed, or of nobody's license here.
+            LedgerError: as `disclose`.
+        """
 
         def change(held: Holding) -> tuple[Holding, Receipt]:
-            evidence = self._verified(held, bundle)
+            evidence = self._verified(held, bundle, now_ms)
             noted = holding.note_use(self.suite, held, evidence, bundle, use_id)
             receipt = noted.receipt(use_id)
             assert receipt is not None, "just noted"
@@ -223,10 +231,38 @@ class Wallet:
 
         Raises:
             WalletError: as `bundle`.
-            LedgerError: the evidence does not verify under the wallet's policy.
+            LedgerError: the evidence verifies under none of the policies that the wallet has had.
         """
         held = self.read()
-        return holding.find_use(self.suite, held, self._verified(held, self.bundle(use_id)), use_id)
+        evidence = trust.verify_kept(self.suite, held, self.bundle(use_id))
+        return holding.find_use(self.suite, held, evidence, use_id)
+
+    def policy(self) -> Policy:
+        """Return the policy that the wallet trusts."""
+        return trust.policy_of(self.suite, self.read())
+
+    def renew_policy(
+        self, changes: Sequence[ValidatorChange], signed: SignedCheckpoint, *, now_ms: int
+    ) -> Policy:
+        """Trust the validators of today, as the present policy proves them; return the policy that it comes to.
+
+        Raises:
+            LedgerError: they are not proved, or the present policy is too old to vouch for others.
+        """
+
+        def change(held: Holding) -> tuple[Holding, Policy]:
+            renewed = trust.renew_policy(self.suite, held, changes, signed, now_ms)
+            return renewed, trust.policy_of(self.suite, renewed)
+
+        return self._change(change)
+
+    def replace_policy(self, policy: Policy) -> None:
+        """Trust another policy, because the holder says so.
+
+        Raises:
+            WalletError: of another chain, older than the present one, or one that establishes nothing.
+        """
+        self._change(lambda held: (trust.replace_policy(self.suite, held, policy), None))
 
     def unseen_uses(self, bundle: bytes, handle: bytes, *, now_ms: int) -> int:
         """Return how many uses of a license the ledger counts now that the receipts do not show.
@@ -236,15 +272,18 @@ class Wallet:
             LedgerError: it does not verify under the wallet's policy, or not for the present.
         """
         held = self.read()
-        view, evidence = open_bundle(self.suite, Policy.parse(self.suite, held.policy), bundle)
+        view, evidence = open_bundle(self.suite, trust.policy_of(self.suite, held), bundle)
         state = evidence.state(license_key(handle))
         if state is None or state.value is None:
             raise WalletError("wallet.no_evidence", f"nothing is shown of license {handle.hex()}")
+        trust.require_young(view, now_ms)
         view.require_current(state, now_ms)
         return holding.unseen_uses(held, License.from_value(handle, state.value))
 
-    def _verified(self, held: Holding, bundle: bytes) -> VerifiedBundle:
-        _, evidence = open_bundle(self.suite, Policy.parse(self.suite, held.policy), bundle)
+    def _verified(self, held: Holding, bundle: bytes, now_ms: int) -> VerifiedBundle:
+        """Verify evidence before it is believed: retired keys could have signed it, so the policy's age counts."""
+        view, evidence = open_bundle(self.suite, trust.policy_of(self.suite, held), bundle)
+        trust.require_young(view, now_ms)
         return evidence
 
     def _change(self, change: Callable[[Holding], tuple[Holding, T]]) -> T:
@@ -302,4 +341,4 @@ class Wallet:
 
 
 def _with_sessions(held: Holding, sessions: tuple[bytes, ...]) -> Holding:
-    return Holding(held.chain_id, held.policy, held.offers, held.licenses, held.receipts, sessions)
+    return replace(held, sessions=sessions)

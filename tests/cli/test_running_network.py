@@ -215,6 +215,10 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
     assert shell("wallet", "check", *wallet)["licenses"] == [
         {"license": permit.handle, "unseen": 0}
     ]
+    before = shell("wallet", "policy", *wallet)
+    renewed = shell("wallet", "policy", "--renew", *wallet)
+    assert (renewed["age_days"], renewed["validators"]) == (0, before["validators"])
+    assert renewed["as_of"] >= before["as_of"]
     (receipt,) = shell("wallet", "receipts", *wallet)["receipts"]
     assert (receipt["state"], receipt["purpose"]) == ("disclosed", "申请")
     (listed,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]

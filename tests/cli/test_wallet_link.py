@@ -5,15 +5,16 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from cli.output import CommandError
-from cli.wallet import _await_record
+from cli.wallet import _await_disclosure
 from cli.wallet_link import WalletLink
 from licenses.holding import WalletError
 from licenses.wallet import Wallet
@@ -85,8 +86,11 @@ def library() -> Iterator[Library]:
 
 @pytest.fixture
 def link(library: Library, tmp_path: Path) -> Iterator[WalletLink]:
-    policy = library.story.chain.policy().encode()
-    wallet = Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+    policy = library.story.chain.policy()
+    assert policy.as_of is not None
+    young = replace(policy, as_of=replace(policy.as_of, time_s=int(time.time())))
+    home = tmp_path / "wallet"
+    wallet = Wallet.create(home, "", chain_id=CHAIN_ID, policy=young.encode())
     put_license(library.story, wallet)
     with WalletLink(wallet, NodeClient(library.url), page=PAGE) as link:
         yield link
@@ -128,9 +132,8 @@ def test_the_use_that_is_waited_for_is_asked_for_by_its_id(
     for _ in range(2 * PAGE):
         use(library, link)
     awaited = use(library, link)
-    _await_record(link, awaited, timeout_s=0)
+    assert _await_disclosure(link, awaited, timeout_s=0)
     assert library.questions() == [f"/v1/evidence/uses/{awaited.hex()}"]
-    assert link.disclose(awaited)
 
 
 def test_a_use_that_is_not_recorded_is_waited_for_in_vain(
@@ -140,6 +143,6 @@ def test_a_use_that_is_not_recorded_is_waited_for_in_vain(
     signed = link.wallet.consent(envelope, now_ms=library.story.time_ms)
     use_id = signed.consent.use_id(link.wallet.suite)
     with pytest.raises(CommandError, check=lambda error: error.code == "not_recorded"):
-        _await_record(link, use_id, timeout_s=0)
+        _await_disclosure(link, use_id, timeout_s=0)
     with pytest.raises(WalletError, check=lambda error: error.code == "wallet.not_consented"):
-        _await_record(link, bytes(32), timeout_s=0)
+        _await_disclosure(link, bytes(32), timeout_s=0)

@@ -119,7 +119,7 @@ def test_a_use_that_the_holder_did_not_consent_to_is_not_disclosed(
     with refused("not_consented"):
         wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     with refused("not_ours"):
-        wallet.note_use(bundle, use_id)
+        wallet.note_use(bundle, use_id, now_ms=story.time_ms)
 
 
 def test_a_wallet_consents_to_a_request_once(story: Story, wallet: Wallet, handle: bytes) -> None:
@@ -225,7 +225,7 @@ def test_a_complete_list_of_uses_is_told_from_any_other(
         envelope = story.request()
         story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
         use_id, bundle = last_use(story)
-        assert wallet.note_use(bundle, use_id).state == "recorded"
+        assert wallet.note_use(bundle, use_id, now_ms=story.time_ms).state == "recorded"
     uses = story.uses[-3:]
     record = story.license(handle)
     check_use_list(SUITE, record, uses)
@@ -244,7 +244,7 @@ def test_a_use_that_a_node_keeps_back_is_missed(
         story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
         use_id, bundle = last_use(story)
         if number != 1:
-            wallet.note_use(bundle, use_id)
+            wallet.note_use(bundle, use_id, now_ms=story.time_ms)
         shown.append(wallet.unseen_uses(story.license_bundle(handle), handle, now_ms=story.time_ms))
     assert shown == [0, 1, 1]
     assert wallet.unseen_uses(story.license_bundle(other), other, now_ms=story.time_ms) == 0
@@ -269,4 +269,4 @@ def test_a_recorded_use_is_kept_as_disclosed_when_it_is_seen_again(
     story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
     use_id, bundle = last_use(story)
     wallet.disclose(bundle, use_id, now_ms=story.time_ms)
-    assert wallet.note_use(bundle, use_id).state == "disclosed"
+    assert wallet.note_use(bundle, use_id, now_ms=story.time_ms).state == "disclosed"

@@ -390,6 +390,16 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "wallet-believes-an-old-policy",
+        "A wallet discloses on the word of validators that may have left long ago.",
+        "licenses/wallet.py",
+        "        trust.require_young(view, now_ms)\n        return evidence",
+        "        return evidence",
+        (
+            "tests/licenses/test_wallet_policy.py::test_under_a_policy_that_is_too_old_nothing_is_believed_nor_disclosed",
+        ),
+    ),
+    Mutant(
         "request-answered-twice",
         "A wallet consents to a request that it has answered already.",
         _HOLDING,

@@ -1,0 +1,109 @@
+"""Whom a wallet trusts: its policy, how that is renewed, and under which one its kept evidence verifies.
+
+A policy vouches for the next one while it is not too old itself; after that only the holder can, who gets a policy file
+from somebody to be believed. Former policies are kept: what was proved under them has not become false since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from ledger.bundle import ValidatorChange
+from ledger.checkpoints import SignedCheckpoint
+from ledger.errors import InvalidProof
+from ledger.light import NotEstablishedError, TrustedView, VerifiedBundle, open_bundle
+from ledger.policy import NO_QUORUM, Policy
+from ledger.suite import Suite
+from licenses.holding import Holding, WalletError
+
+MAX_FORMER: Final = 32
+"""Policies of earlier validators, a few kilobytes each; validators change a few times a year."""
+
+
+def policy_of(suite: Suite, holding: Holding) -> Policy:
+    """Return the policy that a wallet trusts now."""
+    return Policy.parse(suite, holding.policy)
+
+
+def require_young(view: TrustedView, now_ms: int) -> None:
+    """Check that the policy of a view may be relied upon: retired keys could sign what they like.
+
+    Raises:
+        NotEstablishedError: `no_anchor` or `anchor_too_old`, with what the holder can do.
+    """
+    try:
+        view.require_fresh(now_ms, now_ms)
+    except NotEstablishedError as error:
+        raise NotEstablishedError(
+            error.code,
+            f"{error} (give the wallet one from somebody you trust: wallet policy --replace FILE)",
+        ) from None
+
+
+def renew_policy(
+    suite: Suite,
+    holding: Holding,
+    changes: Sequence[ValidatorChange],
+    signed: SignedCheckpoint,
+    now_ms: int,
+) -> Holding:
+    """Trust the validators of today, as the present policy proves them: through their changes, up to a checkpoint.
+
+    Raises:
+        LedgerError: as `TrustedView.renewed`.
+    """
+    view = TrustedView(suite, policy_of(suite, holding))
+    require_young(view, now_ms)
+    return _with_policy(suite, holding, view.renewed(changes, signed, now_ms))
+
+
+def replace_policy(suite: Suite, holding: Holding, policy: Policy) -> Holding:
+    """Trust another policy of the same chain, because the holder says so.
+
+    Raises:
+        WalletError: `wallet.other_chain`, `wallet.bad_policy`: it establishes nothing, or `wallet.policy_older`.
+    """
+    if {log.key.name for log in policy.logs} != {holding.chain_id}:
+        raise WalletError("wallet.other_chain", f"not a policy of {holding.chain_id}")
+    if policy.quorum == NO_QUORUM or policy.as_of is None:
+        raise WalletError("wallet.bad_policy", "the policy has no quorum, or no as-of line")
+    known = policy_of(suite, holding).as_of
+    if known is not None and (policy.as_of.time_s, policy.as_of.size) < (known.time_s, known.size):
+        raise WalletError("wallet.policy_older", "the wallet has a newer policy already")
+    return _with_policy(suite, holding, policy)
+
+
+def verify_kept(suite: Suite, holding: Holding, bundle: bytes) -> VerifiedBundle:
+    """Verify evidence that the wallet has kept, under the policy that it was taken in under, be it a former one.
+
+    Raises:
+        LedgerError: it verifies under none of them; what the present one says of it.
+    """
+    return policy_that_verifies(suite, holding, bundle)[1]
+
+
+def policy_that_verifies(
+    suite: Suite, holding: Holding, bundle: bytes
+) -> tuple[bytes, VerifiedBundle]:
+    """Return, of a wallet's policies, the newest under which a bundle verifies, and what the bundle shows.
+
+    Raises:
+        LedgerError: as `verify_kept`.
+    """
+    refusal: InvalidProof | NotEstablishedError | None = None
+    for policy in (holding.policy, *reversed(holding.former)):
+        try:
+            return policy, open_bundle(suite, Policy.parse(suite, policy), bundle)[1]
+        except (InvalidProof, NotEstablishedError) as error:
+            refusal = refusal or error
+    assert refusal is not None, "a wallet has a policy"
+    raise refusal
+
+
+def _with_policy(suite: Suite, holding: Holding, policy: Policy) -> Holding:
+    former = holding.former
+    if replace(policy_of(suite, holding), as_of=None) != replace(policy, as_of=None):
+        former = (*former, holding.policy)[-MAX_FORMER:]
+    return replace(holding, policy=policy.encode(), former=former)

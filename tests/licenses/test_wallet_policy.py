@@ -1,0 +1,168 @@
+"""Whom a wallet believes: for how long, how that is renewed, and what it has proved under earlier validators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ledger.bundle import ValidatorChange
+from ledger.codec import decode, encode
+from ledger.errors import InvalidProof
+from ledger.light import DEFAULT_MAX_ANCHOR_AGE_MS, NotEstablishedError
+from ledger.policy import NO_QUORUM, policy_for
+from ledger.suite import SHA256_ED25519 as SUITE
+from licenses.disclosure import open_disclosure
+from licenses.holding import Holding
+from licenses.use import Basis
+from licenses.use_signing import sign_approval
+from licenses.wallet import Wallet
+from tests.ledger.sample_chain import FOUNDERS, Member, validator_set
+from tests.licenses.story import (
+    CENTRE,
+    DEPARTMENT,
+    INSTRUMENT,
+    Story,
+    key_of,
+    sealing_key_of,
+)
+from tests.licenses.wallet_story import committed, last_use, records_of, refused
+
+STRANGERS = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
+
+
+def not_established(code: str) -> pytest.RaisesExc[NotEstablishedError]:
+    return pytest.raises(NotEstablishedError, check=lambda error: error.code == code)
+
+
+def change_validators(story: Story) -> ValidatorChange:
+    """Let other validators decide from now on; return the proof of it."""
+    story.chain.commit({"ledger/note/0": 1}, next_members=STRANGERS)
+    change = story.chain.change_evidence()
+    story.chain.commit({"ledger/note/1": 1})
+    return change
+
+
+def use(story: Story, wallet: Wallet) -> tuple[bytes, bytes]:
+    envelope = story.request()
+    story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
+    return last_use(story)
+
+
+def use_by_law(story: Story, handle: bytes) -> tuple[bytes, bytes]:
+    envelope = story.request(basis=Basis(INSTRUMENT, "1"), organisation=DEPARTMENT)
+    approval = sign_approval(
+        SUITE,
+        key_of(DEPARTMENT, "officer"),
+        envelope.signed.request,
+        [(handle, ("name",))],
+        expires_ms=story.time_ms + 60_000,
+    )
+    story.record(envelope, approval=approval)
+    return last_use(story)
+
+
+def test_under_a_policy_that_is_too_old_nothing_is_believed_nor_disclosed(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    use_id, bundle = use(story, wallet)
+    anchor = wallet.policy().as_of
+    assert anchor is not None
+    last_ms = anchor.time_s * 1000 + DEFAULT_MAX_ANCHOR_AGE_MS
+    with not_established("anchor_too_old"):
+        wallet.note_use(bundle, use_id, now_ms=last_ms + 1)
+    with not_established("anchor_too_old"):
+        wallet.disclose(bundle, use_id, now_ms=last_ms + 1)
+    assert wallet.receipts()[0].state == "consented"
+    assert wallet.disclose(bundle, use_id, now_ms=last_ms)
+
+
+def test_a_policy_is_renewed_through_changes_of_validators(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    change = change_validators(story)
+    use_id, bundle = use(story, wallet)
+    with not_established("no_quorum"):
+        wallet.disclose(bundle, use_id, now_ms=story.time_ms)
+    signed = story.chain.checkpoint()
+    with not_established("no_quorum"):
+        wallet.renew_policy([], signed, now_ms=story.time_ms)
+    renewed = wallet.renew_policy([change], signed, now_ms=story.time_ms)
+    assert renewed == wallet.policy() == story.chain.policy()
+    sealed = wallet.disclose(bundle, use_id, now_ms=story.time_ms)
+    records = records_of(story, handle)
+    assert open_disclosure(SUITE, sealing_key_of(CENTRE), sealed, committed(story, use_id), records)
+
+
+def test_what_was_proved_under_earlier_validators_stays_proved(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    use_id, bundle = use_by_law(story, handle)
+    wallet.note_use(bundle, use_id, now_ms=story.time_ms)
+    change = change_validators(story)
+    wallet.renew_policy([change], story.chain.checkpoint(), now_ms=story.time_ms)
+    assert len(wallet.read().former) == 1
+    assert wallet.recorded_use(use_id).request.organisation == DEPARTMENT
+    with not_established("no_quorum"):
+        wallet.disclose(bundle, use_id, now_ms=story.time_ms)
+
+
+def test_a_policy_renewed_without_a_change_is_the_same_but_younger(
+    story: Story, wallet: Wallet
+) -> None:
+    before = wallet.policy()
+    story.chain.commit({"ledger/note/1": 1})
+    renewed = wallet.renew_policy([], story.chain.checkpoint(), now_ms=story.time_ms)
+    assert renewed == story.chain.policy() == replace(before, as_of=renewed.as_of)
+    assert renewed.as_of != before.as_of
+    assert wallet.read().former == ()
+
+
+def test_a_policy_that_is_too_old_vouches_for_no_other(story: Story, wallet: Wallet) -> None:
+    change = change_validators(story)
+    story.wait(DEFAULT_MAX_ANCHOR_AGE_MS + 1000)
+    signed = story.chain.checkpoint()
+    with not_established("anchor_too_old"):
+        wallet.renew_policy([change], signed, now_ms=story.time_ms)
+    wallet.replace_policy(story.chain.policy())
+    assert wallet.renew_policy([], signed, now_ms=story.time_ms) == story.chain.policy()
+
+
+def test_a_policy_is_renewed_by_a_fresh_checkpoint_only(story: Story, wallet: Wallet) -> None:
+    early = story.chain.checkpoint()
+    story.chain.commit({"ledger/note/1": 1})
+    wallet.renew_policy([], story.chain.checkpoint(), now_ms=story.time_ms)
+    with pytest.raises(InvalidProof, match="before the policy"):
+        wallet.renew_policy([], early, now_ms=story.time_ms)
+    with not_established("stale"):
+        later_ms = story.time_ms + 2 * 3_600_000
+        wallet.renew_policy([], story.chain.checkpoint(), now_ms=later_ms)
+
+
+def test_a_holder_replaces_the_policy_by_a_newer_one_of_the_chain_only(
+    story: Story, wallet: Wallet
+) -> None:
+    old = wallet.policy()
+    story.chain.commit({"ledger/note/1": 1})
+    new = story.chain.policy()
+    other = policy_for(SUITE, validator_set(FOUNDERS), "another-chain", new.as_of)
+    for policy, code in (
+        (other, "other_chain"),
+        (replace(new, quorum=NO_QUORUM), "bad_policy"),
+        (replace(new, as_of=None), "bad_policy"),
+    ):
+        with refused(code):
+            wallet.replace_policy(policy)
+    wallet.replace_policy(new)
+    with refused("policy_older"):
+        wallet.replace_policy(old)
+    assert wallet.policy() == new
+
+
+def test_a_vault_from_before_policies_were_renewed_is_read(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    held = wallet.read()
+    version, *parts = decode(held.encode())  # type: ignore[misc]
+    assert version == 2
+    assert Holding.decode(SUITE, encode((1, *parts[:6]))) == held
