@@ -27,6 +27,7 @@ from cli.wallet_link import (
     open_wallet,
 )
 from cli.wallet_policy import policy
+from cli.wallet_receipts import export_receipts
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
@@ -202,20 +203,43 @@ def receipts(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Ask the node first for uses not seen yet.")
     ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Write them with their evidence to a new directory, in clear.",
+            file_okay=False,
+        ),
+    ] = None,
+    remove_exported: Annotated[
+        bool,
+        typer.Option(
+            "--remove-exported",
+            help="With --export: then remove those on which nothing rests any more.",
+        ),
+    ] = False,
     node: NodeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the receipts: every request answered, every use recorded, also those by law.
+    """List the receipts: every request answered, every use recorded, also those by law; or export them.
 
-    Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking.
+    Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking. The
+    export has all that is needed to check them later. A request that may still be answered, and for a
+    day a consent whose fields may still be disclosed, is not removed.
     """
+    if remove_exported and export is None:
+        raise CommandError("only what is exported is removed", hint="Give --export DIRECTORY.")
     opened = open_wallet(wallet)
     if fetch:
         with link_to_node(wallet, node) as link:
             opened = link.wallet
             for _ in link.new_uses():
                 pass  # each is verified and kept as a receipt
-    rows = [describe_receipt(opened, receipt) for receipt in opened.receipts()]
+    if export is not None:
+        _export(opened, export, remove_exported, as_json)
+        return
+    held = opened.read()
+    rows = [describe_receipt(opened, receipt, held) for receipt in opened.receipts()]
     if as_json:
         show_json({"receipts": rows})
         return
@@ -230,6 +254,21 @@ def receipts(
             )
             for row in rows
         ),
+    )
+
+
+def _export(wallet: Wallet, directory: Path, remove: bool, as_json: bool) -> None:
+    exported = export_receipts(wallet, directory)
+    removed = wallet.remove_receipts(exported, now_ms=now_ms()) if remove else 0
+    if as_json:
+        show_json({"directory": str(directory), "exported": len(exported), "removed": removed})
+        return
+    say(
+        f"{len(exported)} receipts written to {directory}, {removed} of them removed from the wallet."
+    )
+    say(
+        f"They tell of your business: keep them safe. To check them: mulu audit verify {directory}/*.bundle "
+        f"--policy {directory}/policy.txt --max-anchor-age DAYS"
     )
 
 

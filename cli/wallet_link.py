@@ -22,7 +22,7 @@ from ledger.bundle import ValidatorChange
 from ledger.checkpoints import SignedCheckpoint
 from ledger.keys import seal
 from ledger.policy import Policy
-from licenses.holding import Receipt, WalletError
+from licenses.holding import Holding, Receipt, WalletError
 from licenses.use import RequestEnvelope, SignedConsent
 from licenses.wallet import KEY_FILE, Wallet
 from node.answers import OpenedSession
@@ -141,8 +141,7 @@ class WalletLink:
             token = self._token(handle, held.chain_id)
             page = self.client.wallet_uses(token, cursor=cursor, limit=self.page)
             for use_id in (bytes.fromhex(use["id"]) for use in page.items):
-                receipt = held.receipt(use_id)
-                if receipt is None or receipt.bundle is None:
+                if not held.has_evidence(use_id):
                     bundle = self.client.use_evidence(use_id.hex(), token=token)
                     yield self.wallet.note_use(bundle, use_id, now_ms=now_ms())
             cursor = page.cursor
@@ -234,14 +233,16 @@ def describe_request(wallet: Wallet, envelope: RequestEnvelope) -> dict[str, Any
     }
 
 
-def describe_receipt(wallet: Wallet, receipt: Receipt) -> dict[str, Any]:
-    """Return what the holder is shown of a receipt.
+def describe_receipt(
+    wallet: Wallet, receipt: Receipt, held: Holding | None = None
+) -> dict[str, Any]:
+    """Return what the holder is shown of a receipt. `held` is what was read of the wallet before, if anything.
 
     Of a use that the holder was never asked about – by law – everything comes from the ledger's proof.
     """
     envelope, consent = receipt.envelope(), receipt.consent
     if envelope is None:
-        use = wallet.recorded_use(receipt.use_id)
+        use = wallet.recorded_use(receipt.use_id, held)
         request, granted = use.request, {one.handle: one.fields for one in use.licenses}
     else:
         grants = () if consent is None else SignedConsent.decode(consent).consent.grants

@@ -16,12 +16,10 @@ from ledger.entries import BlockEntry
 from ledger.errors import DecodeError, InvalidProof, LedgerError
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.light import VerifiedBundle
-from ledger.suite import PublicKey, Suite
+from ledger.suite import HASH_BYTES, PublicKey, Suite
 from licenses.credentials import Credential, read_credential
 from licenses.disclosure import CommittedUse, committed_use, seal_disclosure
-from licenses.handles import chained_use
 from licenses.issuance import HolderOffer, make_offer, read_package
-from licenses.models import License
 from licenses.use import HOLDER_MODE, MAX_REQUEST_LIFETIME_MS, RequestEnvelope, SignedConsent
 from licenses.use_signing import sign_consent
 
@@ -30,8 +28,16 @@ VERSION: Final = 2
 MAX_HELD: Final = 1_000
 """Licenses, offers and sessions, each: far more than a person or an enterprise has."""
 
+MAX_VAULT_BYTES: Final = 8 * 1024 * 1024
+"""What the codec decodes at once."""
+
+MAX_KEYS_BYTES: Final = MAX_VAULT_BYTES // 2
+"""For licenses, keys and policies. Receipts have the rest: once old ones are exported one can always consent."""
+
 MAX_RECEIPTS: Final = 2_000
-"""With about 2 KiB each they fit the vault; older ones belong into an export."""
+"""About 1 KiB each, 16 KiB at most. Of one that was exported and removed 32 bytes stay: room for 100,000 of them."""
+
+FULL: Final = "no room for another receipt; `mulu wallet receipts --export DIRECTORY --remove-exported` makes some"
 
 ReceiptState = Literal["consented", "refused", "recorded", "disclosed"]
 
@@ -97,6 +103,14 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedUses:
+    """Recorded uses of a license whose receipts were exported and removed: neither fetched again, nor missed."""
+
+    license: bytes
+    uses: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """All that a wallet holds."""
 
@@ -109,12 +123,20 @@ class Holding:
     """Secrets of the sealing keys of open one-time-code sessions."""
     former: tuple[bytes, ...] = ()
     """Policies of earlier validators, oldest first: kept evidence verifies under these."""
+    removed: tuple[RemovedUses, ...] = ()
 
     def license(self, handle: bytes) -> HeldLicense | None:
         return next((each for each in self.licenses if each.credential.handle == handle), None)
 
     def receipt(self, use_id: bytes) -> Receipt | None:
         return next((each for each in self.receipts if each.use_id == use_id), None)
+
+    def has_evidence(self, use_id: bytes) -> bool:
+        """Tell whether the wallet has, or had and exported, evidence that a use is recorded."""
+        receipt = self.receipt(use_id)
+        if receipt is not None:
+            return receipt.bundle is not None
+        return any(use_id in each.uses for each in self.removed)
 
     def encode(self) -> bytes:
         """Return the canonical encoding; it holds secrets."""
@@ -137,6 +159,7 @@ class Holding:
                 ),
                 self.sessions,
                 self.former,
+                tuple((each.license, b"".join(sorted(each.uses))) for each in self.removed),
             )
         )
 
@@ -150,10 +173,10 @@ class Holding:
         value: Any = decode(data)
         version, *parts = value if isinstance(value, tuple) and value else (None,)
         if version == 1 and len(parts) == 6:
-            parts.append(())  # before policies were renewed
-        elif version != VERSION or len(parts) != 7:
+            parts += ((), ())  # before policies were renewed and receipts removed
+        elif version != VERSION or len(parts) != 8:
             raise DecodeError(f"a wallet of version {version!r}; this program reads {VERSION}")
-        chain_id, policy, offers, licenses, receipts, sessions, former = parts
+        chain_id, policy, offers, licenses, receipts, sessions, former, removed = parts
         return Holding(
             chain_id,
             policy,
@@ -165,6 +188,7 @@ class Holding:
             tuple(Receipt(*receipt) for receipt in receipts),
             sessions,
             former,
+            tuple(RemovedUses(license_, _split(uses)) for license_, uses in removed),
         )
 
 
@@ -186,7 +210,8 @@ def offer_key(holding: Holding, issuer: str, key: HeldKey) -> tuple[Holding, Hol
     if len(holding.offers) >= MAX_HELD:
         raise WalletError("wallet.full", "too many open offers")
     offer = make_offer(key.signer(), holding.chain_id, issuer, key.salt)
-    return replace(holding, offers=(*holding.offers, HeldOffer(issuer, key))), offer
+    changed = replace(holding, offers=(*holding.offers, HeldOffer(issuer, key)))
+    return _with_room(changed), offer
 
 
 def add_license(suite: Suite, holding: Holding, package: str) -> tuple[Holding, HeldLicense]:
@@ -211,7 +236,7 @@ def add_license(suite: Suite, holding: Holding, package: str) -> tuple[Holding, 
     held = HeldLicense(credential, None if offer is None else offer.key)
     others = tuple(each for each in holding.licenses if each is not known)
     offers = tuple(each for each in holding.offers if each is not offer)
-    return replace(holding, licenses=(*others, held), offers=offers), held
+    return _with_room(replace(holding, licenses=(*others, held), offers=offers)), held
 
 
 def _offer_of(holding: Holding, key: PublicKey | None, issuer: str) -> HeldOffer | None:
@@ -361,13 +386,15 @@ def note_use(
     `evidence` is what `bundle` shows, verified.
 
     Raises:
-        WalletError: `wallet.not_committed`, or `wallet.not_ours`.
+        WalletError: `wallet.not_committed`, `wallet.not_ours`, `wallet.removed`, `wallet.full`.
     """
     use = find_use(suite, holding, evidence, use_id)
     ours = tuple(each.handle for each in use.licenses if holding.license(each.handle) is not None)
     if not ours:
         raise WalletError("wallet.not_ours", "the use is of nobody's license here")
     known = holding.receipt(use_id)
+    if known is None and holding.has_evidence(use_id):
+        raise WalletError("wallet.removed", "the receipt of this use was exported and removed")
     if known is not None and known.state == "disclosed":
         return holding
     receipt = Receipt(
@@ -431,37 +458,26 @@ def open_request(holding: Holding, sealed: bytes) -> RequestEnvelope:
     raise WalletError("wallet.bad_request", "no request for an open session of this wallet")
 
 
-def unseen_uses(holding: Holding, record: License) -> int:
-    """Return how many uses of a license the ledger counts of which the wallet has no evidence.
-
-    `record` is the ledger's, proved to be current. Each receipt of a recorded use rests on evidence of its own, so
-    counting tells: what is missing will be told later (statutory uses), has not been fetched, or is kept back.
-    """
-    seen = sum(
-        receipt.transaction_id is not None and record.handle in receipt.licenses
-        for receipt in holding.receipts
-    )
-    return max(0, record.uses - seen)
-
-
-def check_use_list(suite: Suite, record: License, uses: Sequence[tuple[bytes, bytes]]) -> None:
-    """Check that a list of (use id, transaction id), oldest first, is the complete list of a license's uses.
-
-    Raises:
-        InvalidProof: one is missing, added or out of order.
-    """
-    head = None
-    for number, (use_id, transaction_id) in enumerate(uses, start=1):
-        head = chained_use(suite, head, number, use_id, transaction_id)
-    if len(uses) != record.uses or head != record.last_use:
-        raise InvalidProof(f"the ledger counts {record.uses} uses; the list does not match")
-
-
 def _with_receipt(holding: Holding, receipt: Receipt) -> Holding:
     others = tuple(each for each in holding.receipts if each.use_id != receipt.use_id)
     if len(others) >= MAX_RECEIPTS:
-        raise WalletError("wallet.full", "too many receipts; export and delete old ones")
+        raise WalletError("wallet.full", FULL)
     return replace(holding, receipts=(*others, receipt))
+
+
+def _with_room(holding: Holding) -> Holding:
+    """Return what the wallet shall hold if that leaves receipts their room.
+
+    Raises:
+        WalletError: `wallet.full`.
+    """
+    if len(replace(holding, receipts=(), removed=()).encode()) > MAX_KEYS_BYTES:
+        raise WalletError("wallet.full", "too many licenses for one wallet; keep some in another")
+    return holding
+
+
+def _split(uses: bytes) -> frozenset[bytes]:
+    return frozenset(uses[at : at + HASH_BYTES] for at in range(0, len(uses), HASH_BYTES))
 
 
 def _block_time(evidence: VerifiedBundle, height: int) -> int | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -33,10 +33,19 @@ from ledger.keys import SealingKey, SoftwareSigner
 from ledger.light import VerifiedBundle, open_bundle
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519, Suite, signed_bytes
-from licenses import holding, trust
+from licenses import holding, receipts, trust
 from licenses.disclosure import CommittedUse
 from licenses.handles import SALT_BYTES
-from licenses.holding import Candidates, HeldKey, HeldLicense, Holding, Receipt, WalletError
+from licenses.holding import (
+    FULL,
+    MAX_VAULT_BYTES,
+    Candidates,
+    HeldKey,
+    HeldLicense,
+    Holding,
+    Receipt,
+    WalletError,
+)
 from licenses.issuance import HolderOffer
 from licenses.models import License, license_key
 from licenses.use import RequestEnvelope, SignedConsent
@@ -47,9 +56,6 @@ BUNDLES: Final = "bundles"
 LOCK_FILE: Final = "wallet.lock"
 
 VAULT_KIND: Final = "wallet"
-
-MAX_VAULT_BYTES: Final = 8 * 1024 * 1024
-"""What the codec decodes at once."""
 
 MAX_FILE_BYTES: Final = MAX_VAULT_BYTES + 1024
 """With prefix, nonce and authenticator."""
@@ -212,13 +218,13 @@ class Wallet:
             raise WalletError("wallet.no_license", f"no bound license {handle.hex()}")
         return held.key.signer(), held.key.salt
 
-    def bundle(self, use_id: bytes) -> bytes:
-        """Return the evidence of a use that the wallet has a receipt of.
+    def bundle(self, use_id: bytes, held: Holding | None = None) -> bytes:
+        """Return the evidence of a use that the wallet has a receipt of. `held` is what was read before, if anything.
 
         Raises:
             WalletError: there is none, or it is damaged.
         """
-        receipt = self.read().receipt(use_id)
+        receipt = (held or self.read()).receipt(use_id)
         if receipt is None or receipt.bundle is None:
             raise WalletError("wallet.no_receipt", f"no evidence of use {use_id.hex()}")
         data = self._unseal(self._bundle_path(use_id))
@@ -226,16 +232,27 @@ class Wallet:
             raise WalletError("wallet.damaged", f"{self._bundle_path(use_id)}: not what was kept")
         return data
 
-    def recorded_use(self, use_id: bytes) -> CommittedUse:
+    def recorded_use(self, use_id: bytes, held: Holding | None = None) -> CommittedUse:
         """Return a use as its kept evidence shows it, also one that the holder was never asked about.
 
         Raises:
             WalletError: as `bundle`.
             LedgerError: the evidence verifies under none of the policies that the wallet has had.
         """
-        held = self.read()
-        evidence = trust.verify_kept(self.suite, held, self.bundle(use_id))
+        held = held or self.read()
+        evidence = trust.verify_kept(self.suite, held, self.bundle(use_id, held))
         return holding.find_use(self.suite, held, evidence, use_id)
+
+    def remove_receipts(self, exported: Iterable[Receipt], *, now_ms: int) -> int:
+        """Remove exported receipts on which nothing rests any more, with their evidence; return how many.
+
+        Those whose requests may still be answered or whose fields may still be asked for stay, and those that have
+        changed since they were exported.
+        """
+        removed = self._change(lambda held: receipts.remove_receipts(held, exported, now_ms))
+        for receipt in removed:
+            self._bundle_path(receipt.use_id).unlink(missing_ok=True)
+        return len(removed)
 
     def policy(self) -> Policy:
         """Return the policy that the wallet trusts."""
@@ -278,7 +295,7 @@ class Wallet:
             raise WalletError("wallet.no_evidence", f"nothing is shown of license {handle.hex()}")
         trust.require_young(view, now_ms)
         view.require_current(state, now_ms)
-        return holding.unseen_uses(held, License.from_value(handle, state.value))
+        return receipts.unseen_uses(held, License.from_value(handle, state.value))
 
     def _verified(self, held: Holding, bundle: bytes, now_ms: int) -> VerifiedBundle:
         """Verify evidence before it is believed: retired keys could have signed it, so the policy's age counts."""
@@ -304,7 +321,7 @@ class Wallet:
     def _save(self, held: Holding) -> None:
         content = held.encode()
         if len(content) > MAX_VAULT_BYTES:
-            raise WalletError("wallet.full", "the wallet is full; export and delete old receipts")
+            raise WalletError("wallet.full", FULL)
         self._seal(self.home / VAULT_FILE, content)
 
     def _save_bundle(self, use_id: bytes, bundle: bytes) -> None:

@@ -113,6 +113,10 @@ def test_every_use_is_seen_however_many_pages_they_fill(library: Library, link: 
     assert "cursor=4" in asked, "what has been seen is not asked for again"
     last = use(library, link)
     assert [receipt.use_id for receipt in link.new_uses()] == [last]
+    later_ms = library.story.time_ms + 2 * 86_400_000
+    assert link.wallet.remove_receipts(link.wallet.receipts(), now_ms=later_ms) == 2 * PAGE + 2
+    again = WalletLink(link.wallet, link.client, page=PAGE)
+    assert list(again.new_uses()) == [], "receipts that were exported and removed do not come back"
 
 
 def test_a_use_that_is_told_late_is_seen_among_later_ones(

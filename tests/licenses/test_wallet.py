@@ -12,8 +12,8 @@ from ledger.light import NotEstablishedError
 from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.disclosure import open_disclosure
-from licenses.holding import check_use_list
 from licenses.models import RecordUse
+from licenses.receipts import check_use_list
 from licenses.use import Item, RequestEnvelope, SignedRequest
 from licenses.wallet import Wallet
 from tests.ledger.sample_chain import CHAIN_ID

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.bundle import ValidatorChange
 from ledger.codec import decode, encode
 from ledger.errors import InvalidProof
 from ledger.light import DEFAULT_MAX_ANCHOR_AGE_MS, NotEstablishedError
@@ -14,58 +13,27 @@ from ledger.policy import NO_QUORUM, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.disclosure import open_disclosure
 from licenses.holding import Holding
-from licenses.use import Basis
-from licenses.use_signing import sign_approval
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import FOUNDERS, Member, validator_set
-from tests.licenses.story import (
-    CENTRE,
-    DEPARTMENT,
-    INSTRUMENT,
-    Story,
-    key_of,
-    sealing_key_of,
+from tests.ledger.sample_chain import FOUNDERS, validator_set
+from tests.licenses.story import CENTRE, DEPARTMENT, Story, sealing_key_of
+from tests.licenses.wallet_story import (
+    change_validators,
+    committed,
+    records_of,
+    refused,
+    use_by_law,
+    use_with_consent,
 )
-from tests.licenses.wallet_story import committed, last_use, records_of, refused
-
-STRANGERS = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
 
 
 def not_established(code: str) -> pytest.RaisesExc[NotEstablishedError]:
     return pytest.raises(NotEstablishedError, check=lambda error: error.code == code)
 
 
-def change_validators(story: Story) -> ValidatorChange:
-    """Let other validators decide from now on; return the proof of it."""
-    story.chain.commit({"ledger/note/0": 1}, next_members=STRANGERS)
-    change = story.chain.change_evidence()
-    story.chain.commit({"ledger/note/1": 1})
-    return change
-
-
-def use(story: Story, wallet: Wallet) -> tuple[bytes, bytes]:
-    envelope = story.request()
-    story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
-    return last_use(story)
-
-
-def use_by_law(story: Story, handle: bytes) -> tuple[bytes, bytes]:
-    envelope = story.request(basis=Basis(INSTRUMENT, "1"), organisation=DEPARTMENT)
-    approval = sign_approval(
-        SUITE,
-        key_of(DEPARTMENT, "officer"),
-        envelope.signed.request,
-        [(handle, ("name",))],
-        expires_ms=story.time_ms + 60_000,
-    )
-    story.record(envelope, approval=approval)
-    return last_use(story)
-
-
 def test_under_a_policy_that_is_too_old_nothing_is_believed_nor_disclosed(
     story: Story, wallet: Wallet, handle: bytes
 ) -> None:
-    use_id, bundle = use(story, wallet)
+    use_id, bundle = use_with_consent(story, wallet)
     anchor = wallet.policy().as_of
     assert anchor is not None
     last_ms = anchor.time_s * 1000 + DEFAULT_MAX_ANCHOR_AGE_MS
@@ -81,7 +49,7 @@ def test_a_policy_is_renewed_through_changes_of_validators(
     story: Story, wallet: Wallet, handle: bytes
 ) -> None:
     change = change_validators(story)
-    use_id, bundle = use(story, wallet)
+    use_id, bundle = use_with_consent(story, wallet)
     with not_established("no_quorum"):
         wallet.disclose(bundle, use_id, now_ms=story.time_ms)
     signed = story.chain.checkpoint()

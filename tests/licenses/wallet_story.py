@@ -1,4 +1,4 @@
-"""What tests of wallets share: a license in a wallet, and the use that was recorded last."""
+"""What tests of wallets share: a license in a wallet, uses of it, and validators that come after others."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from typing import Any
 
 import pytest
 
+from ledger.bundle import ValidatorChange
 from ledger.errors import InvalidProof
 from ledger.light import open_bundle
 from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.disclosure import committed_use
 from licenses.holding import WalletError
 from licenses.models import License
+from licenses.use import Basis
+from licenses.use_signing import sign_approval
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import CHAIN_ID
-from tests.licenses.story import ISSUER, TYPE, Story, key_of
+from tests.ledger.sample_chain import CHAIN_ID, FOUNDERS, Member
+from tests.licenses.story import DEPARTMENT, INSTRUMENT, ISSUER, TYPE, Story, key_of
+
+STRANGERS = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
 
 
 def put_license(story: Story, wallet: Wallet, license_type: str = TYPE) -> bytes:
@@ -45,3 +50,32 @@ def committed(story: Story, use_id: bytes) -> Any:
         except InvalidProof:
             continue
     raise AssertionError
+
+
+def change_validators(story: Story) -> ValidatorChange:
+    """Let other validators decide from now on; return the proof of it."""
+    story.chain.commit({"ledger/note/0": 1}, next_members=STRANGERS)
+    change = story.chain.change_evidence()
+    story.chain.commit({"ledger/note/1": 1})
+    return change
+
+
+def use_with_consent(story: Story, wallet: Wallet) -> tuple[bytes, bytes]:
+    """Consent to a request and record its use; return (use id, its bundle)."""
+    envelope = story.request()
+    story.record(envelope, consent=wallet.consent(envelope, now_ms=story.time_ms))
+    return last_use(story)
+
+
+def use_by_law(story: Story, handle: bytes) -> tuple[bytes, bytes]:
+    """Record a use of a license by law; return (use id, its bundle)."""
+    envelope = story.request(basis=Basis(INSTRUMENT, "1"), organisation=DEPARTMENT)
+    approval = sign_approval(
+        SUITE,
+        key_of(DEPARTMENT, "officer"),
+        envelope.signed.request,
+        [(handle, ("name",))],
+        expires_ms=story.time_ms + 60_000,
+    )
+    story.record(envelope, approval=approval)
+    return last_use(story)

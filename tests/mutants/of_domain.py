@@ -408,6 +408,16 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         ("tests/licenses/test_wallet.py::test_a_wallet_consents_to_a_request_once",),
     ),
     Mutant(
+        "receipt-removed-too-early",
+        "A receipt is removed while its request may still be answered: it could be, twice.",
+        "licenses/receipts.py",
+        "return now_ms >= last_ms",
+        "return now_ms >= last_ms - last_ms",
+        (
+            "tests/licenses/test_wallet_receipts.py::test_a_receipt_on_which_something_rests_is_not_removed",
+        ),
+    ),
+    Mutant(
         "presentation-for-another-audience",
         "A presentation that was made for somebody else is accepted.",
         "licenses/verification.py",

@@ -1,0 +1,68 @@
+"""Receipts out of the wallet: a directory of files that anybody can check who trusts the policy beside them.
+
+receipts.json    every receipt as it is shown, with request and consent (hex), and the files of its evidence
+<use>.bundle     the evidence of a recorded use: `mulu audit verify`
+policy.txt       whom the wallet believes; policy-2.txt and so on: earlier validators, for evidence of their time
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cli.output import CommandError
+from cli.wallet_link import describe_receipt
+from ledger.errors import LedgerError
+from ledger.files import replace_file, sync_directory
+from licenses.holding import Holding, Receipt
+from licenses.trust import policy_that_verifies
+from licenses.wallet import Wallet
+
+
+def export_receipts(wallet: Wallet, directory: Path) -> tuple[Receipt, ...]:
+    """Write all receipts to a new directory, in clear, for their owner only; return them. They are on disk then.
+
+    Raises:
+        CommandError: the directory exists.
+    """
+    if directory.exists():
+        raise CommandError(f"{directory} exists already", hint="Choose another directory.")
+    directory.mkdir(mode=0o700)
+    sync_directory(directory.parent)
+    held = wallet.read()
+    policies = {held.policy: "policy.txt"}
+    exported = sorted(held.receipts, key=lambda each: each.time_ms)
+    rows = [_export(wallet, held, receipt, directory, policies) for receipt in exported]
+    for policy, name in policies.items():
+        replace_file(directory / name, policy)
+    document = {"chain": held.chain_id, "receipts": rows}
+    replace_file(
+        directory / "receipts.json", json.dumps(document, ensure_ascii=False, indent=2).encode()
+    )
+    return tuple(exported)
+
+
+def _export(
+    wallet: Wallet, held: Holding, receipt: Receipt, directory: Path, policies: dict[bytes, str]
+) -> dict[str, Any]:
+    """Write a receipt's evidence and return what `receipts.json` says of it; damaged evidence keeps none back."""
+    row: dict[str, Any] = {
+        "use": receipt.use_id.hex(),
+        "state": receipt.state,
+        "request": None if receipt.request is None else receipt.request.hex(),
+        "consent": None if receipt.consent is None else receipt.consent.hex(),
+        "evidence": None,
+        "policy": None,
+    }
+    try:
+        if receipt.bundle is not None:
+            bundle = wallet.bundle(receipt.use_id, held)
+            name = f"{receipt.use_id.hex()}.bundle"
+            replace_file(directory / name, bundle)
+            row["evidence"] = name
+            policy, _ = policy_that_verifies(wallet.suite, held, bundle)
+            row["policy"] = policies.setdefault(policy, f"policy-{len(policies) + 1}.txt")
+        return {**row, **describe_receipt(wallet, receipt, held)}
+    except LedgerError as error:
+        return {**row, "problem": str(error)}
