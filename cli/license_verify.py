@@ -68,9 +68,17 @@ def verify_license(
     max_anchor_age: AnchorAgeOption = 90.0,
     fresh: FreshOption = 3600.0,
     audience: Annotated[
-        str | None, typer.Option(help="The presentation must be for this organisation (USCC).")
+        str | None,
+        typer.Option(
+            help="The presentation must be for this organisation (USCC), which asked for it …"
+        ),
     ] = None,
-    nonce: Annotated[str | None, typer.Option(help="… and for this request.")] = None,
+    nonce: Annotated[
+        str | None,
+        typer.Option(
+            help="… and for this request: of a use, its id. Without both, a presentation may be a copy."
+        ),
+    ] = None,
     policy: PolicyOption = None,
     node: NodeOption = None,
     key: KeyOption = None,

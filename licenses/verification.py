@@ -68,9 +68,11 @@ NO_BUNDLE: Final = "no bundle of evidence was given"
 class Question:
     """What the verifier wants to know, and for when.
 
-    `at_ms` None means now. A presentation must be bound to `audience` and `nonce` where they are given, and to the
-    holder where `require_holder` is set. `use_id` asks for the use under which fields were disclosed. `handle` asks for
-    a license where no credential is presented; without it the bundle's subject says which license it is about.
+    `at_ms` None means now. A presentation must be bound to `audience` and `nonce`, else it may have been made for
+    somebody else, and shown again: without both, or `use_id`, no holder's binding is established. `require_holder`
+    refuses what nobody has bound. `use_id` asks for the use under which fields were disclosed: a presentation must be
+    the one for that use. `handle` asks for a license where no credential is presented; without it the bundle's subject
+    says which license it is about.
     """
 
     now_ms: int
@@ -361,7 +363,15 @@ class Verification:
             )
         except InvalidSignature as error:
             self.failed(HOLDER_BINDING, "bad_binding", str(error))
-        else:
+            return
+        if question.use_id is None and not (question.audience and question.nonce):
+            self.unknown(
+                HOLDER_BINDING,
+                "not_asked_for",
+                f"signed by the holder for {audience}, but it may be shown again by somebody else: "
+                "give --audience and --nonce as they were asked for",
+            )
+        else:  # whether it is for the use that was asked about, the use tells: `authorised_use`
             self.passed(HOLDER_BINDING, f"presented by its holder to {audience}")
 
     def _check_use(

@@ -133,7 +133,13 @@ def verified_online(world: World) -> list[str]:
     """Verify the permit against what the query node answers; the node is not trusted."""
     bundle = world.client("national-auditor", "xiongan").license_evidence(world.facts.handle)
     report = Verifier(SHA256_ED25519, world.policy).verify(
-        Question(now_ms=now_ms()), credential=world.facts.presentation, bundle=bundle
+        Question(
+            now_ms=now_ms(),
+            audience=content.CENTRE.uscc,
+            nonce=_case(world).use_id.hex(),
+        ),
+        credential=world.facts.presentation,
+        bundle=bundle,
     )
     if report.exit_code is not ExitCode.VALID:
         raise StoryError(f"not valid: {report.to_json()}")
@@ -156,6 +162,7 @@ def verified_offline(world: World) -> list[str]:
         str(directory / "presentation.txt"),
         *("--offline", "--bundle", str(directory / "permit.bundle")),
         *("--policy", str(directory / "policy.txt")),
+        *("--audience", content.CENTRE.uscc, "--nonce", _case(world).use_id.hex()),
     )
     return [
         f"{report['result']} from three files: presentation, bundle of {len(bundle)} bytes, policy",

@@ -27,12 +27,34 @@ def test_a_presentation_is_bound_to_audience_and_nonce(story: Story, person: Hol
         report = ask(story, credential=text, bundle=bundle, **options)
         return report.exit_code, report.verdict(HOLDER_BINDING).code
 
-    assert binding() == (ExitCode.VALID, "ok")
     assert binding(audience=CENTRE, nonce="nonce-1") == (ExitCode.VALID, "ok")
     assert binding(audience=DEPARTMENT) == (ExitCode.NOT_VALID, "bad_binding")
     assert binding(nonce="nonce-2") == (ExitCode.NOT_VALID, "bad_binding")
     early = story.chain.time_ms - 90_000
     assert binding(now_ms=early)[1] == "bad_binding", "made in the future"
+
+
+def test_a_presentation_that_nobody_asked_for_may_be_a_copy(story: Story, person: Holder) -> None:
+    """RFC 9901, section 7.3: the verifier checks nonce and audience, which only it knows."""
+    bundle = story.license_bundle(person.handle)
+    text = presentation(story, person)
+    stranger = presentation(story, person, story.holder("thief").signer)
+    known: tuple[dict[str, Any], ...] = (
+        {},
+        {"audience": CENTRE},
+        {"nonce": "nonce-1"},
+        {"audience": "", "nonce": ""},
+        {"require_holder": True},
+    )
+    for options in known:
+        report = ask(story, credential=text, bundle=bundle, **options)
+        verdict = report.verdict(HOLDER_BINDING)
+        assert (report.exit_code, verdict.code) == (ExitCode.UNESTABLISHED, "not_asked_for")
+        assert "--audience" in verdict.text and "--nonce" in verdict.text
+        report = ask(story, credential=stranger, bundle=bundle, **options)
+        assert report.verdict(HOLDER_BINDING).code == "bad_binding"
+        assert report.exit_code is ExitCode.NOT_VALID
+    assert check_license(story, person).verdict(HOLDER_BINDING).code == "not_applicable"
 
 
 def test_a_presentation_by_somebody_else_is_not_valid(story: Story, person: Holder) -> None:

@@ -428,6 +428,16 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "copied-presentation-accepted",
+        "A presentation that the verifier has not asked for is taken for its holder's.",
+        "licenses/verification.py",
+        "if question.use_id is None and not (question.audience and question.nonce):",
+        "if question.use_id is None and not (question.audience or nonce):",
+        (
+            "tests/licenses/test_verification_of_presentations.py::test_a_presentation_that_nobody_asked_for_may_be_a_copy",
+        ),
+    ),
+    Mutant(
         "fields-beyond-the-grant-accepted",
         "A disclosure shows more than the holder granted, and is accepted.",
         "licenses/disclosure.py",
