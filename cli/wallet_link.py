@@ -1,6 +1,7 @@
 """A wallet and the node it talks to: sessions, evidence of uses, disclosure.
 
-The wallet believes no node: it discloses only against a bundle that verifies under its own policy.
+The wallet believes no node: it discloses only against a bundle that verifies under its own policy. But it shows
+the node which license it asks about, and that it is the holder's: `docs/SECURITY.md` says what a node learns.
 """
 
 from __future__ import annotations
