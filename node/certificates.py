@@ -2,6 +2,10 @@
 
 A node's certificate names its node id as common name and as DNS name. Authorities sign with path length 0 and may
 issue nothing but nodes' certificates. Keys are ECDSA P-256, which every TLS 1.3 stack has.
+
+An authority is known by its key, never by its subject: anybody may register a certificate with any subject. OpenSSL,
+though, looks for an issuer by subject and key identifier, and takes the first that fits; so only certificates whose
+key identifier nobody else can have are given to it (`authority_problem`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -30,6 +34,14 @@ from node.errors import InvalidCertificate
 AUTHORITY_LIFETIME_DAYS: Final = 3_650
 NODE_LIFETIME_DAYS: Final = 825
 """Longest lifetime that common TLS stacks accept for a leaf certificate."""
+
+_UNREADABLE: Final = (
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    InternalError,
+)
+"""What the library raises besides ValueError over bytes that are no certificate, or an odd one."""
 
 _BACKDATED: Final = datetime.timedelta(hours=1)
 """A certificate is valid a little before its issue, so that a slow clock does not refuse it."""
@@ -59,12 +71,19 @@ class TrustedAuthority:
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """Who a certificate says is at the other end, and under which authority."""
+    """Who a certificate says is at the other end, and which authorities vouch for that.
+
+    `authorities` are all whose key has signed the certificate: one, unless others have registered a copy of it.
+    """
 
     name: str
-    authority: str
-    controller: str
+    authorities: tuple[TrustedAuthority, ...]
     expires_ms: int
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """The organisations that registered such an authority; none if only the configuration names it."""
+        return frozenset(one.controller for one in self.authorities if one.controller)
 
 
 def create_certificate_authority(
@@ -111,9 +130,9 @@ def issue_node_certificate(
 
 
 def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> NodeIdentity:
-    """Return whom a peer's certificate (DER) names, after finding the authority that issued it.
+    """Return whom a peer's certificate (DER) names, after finding whose authority has issued it, by the signature.
 
-    TLS has verified chain and validity already; this binds the node's name to one authority.
+    TLS has verified chain and validity already; this binds the node's name to those who registered the issuer's key.
 
     Raises:
         InvalidCertificate: malformed, without exactly one name, an authority's own, or issued by none of
@@ -129,12 +148,10 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
         raise InvalidCertificate("the certificate is an authority's, not a node's")
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise InvalidCertificate("the certificate does not name exactly one node")
-    for authority in authorities:
-        if _issued_by(parsed, authority):
-            return NodeIdentity(
-                names[0].value, authority.name, authority.controller, _expires_ms(parsed)
-            )
-    raise InvalidCertificate("the certificate was issued by none of the known authorities")
+    issuers = tuple(authority for authority in authorities if _issued_by(parsed, authority))
+    if not issuers:
+        raise InvalidCertificate("the certificate was issued by none of the known authorities")
+    return NodeIdentity(names[0].value, issuers, _expires_ms(parsed))
 
 
 def _expires_ms(certificate: x509.Certificate) -> int:
@@ -158,28 +175,46 @@ def _issued_by(certificate: x509.Certificate, authority: TrustedAuthority) -> bo
 
 def usable_authorities(
     registered: Iterable[TrustedAuthority],
-) -> tuple[tuple[TrustedAuthority, ...], tuple[str, ...]]:
-    """Return the authorities that links may chain to, and the names of those to leave out.
+) -> tuple[tuple[TrustedAuthority, ...], dict[str, str]]:
+    """Return the authorities that links may chain to, and why others are left out, by their names.
 
     The ledger takes any bytes for a certificate: whether they are one is nothing that all validators' libraries agree
-    on for ever. So what is unreadable is left out here, where it must not stop a node. So is an authority with the
-    subject of an earlier one of another controller: issuers are found by subject, and its nodes would be cut off.
+    on for ever. So what is no authority's certificate is left out here, where it must not stop a node.
     """
     usable: list[TrustedAuthority] = []
-    left_out: list[str] = []
-    owners: dict[bytes, str] = {}
+    left_out: dict[str, str] = {}
     for one in registered:
-        try:
-            subject = x509.load_der_x509_certificate(one.certificate).subject.public_bytes()
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=one.certificate)
-        except (ValueError, x509.InvalidVersion, ssl.SSLError):
-            left_out.append(one.name)
-            continue
-        if owners.setdefault(subject, one.controller) == one.controller:
+        problem = authority_problem(one.certificate)
+        if problem is None:
             usable.append(one)
         else:
-            left_out.append(one.name)
-    return tuple(usable), tuple(left_out)
+            left_out[one.name] = problem
+    return tuple(usable), left_out
+
+
+def authority_problem(certificate: bytes) -> str | None:
+    """Say why no link may chain to a certificate (DER) that is registered for an authority, or None.
+
+    It must be signed with its own key, so that nobody else can make one for that key; and its key identifier must be
+    the key's hash (RFC 5280 section 4.2.1.2, the first method), so that no other key has it. OpenSSL would else take
+    a certificate of the same subject for the issuer of another authority's nodes, and end their links.
+    """
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        if parsed.issuer != parsed.subject:
+            return "it is not signed with its own key"
+        parsed.verify_directly_issued_by(parsed)
+        identifier = parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+        if identifier != x509.SubjectKeyIdentifier.from_public_key(parsed.public_key()):
+            return "its key identifier is not the hash of its key"
+    except (InvalidSignature, TypeError):
+        return "it is not signed with its own key"
+    except x509.ExtensionNotFound:
+        return "it has no key identifier"
+    except (ValueError, UnsupportedAlgorithm, ssl.SSLError, *_UNREADABLE) as error:
+        return f"it cannot be read: {error}"
+    return None
 
 
 def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:

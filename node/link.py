@@ -72,7 +72,7 @@ class Link:
         self.role: Final = hello.role
         self.certificate: Final = certificate
         self.certificate_expires_ms: Final = identity.expires_ms
-        self.sync_only: Final = identity.controller == ""
+        self.sync_only: Final = not identity.controllers
         self.dialler: Final = dialler
         self.height = hello.height
         self.frames_dropped = 0

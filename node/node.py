@@ -213,7 +213,7 @@ class Node:
         )
         usable, left_out = usable_authorities(registered)
         if left_out:
-            _log.warning("certificate authorities left out", names=left_out)
+            _log.warning("certificate authorities left out", reasons=left_out)
         return Membership(usable + self._extra_authorities, tip.validators)
 
     # --- links -----------------------------------------------------------------------------------

@@ -86,8 +86,10 @@ class Membership:
         """
         identity = identify(certificate, self.authorities)
         validator = self.validators.get(identity.name)
-        if validator is not None and identity.controller not in ("", validator.controller):
-            raise InvalidCertificate(f"{identity.name} is certified by {identity.authority}")
+        controllers = identity.controllers
+        if validator is not None and controllers and validator.controller not in controllers:
+            names = ", ".join(authority.name for authority in identity.authorities)
+            raise InvalidCertificate(f"{identity.name} is certified by {names}")
         return identity
 
 

@@ -114,9 +114,19 @@ NODE: Final[tuple[Mutant, ...]] = (
         "certificate-of-another-controller",
         "A validator's name counts under any authority's certificate.",
         _PEERS,
-        'if validator is not None and identity.controller not in ("", validator.controller):',
+        "if validator is not None and controllers and validator.controller not in controllers:",
         "if validator is not None and not identity.name:",
         (_STRANGERS,),
+    ),
+    Mutant(
+        "authoritys-key-identifier-not-checked",
+        "Who registers a CA with another's subject and key identifier cuts that one's links.",
+        "node/certificates.py",
+        "if identifier != x509.SubjectKeyIdentifier.from_public_key(parsed.public_key()):",
+        "if not identifier:",
+        (
+            "tests/node/test_certificates.py::test_whatever_another_registers_a_nodes_certificate_opens_links_for_it_alone",
+        ),
     ),
     Mutant(
         "certificate-name-not-checked",

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import datetime
 import ssl
+import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.keys import SoftwareSigner
+from ledger.validators import Validator, ValidatorSet
 from node.certificates import (
+    IssuedCertificate,
     TrustedAuthority,
     certificate_der,
     create_certificate_authority,
@@ -21,8 +30,9 @@ from node.certificates import (
     usable_authorities,
 )
 from node.errors import InvalidCertificate
+from node.peers import Membership
 
-NOW = datetime.datetime.fromtimestamp(1_790_000_000, tz=datetime.UTC)
+NOW = datetime.datetime.fromtimestamp(int(time.time()), tz=datetime.UTC)
 BEIJING = create_certificate_authority("beijing-ca", now=NOW)
 HEBEI = create_certificate_authority("hebei-ca", now=NOW)
 TRUSTED = (
@@ -34,11 +44,8 @@ TRUSTED = (
 def test_a_certificate_tells_node_authority_and_controller() -> None:
     issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
     identity = identify(issued.certificate_der, TRUSTED)
-    assert (identity.name, identity.authority, identity.controller) == (
-        "beijing",
-        "beijing-ca",
-        "B",
-    )
+    assert (identity.name, identity.authorities) == ("beijing", (TRUSTED[1],))
+    assert identity.controllers == {"B"}
 
 
 def test_an_authority_of_the_same_name_with_another_key_is_not_trusted() -> None:
@@ -75,24 +82,139 @@ def test_a_registered_certificate_that_is_none_is_left_out_and_stops_nothing(
     certificate: bytes,
 ) -> None:
     broken = TrustedAuthority("a", "X", certificate)
-    assert usable_authorities((broken, *TRUSTED)) == (TRUSTED, ("a",))
+    usable, left_out = usable_authorities((broken, *TRUSTED))
+    assert (usable, left_out.keys()) == (TRUSTED, {"a"})
     issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
     with pytest.raises(InvalidCertificate):
         identify(issued.certificate_der, (broken,))
 
 
-def test_who_registers_anothers_authority_or_subject_cuts_nobody_off() -> None:
-    impostor = create_certificate_authority("beijing-ca", now=NOW)
-    copies = (
-        TrustedAuthority("a-copy", "X", BEIJING.certificate_der),
-        TrustedAuthority("a-double", "X", impostor.certificate_der),
+def registered(
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    *extensions: x509.ExtensionType,
+    subject: str = "beijing-ca",
+) -> bytes:
+    """Return an authority's certificate (DER) as somebody else may make it: any subject, any extensions."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=3_650))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     )
-    usable, left_out = usable_authorities((*TRUSTED, *copies))
-    assert (usable, left_out) == (TRUSTED, ("a-copy", "a-double"))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+BEIJINGS = x509.load_pem_x509_certificate(BEIJING.certificate_pem)
+BEIJINGS_KEY = BEIJINGS.public_key()
+assert isinstance(BEIJINGS_KEY, ec.EllipticCurvePublicKey)
+BEIJINGS_ID = x509.SubjectKeyIdentifier.from_public_key(BEIJINGS_KEY)
+ROGUE = ec.generate_private_key(ec.SECP256R1())
+ROGUES_KEY = ROGUE.public_key()
+ROGUES_ID = x509.SubjectKeyIdentifier.from_public_key(ROGUES_KEY)
+NOWHERE = x509.NameConstraints([x509.DNSName("nowhere")], None)
+FOREIGN = {
+    "the same subject": registered(ROGUES_KEY, ROGUE, ROGUES_ID),
+    "the same certificate": BEIJING.certificate_der,
+    "the same subject, and no key identifier": registered(ROGUES_KEY, ROGUE),
+    "the same subject and key identifier": registered(ROGUES_KEY, ROGUE, BEIJINGS_ID),
+    "a subject that OpenSSL takes for the same": registered(
+        ROGUES_KEY, ROGUE, BEIJINGS_ID, subject="Beijing-CA"
+    ),
+    "the same key, for no name": registered(BEIJINGS_KEY, ROGUE, BEIJINGS_ID, NOWHERE),
+}
+"""What another organisation may register to cut Beijing's links, or to pass for Beijing."""
+
+HARMLESS = ("the same subject", "the same certificate")
+
+
+def shakes_hands(directory: Path, shown: IssuedCertificate, trusted: str) -> bool:
+    """Let a server that trusts `trusted` (PEM) and a client that does show each other one certificate."""
+    certificate, key = directory / "tls.crt", directory / "tls.pem"
+    certificate.write_bytes(shown.certificate_pem)
+    key.write_bytes(shown.key_pem)
+    ends = []
+    pipes = (ssl.MemoryBIO(), ssl.MemoryBIO())
+    for protocol, incoming, outgoing in (
+        (ssl.PROTOCOL_TLS_CLIENT, *pipes),
+        (ssl.PROTOCOL_TLS_SERVER, *reversed(pipes)),
+    ):
+        context = ssl.SSLContext(protocol)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(cadata=trusted)
+        server_side = protocol == ssl.PROTOCOL_TLS_SERVER
+        ends.append(context.wrap_bio(incoming, outgoing, server_side=server_side))
+    for _ in range(4):
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError:
+                return False
+    return all(end.getpeercert(binary_form=True) for end in ends)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("first", [True, False], ids=["registered before", "registered after"])
+def test_whatever_another_registers_a_nodes_certificate_opens_links_for_it_alone(
+    tmp_path: Path, kind: str, *, first: bool
+) -> None:
+    foreign, own = TrustedAuthority("a", "X", FOREIGN[kind]), TRUSTED[1]
+    usable, left_out = usable_authorities((foreign, own) if first else (own, foreign))
+    assert own in usable
+    assert (not left_out) == (kind in HARMLESS)
     issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
-    assert identify(issued.certificate_der, usable).controller == "B"
-    renewed = TrustedAuthority("beijing-ca-2", "B", impostor.certificate_der)
-    assert usable_authorities((*TRUSTED, renewed))[1] == ()
+    assert shakes_hands(tmp_path, issued, pem_bundle(usable))
+    assert "B" in identify(issued.certificate_der, usable).controllers
+
+
+@pytest.mark.parametrize("kind", sorted(FOREIGN.keys() - set(HARMLESS)))
+def test_openssl_takes_what_is_left_out_for_the_issuer_of_anothers_nodes(
+    tmp_path: Path, kind: str
+) -> None:
+    issued = issue_node_certificate(BEIJING, "beijing", now=NOW)
+    both = (TrustedAuthority("a", "X", FOREIGN[kind]), TRUSTED[1])
+    assert not shakes_hands(tmp_path, issued, pem_bundle(both))
+
+
+def test_an_authority_is_replaced_under_the_same_subject_whoever_waits_with_it() -> None:
+    renewed = create_certificate_authority("beijing-ca", now=NOW)
+    waiting = TrustedAuthority("a", "X", FOREIGN["the same subject"])
+    later = TrustedAuthority("beijing-ca-2", "B", renewed.certificate_der)
+    assert usable_authorities((TRUSTED[1], waiting, later))[1] == {}
+    usable, left_out = usable_authorities((waiting, later))
+    assert left_out == {}, "the old one is revoked"
+    issued = issue_node_certificate(renewed, "beijing", now=NOW)
+    assert identify(issued.certificate_der, usable).controllers == {"B"}
+
+
+def a_set(controller: str) -> ValidatorSet:
+    keys = (SoftwareSigner.generate().public_key for _ in range(3))
+    return ValidatorSet.of([Validator("beijing", controller, *keys)])
+
+
+def test_a_validators_name_counts_only_under_an_authority_that_its_controller_registered() -> None:
+    issued = issue_node_certificate(BEIJING, "beijing", now=NOW).certificate_der
+    copy = TrustedAuthority("a", "X", BEIJING.certificate_der)
+    configured = TrustedAuthority("ca.pem", "", BEIJING.certificate_der)
+    admitted = Membership((copy, *TRUSTED), a_set("B")).admit(issued)
+    assert admitted.controllers == {"X", "B"}
+    with pytest.raises(InvalidCertificate, match="certified by hebei-ca"):
+        shown = issue_node_certificate(HEBEI, "beijing", now=NOW).certificate_der
+        Membership((copy, *TRUSTED), a_set("B")).admit(shown)
+    with pytest.raises(InvalidCertificate, match="certified by beijing-ca"):
+        Membership((*TRUSTED, configured), a_set("H")).admit(issued)
+    assert Membership((configured,), a_set("H")).admit(issued).controllers == frozenset()
 
 
 def test_the_expiry_is_told() -> None:
