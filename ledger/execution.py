@@ -226,4 +226,4 @@ def _punish(state: State, context: BlockContext, offence: Offence, culprit_key: 
             "recorded_height": context.height,
         },
     )
-    punish_double_voting(state, offence.validator, culprit_key, offence.height, MIN_VALIDATORS)
+    punish_double_voting(state, offence.validator, culprit_key, offence.height)

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from ledger.codec import Value
 from ledger.state import State, StateReader, state_key
-from ledger.validators import Validator
+from ledger.validators import Validator, distribution_problem
 
 NATIONAL_DIVISION: Final = "000000"
 """The division of the national level; GB/T 2260 has no code for the whole country."""
@@ -96,7 +96,7 @@ class CertificateAuthority:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorFault:
-    """The mark of proven double voting. `present`: the validator stayed because four must remain."""
+    """The mark of proven double voting. `present`: its validator stayed, as the others could not run a chain."""
 
     evidence_height: int
     consensus_key: str
@@ -294,10 +294,11 @@ def save_wanted_validators(state: State, validators: Iterable[Validator]) -> Non
     state.set(VALIDATORS_KEY, tuple(rows))
 
 
-def punish_double_voting(
-    state: State, name: str, consensus_key: str, evidence_height: int, minimum: int
-) -> bool:
-    """Bar a key that signed twice; take its validator out of the wanted set if `minimum` others remain.
+def punish_double_voting(state: State, name: str, consensus_key: str, evidence_height: int) -> bool:
+    """Bar a key that signed twice; take its validator out of the wanted set if the others may run a chain.
+
+    Else it stays, marked, until its key is replaced: where too few would remain, or one controller would have a third
+    of them. That one could stop the chain alone, and new keys in a set that breaks the rule are refused.
 
     Returns whether it leaves. A validator that has replaced that key since, or left, is not punished, and one
     that is marked for the same key already not again; the key is barred for ever in every case.
@@ -311,7 +312,8 @@ def punish_double_voting(
     marked = validator_fault(state, name)
     if marked is not None and marked.consensus_key == consensus_key:
         return False
-    leaves = len(validators) - 1 >= minimum
+    others = tuple(validator for validator in validators if validator.name != name)
+    leaves = distribution_problem(others) is None
     state.set(
         validator_fault_key(name),
         {
@@ -321,7 +323,7 @@ def punish_double_voting(
         },
     )
     if leaves:
-        save_wanted_validators(state, (v for v in validators if v.name != name))
+        save_wanted_validators(state, others)
     return leaves
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from ledger.limits import MIN_VALIDATORS
-from ledger.membership import punish_double_voting, validator_fault, wanted_validators
+from ledger.membership import (
+    is_faulty_key,
+    punish_double_voting,
+    save_wanted_validators,
+    validator_fault,
+    wanted_validators,
+)
 from ledger.state import Overlay
+from ledger.validators import Validator, distribution_problem
 from tests.ledger.members import (
     BEIJING,
     NATIONAL,
@@ -113,20 +122,82 @@ def consensus_key(state: Overlay, name: str) -> str:
 def test_double_voting_removes_a_validator_only_while_four_remain() -> None:
     state = network(5)
     key = consensus_key(state, "v2")
-    assert punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS)
+    assert punish_double_voting(state, "v2", key, 8)
     assert "v2" not in [validator.name for validator in wanted_validators(state)]
-    assert not punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS), "it is gone already"
+    assert not punish_double_voting(state, "v2", key, 8), "it is gone already"
     key = consensus_key(state, "v3")
-    assert not punish_double_voting(state, "v3", key, 9, MIN_VALIDATORS)
+    assert not punish_double_voting(state, "v3", key, 9)
     mark = validator_fault(state, "v3")
     assert mark is not None and mark.present
     assert len(wanted_validators(state)) == 4
 
 
+def shared(controllers: Sequence[int]) -> Overlay:
+    """Return a state whose validators v0, v1, … are controlled by these authorities, by their number."""
+    state = network()
+    authorities = (NATIONAL, *PROVINCES.values())
+    save_wanted_validators(
+        state,
+        [
+            Validator.from_texts(
+                f"v{number}",
+                authorities[controller],
+                *(str(key) for key in KEYS[3 * number : 3 * number + 3]),
+            )
+            for number, controller in enumerate(controllers)
+        ],
+    )
+    return state
+
+
+KEYS = tuple(Key(5000 + number) for number in range(30))
+
+
+def test_a_double_voter_stays_where_another_would_control_a_third() -> None:
+    state = shared((0, 0, 1, 2, 3, 4, 5))
+    key = consensus_key(state, "v2")
+    assert not punish_double_voting(state, "v2", key, 8)
+    mark = validator_fault(state, "v2")
+    assert mark is not None and mark.present and is_faulty_key(state, key)
+    assert len(wanted_validators(state)) == 7
+    change = admission("v2") | {"action": "replace"}
+    act(state, "ledger.validator.propose", change, by=BEIJING, transaction=9)
+    for controller in (NATIONAL, TIANJIN, PROVINCES["130000"]):
+        act(state, "ledger.validator.approve", {"proposal": f"{9:064x}-0"}, by=controller)
+    assert validator_fault(state, "v2") is None and consensus_key(state, "v2") == str(Key(2000))
+
+
+def test_a_double_voter_leaves_where_its_own_controller_has_the_most() -> None:
+    state = shared((0, 0, 1, 2, 3, 4, 5))
+    assert punish_double_voting(state, "v1", consensus_key(state, "v1"), 8)
+    assert len(wanted_validators(state)) == 6
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=4, max_size=10),
+    st.lists(st.integers(0, 9), min_size=1, max_size=10, unique=True),
+)
+def test_whoever_is_punished_a_set_that_could_run_a_chain_still_can(
+    controllers: list[int], culprits: list[int]
+) -> None:
+    state = shared(controllers)
+    assume(distribution_problem(wanted_validators(state)) is None)
+    for number in culprits:
+        if number < len(controllers):
+            before = wanted_validators(state)
+            name, key = f"v{number}", consensus_key(state, f"v{number}")
+            leaves = punish_double_voting(state, name, key, 8)
+            others = [validator for validator in before if validator.name != name]
+            assert leaves == (distribution_problem(others) is None)
+            mark = validator_fault(state, name)
+            assert mark is not None and mark.present == (not leaves)
+            assert distribution_problem(wanted_validators(state)) is None
+
+
 def test_evidence_against_a_key_that_has_been_replaced_bars_only_that_key() -> None:
     state = network(5)
     old = str(Key(7777))
-    assert not punish_double_voting(state, "v2", old, 8, MIN_VALIDATORS)
+    assert not punish_double_voting(state, "v2", old, 8)
     assert validator_fault(state, "v2") is None and len(wanted_validators(state)) == 5
     back = admission("v2") | {"action": "replace", "consensus_key": old}
     assert refused(state, "ledger.validator.propose", back, by=TIANJIN) == "ledger.validator.keys"
@@ -135,7 +206,7 @@ def test_evidence_against_a_key_that_has_been_replaced_bars_only_that_key() -> N
 def test_a_key_that_signed_twice_does_not_come_back() -> None:
     state = network(5)
     key = consensus_key(state, "v2")
-    punish_double_voting(state, "v2", key, 8, MIN_VALIDATORS)
+    punish_double_voting(state, "v2", key, 8)
     for name in ("v2", "under-another-name"):
         back = admission(name) | {"consensus_key": key}
         code = refused(state, "ledger.validator.propose", back, by=TIANJIN)
@@ -151,7 +222,7 @@ def test_a_key_that_signed_twice_does_not_come_back() -> None:
 
 def test_a_replaced_key_clears_the_mark_of_double_voting() -> None:
     state = network()
-    punish_double_voting(state, "v1", consensus_key(state, "v1"), 8, MIN_VALIDATORS)
+    punish_double_voting(state, "v1", consensus_key(state, "v1"), 8)
     change = admission("v1") | {"action": "replace"}
     act(state, "ledger.validator.propose", change, by=BEIJING, transaction=9)
     for controller in (NATIONAL, TIANJIN):

@@ -328,6 +328,17 @@ _MEMBERS: Final[tuple[Mutant, ...]] = (
         ("tests/ledger/test_votes.py::test_no_controller_may_have_a_third",),
     ),
     Mutant(
+        "punishment-leaves-a-controller-with-a-third",
+        "A double voter is removed even where another controller then has a third of the validators.",
+        "ledger/membership.py",
+        "leaves = distribution_problem(others) is None",
+        "leaves = len(others) >= 4",
+        (
+            "tests/ledger/test_validator_operations.py::test_a_double_voter_stays_where_another_would_control_a_third",
+            "tests/ledger/test_validator_operations.py::test_whoever_is_punished_a_set_that_could_run_a_chain_still_can",
+        ),
+    ),
+    Mutant(
         "validator-admitted-by-half",
         "Half of the validators' controllers are enough to change the set.",
         _VALIDATORS,
