@@ -29,6 +29,7 @@ from cli.window import (
     Wish,
     await_consent,
     basis_of,
+    check_place,
     items_of,
     make_request,
     open_fields,
@@ -69,7 +70,7 @@ def request(
         str, typer.Option(help="Your case; the holder, or the officer, sees it.")
     ],
     purpose: Annotated[str, typer.Option(help="Why you ask; the holder, or the officer, sees it.")],
-    division: Annotated[str, typer.Option(help="Where, six digits (GB/T 2260).")],
+    division: Annotated[str, typer.Option(help="Where, six digits (GB/T 2260), within your own.")],
     code: Annotated[
         str | None, typer.Option(help="The one-time code that the holder has told you.")
     ] = None,
@@ -141,6 +142,7 @@ def request(
     )
     with connection.client as client:
         envelope = make_request(connection.require_signer(), client.network().chain_id, wish)
+        check_place(client, wish)
         if request_out is not None:
             _write_request(Case(envelope, "", "", None), case, request_out, as_json)
             return

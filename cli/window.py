@@ -18,6 +18,7 @@ from typing import Final
 from cli.output import CommandError, ExitCode
 from cli.tracing import find_use
 from cli.validation import read_bytes
+from directory.codes import place_problem
 from ledger.codec import Value
 from ledger.errors import DecodeError
 from ledger.files import replace_file
@@ -157,6 +158,21 @@ def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:
         expires_ms=time.time_ns() // 1_000_000 + lifetime_ms,
         basis=wish.basis,
     )
+
+
+def check_place(client: NodeClient, wish: Wish) -> None:
+    """Refuse a place that validators would refuse when the use is recorded, before anybody is asked.
+
+    Raises:
+        CommandError: the division is none, or lies outside that of the organisation.
+    """
+    problem = place_problem(wish.division, client.organisation(wish.organisation)["division"])
+    if problem is not None:
+        raise CommandError(
+            f"the validators would refuse this use (licenses.use.wrong_division): {problem}",
+            code="licenses.use.wrong_division",
+            hint="Give --division of the window: your organisation's own, or one within it.",
+        )
 
 
 def show_request(client: NodeClient, code: str, envelope: RequestEnvelope) -> Case:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
+from ledger.membership import NATIONAL_DIVISION, lies_within
 from ledger.uscc import LENGTH as USCC_LENGTH
 from ledger.uscc import uscc_problem
 
-NATIONAL_DIVISION: Final = "000000"
-"""The whole country: GB/T 2260 has no code for it."""
+REMEMBERED_PLACES: Final = 4_096
+"""Asked with every use, several times; there are some 3,000 divisions."""
 
 MATTER_CODE_LENGTH: Final = 31
 LICENSE_TYPE_LENGTH: Final = 21
@@ -107,12 +109,6 @@ PROVINCES: Final[Mapping[str, str]] = MappingProxyType(
 """First two digits of a division code (GB/T 2260). Lower levels change every year and are not
 checked against a list."""
 
-_XIONGAN: Final = "133100"
-"""Xiong'an New Area: in use, but in no public list."""
-
-_XIONGAN_COUNTIES: Final = frozenset({"130629", "130632", "130638"})
-"""Rongcheng, Anxin and Xiong: their numbers still say Baoding (1306)."""
-
 _DIGITS_6: Final = re.compile(r"[0-9]{6}")
 _MATTER_TAIL: Final = re.compile(r"[0-9A-Z]{13}")
 _ARTICLE: Final = re.compile(r"[1-9][0-9]{0,3}(?:-[1-9][0-9]{0,2})?")
@@ -131,21 +127,16 @@ def division_problem(code: str) -> str | None:
     return None
 
 
-def division_above(code: str) -> str | None:
-    """Return the division that contains this one, or None for the country.
+@lru_cache(maxsize=REMEMBERED_PLACES)
+def place_problem(division: str, territory: str) -> str | None:
+    """Say why an organisation of the division `territory` does not act in `division`, or None.
 
-    Districts of the four municipalities (110112) lie in a filler level (1101): theirs is the
-    municipality.
+    It acts in its own division and those below; one of the national level, in every division.
     """
-    if code == NATIONAL_DIVISION:
-        return None
-    if code[2:] == "0000":
-        return NATIONAL_DIVISION
-    if code in _XIONGAN_COUNTIES:
-        return _XIONGAN
-    if code[4:] == "00" or code[:2] in ("11", "12", "31", "50"):
-        return code[:2] + "0000"
-    return code[:4] + "00"
+    problem = division_problem(division)
+    if problem is None and not lies_within(division, territory):
+        return f"{division} does not lie within {territory}"
+    return problem
 
 
 def matter_code_problem(code: str) -> str | None:

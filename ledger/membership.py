@@ -131,8 +131,20 @@ def faulty_key_key(consensus_key: str) -> str:
     return state_key("ledger", "faulty_key", consensus_key)
 
 
+_XIONGAN: Final = "133100"
+"""Xiong'an New Area: in use, but in no public list."""
+
+_XIONGAN_COUNTIES: Final = frozenset({"130629", "130632", "130638"})
+"""Rongcheng, Anxin and Xiong: their numbers still say Baoding (1306)."""
+
+
 def lies_within(division: str, territory: str) -> bool:
-    """Tell whether a division is `territory` or one below it: GB/T 2260 codes go down by pairs of digits."""
+    """Tell whether a division is `territory` or one below it: GB/T 2260 codes go down by pairs of digits.
+
+    Only Xiong'an's counties have kept the numbers that they had in Baoding.
+    """
+    if division in _XIONGAN_COUNTIES and division != territory:
+        division = _XIONGAN
     while territory.endswith("00"):
         territory = territory[:-2]
     return division.startswith(territory)

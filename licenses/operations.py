@@ -148,6 +148,7 @@ OPERATIONS: Final[tuple[OperationType, ...]] = (
             "licenses.use.request_too_long",
             "licenses.use.operator_not_enrolled",
             "licenses.use.wrong_sealing_key",
+            "licenses.use.wrong_division",
             "licenses.use.bad_consent",
             "licenses.use.consent_expired",
             "licenses.use.bad_approval",

@@ -1,17 +1,18 @@
 """The operation that records a use: the tie between the directory and the licenses.
 
 Every validator checks, before a use is recorded: the request is signed by an enrolled operator of the organisation
-that submits it, and is in time; the organisation is the responsible department or one that it has entrusted; the
-matter is in force with every responsibility and article it rests on; type and fields are on the matter's list; the
-license is valid at block time; and the holder consented to exactly this request, or a second officer approved it on
-the article of law that the request cites. A request is used at most once: each license remembers the hashes of used
-requests until they have expired anyway.
+that submits it, names a place within that organisation's division, and is in time; the organisation is the responsible
+department or one that it has entrusted; the matter is in force with every responsibility and article it rests on; type
+and fields are on the matter's list; the license is valid at block time; and the holder consented to exactly this
+request, or a second officer approved it on the article of law that the request cites. A request is used at most once:
+each license remembers the hashes of used requests until they have expired anyway.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from directory.codes import place_problem
 from directory.lookup import effective_matter, is_entrusted, matter_problem
 from directory.models import Matter
 from ledger.errors import DecodeError, InvalidOperation
@@ -133,6 +134,9 @@ def _check_request(state: StateReader, request: Request, context: Context) -> No
             "licenses.use.wrong_sealing_key",
             f"the request's sealing key is not the one that {request.organisation} registered",
         )
+    outside = place_problem(request.division, acceptor.division)
+    if outside is not None:
+        raise InvalidOperation("licenses.use.wrong_division", outside)
 
 
 def _authorisation(

@@ -32,7 +32,8 @@ LICENSE_TYPE: Final = re.compile(r"[0-9A-Z]{21}", re.ASCII)
 MATTER_CODE: Final = re.compile(r"[0-9A-Z]{31}", re.ASCII)
 USCC: Final = re.compile(r"[0-9A-Z]{18}", re.ASCII)
 DIVISION_CODE: Final = re.compile(r"[0-9]{6}", re.ASCII)
-"""Codes by their form; whether such a type, matter, organisation or division is registered, the handlers look up."""
+"""Codes by their form; which of them are registered, and whether an organisation acts in a division, the operation's
+handler looks up."""
 
 
 def verify_remembered(suite: Suite, key: PublicKey, message: bytes, signature: bytes) -> bool:

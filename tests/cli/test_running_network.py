@@ -418,6 +418,22 @@ def test_who_asks_without_the_role_is_told_whose_key_asked(
     )
 
 
+@pytest.mark.parametrize("division", ["120000", "990000"])
+def test_a_place_that_validators_would_refuse_is_refused_before_anybody_is_asked(
+    shell: Shell, tmp_path: Path, division: str
+) -> None:
+    refused = shell(
+        *("license", "request", "--matter", content.MATTER, "--case-number", "1"),
+        *("--ask", f"{content.LICENSE_TYPE}:holder_name", "--purpose", "申请"),
+        *("--division", division, "--case", str(tmp_path / "case")),
+        *("--request-out", str(tmp_path / "request")),
+        profile="tongzhou-operator",
+        expect=2,
+    )
+    assert refused["error"]["code"] == "licenses.use.wrong_division"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
     unknown = shell("directory", "show", "matter", content.UNCOVERED_MATTER, expect=1)
     assert unknown["error"]["code"] == "entry_unknown"

@@ -1,4 +1,4 @@
-"""Codes: good ones pass, a changed character does not, and divisions know what contains them."""
+"""Codes: good ones pass, a changed character does not; and where an organisation acts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from directory.codes import (
     COLLECTIONS,
-    division_above,
     division_problem,
     is_article,
     license_type_problem,
     matter_code_problem,
     owner_of,
+    place_problem,
 )
 from directory.models import ENTRY_MODELS
 from tests.directory.town import DEPARTMENT
@@ -22,7 +22,7 @@ PUBLISHED = "11110112MB1D52349B"
 @pytest.mark.parametrize(
     ("code", "above"),
     [
-        ("000000", None),
+        ("000000", "000000"),
         ("110000", "000000"),
         ("110112", "110000"),
         ("310115", "310000"),
@@ -35,9 +35,26 @@ PUBLISHED = "11110112MB1D52349B"
         ("133100", "130000"),
     ],
 )
-def test_a_division_lies_in_the_one_above(code: str, above: str | None) -> None:
+def test_an_organisation_acts_in_its_division_and_in_those_below(code: str, above: str) -> None:
     assert division_problem(code) is None
-    assert division_above(code) == above
+    assert place_problem(code, code) is None
+    assert place_problem(code, above) is None
+    assert code == above or place_problem(above, code) is not None
+
+
+@pytest.mark.parametrize(
+    ("place", "territory", "problem"),
+    [
+        ("120000", "110000", "does not lie within 110000"),
+        ("110112", "110101", "does not lie within 110101"),
+        ("130629", "130600", "does not lie within 130600"),
+        ("990000", "000000", "no province"),
+        ("110012", "000000", "city-level number"),
+        ("990000", "990000", "no province"),
+    ],
+)
+def test_it_acts_nowhere_else(place: str, territory: str, problem: str) -> None:
+    assert problem in str(place_problem(place, territory))
 
 
 @pytest.mark.parametrize(

@@ -213,9 +213,16 @@ def test_an_authority_registers_no_authority_outside_its_own_territory(
         ("110000", "110112", False),
         ("130100", "133100", False),
         ("110000", "100000", False),
+        ("130629", "133100", True),
+        ("130629", "130629", True),
+        ("130629", "130000", True),
+        ("130629", "130600", False),
+        ("130602", "133100", False),
     ],
 )
-def test_divisions_go_down_by_pairs_of_digits(division: str, territory: str, within: bool) -> None:
+def test_divisions_go_down_by_pairs_of_digits_but_for_xiongans_counties(
+    division: str, territory: str, within: bool
+) -> None:
     assert lies_within(division, territory) == within
 
 

@@ -93,6 +93,10 @@ def organisations() -> list[Organisation]:
     ]
 
 
+DIVISIONS = {one.uscc: one.division for one in organisations()}
+"""Where each of them is."""
+
+
 def keys() -> dict[str, EnrolledKey]:
     """Return a key for each role of each organisation."""
     authorities = (NATIONAL, BEIJING, TIANJIN, HEBEI, TONGZHOU)
@@ -366,6 +370,7 @@ class Story:
         lifetime_ms: int = 300_000,
         sealing_key: bytes | None = None,
         chain_id: str | None = None,
+        division: str = "",
     ) -> RequestEnvelope:
         """Sign a request as an operator of the organisation."""
         label = f"request {self.number()}"
@@ -376,7 +381,7 @@ class Story:
             organisation=organisation,
             sealing_key=sealing_key or sealing_key_of(organisation).public_key,
             matter=matter,
-            division="120000",
+            division=division or DIVISIONS[organisation],
             items=items,
             details=RequestDetails(
                 random_bytes(label, 32), "3 号窗口", "case-1", "登记", "Tianjin"

@@ -155,3 +155,16 @@ def test_a_replaced_sealing_key_voids_older_requests(world: World) -> None:
     world.apply(key_of(CENTRE, "registrar"), ("ledger.organisation.amend", body))
     with refused("wrong_sealing_key"):
         world.record(envelope, consent=world.consent(envelope, world.person))
+
+
+@pytest.mark.parametrize("division", ["110112", "000000", "990101", "120012"])
+def test_a_use_is_recorded_for_a_place_within_the_organisations_division_only(
+    world: World, division: str
+) -> None:
+    envelope = world.request(division=division)
+    with refused("wrong_division"):
+        world.record(envelope, consent=world.consent(envelope, world.person))
+    assert world.license(world.person.handle).uses == 0
+    within = world.request(division="120101")
+    world.record(within, consent=world.consent(within, world.person))
+    assert world.license(world.person.handle).uses == 1

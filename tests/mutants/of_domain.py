@@ -174,6 +174,16 @@ _USES: Final[tuple[Mutant, ...]] = (
         ("tests/licenses/test_recording.py::test_a_consent_grants_nothing_that_was_not_asked",),
     ),
     Mutant(
+        "use-at-any-place",
+        "A request names whatever division its operator likes.",
+        _RECORDING,
+        "outside = place_problem(request.division, acceptor.division)",
+        "outside = None",
+        (
+            "tests/licenses/test_recording_requests.py::test_a_use_is_recorded_for_a_place_within_the_organisations_division_only",
+        ),
+    ),
+    Mutant(
         "use-by-one-who-is-not-entrusted",
         "Any organisation uses licenses for any department's matter.",
         _RECORDING,
