@@ -17,7 +17,6 @@ from directory.models import (
     Entry,
     Instrument,
     Matter,
-    Resource,
     Responsibility,
     System,
 )
@@ -57,11 +56,6 @@ def effective_responsibility(state: StateReader, identifier: str) -> Responsibil
 def effective_system(state: StateReader, identifier: str) -> System | None:
     """Return the approved version of a system of an active organisation, or None."""
     return cast("System | None", _effective(state, "system", identifier))
-
-
-def effective_resource(state: StateReader, identifier: str) -> Resource | None:
-    """Return the approved version of a data resource of an active organisation, or None."""
-    return cast("Resource | None", _effective(state, "resource", identifier))
 
 
 def effective_matter(state: StateReader, code: str) -> Matter | None:

@@ -28,7 +28,7 @@ from typing import Final
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.codec import Value, decode, decode_array, encode
-from ledger.decoding import MAX_HEIGHT, fields, hash_field, integer, items, short_text
+from ledger.decoding import fields, hash_field, integer, items, short_text
 from ledger.errors import BundleSizeError, DecodeError
 from ledger.limits import MAX_ENTRY_BYTES, MAX_VALIDATORS
 from ledger.merkle import MAX_PROOF_HASHES
@@ -195,10 +195,6 @@ class Bundle:
             tuple(sorted(attachments)),
         )
 
-    def attachment(self, name: str) -> bytes | None:
-        """Return the attachment of that name, or None."""
-        return dict(self.attachments).get(name)
-
     def encode(self, suite: Suite) -> bytes:
         """Return the bundle file.
 
@@ -287,7 +283,7 @@ def _entry(value: Value, checkpoint: SignedCheckpoint) -> EntryEvidence:
     hashes = items(inclusion, "inclusion proof", MAX_PROOF_HASHES)
     return EntryEvidence(
         entry,
-        integer(index, "index", 0, MAX_HEIGHT),
+        integer(index, "index"),
         tuple(hash_field(item, "inclusion proof") for item in hashes),
         checkpoint,
     )

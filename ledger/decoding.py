@@ -14,7 +14,7 @@ from ledger.codec import Value
 from ledger.errors import DecodeError, InvalidKey
 from ledger.suite import HASH_BYTES, SIGNATURE_BYTES, PublicKey
 
-MAX_HEIGHT: Final = 2**63 - 1
+MAX_INTEGER: Final = 2**63 - 1
 """Heights, times and log indexes fit a signed 64-bit integer everywhere, also in SQL."""
 
 MAX_ROUND: Final = 2**31 - 1
@@ -23,7 +23,7 @@ MAX_ROUND: Final = 2**31 - 1
 _PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
-def integer(value: Value, name: str, minimum: int = 0, maximum: int = MAX_HEIGHT) -> int:
+def integer(value: Value, name: str, minimum: int = 0, maximum: int = MAX_INTEGER) -> int:
     """Return an integer within bounds (a bool is none)."""
     if type(value) is not int or not minimum <= value <= maximum:
         raise DecodeError(f"{name}: expected an integer from {minimum} to {maximum}")

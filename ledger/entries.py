@@ -11,18 +11,15 @@ A block's entries stand in this order: transactions, evidence, the block entry l
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger.codec import Value, decode, encode
 from ledger.decoding import fields, hash_field, integer, short_text
-from ledger.errors import DecodeError
+from ledger.errors import CODE, DecodeError
 from ledger.limits import MAX_ENTRY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
 
 VERSION: Final = 1
-
-_CODE: Final = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +161,7 @@ def _genesis_entry(value: Value) -> GenesisEntry:
 
 def _transaction_entry(value: Value) -> TransactionEntry:
     _, height, index, code, operation_index, raw = fields(value, "transaction entry", 6)
-    if type(code) is not str or (code and _CODE.fullmatch(code) is None):
+    if type(code) is not str or (code and CODE.fullmatch(code) is None):
         raise DecodeError("transaction entry: not a code")
     if type(raw) is not bytes or len(raw) > MAX_TRANSACTION_BYTES:
         raise DecodeError("transaction entry: not a transaction")

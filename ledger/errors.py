@@ -7,8 +7,12 @@ never reach a hash; what the ledger records is the stable ASCII `code` of `Inval
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_CODE = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
+from ledger.limits import MAX_CODE_BYTES
+
+CODE: Final = re.compile(rf"[a-z0-9_.-]{{1,{MAX_CODE_BYTES}}}", re.ASCII)
+"""The form of a code that the ledger records."""
 
 
 class LedgerError(Exception):
@@ -39,7 +43,7 @@ class InvalidTransaction(LedgerError):
     """A transaction may not enter a block. `code` is stable ASCII, the text is for people."""
 
     def __init__(self, code: str, text: str = "") -> None:
-        assert _CODE.fullmatch(code), code
+        assert CODE.fullmatch(code), code
         super().__init__(f"{code}: {text}" if text else code)
         self.code = code
         self.text = text
@@ -49,7 +53,7 @@ class InvalidOperation(LedgerError):
     """A handler refuses an operation. `code` is recorded on the ledger: ASCII, at most 64 bytes."""
 
     def __init__(self, code: str, text: str = "") -> None:
-        assert _CODE.fullmatch(code), code
+        assert CODE.fullmatch(code), code
         super().__init__(f"{code}: {text}" if text else code)
         self.code = code
         self.text = text

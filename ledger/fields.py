@@ -78,7 +78,6 @@ def _hex_bytes(minimum: int, maximum: int) -> tuple[Any, ...]:
     )
 
 
-Bytes16 = Annotated[bytes, *_hex_bytes(16, 16)]
 Bytes32 = Annotated[bytes, *_hex_bytes(32, 32)]
 Bytes64 = Annotated[bytes, *_hex_bytes(64, 64)]
 

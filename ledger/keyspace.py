@@ -112,11 +112,6 @@ def state_key_of(key: bytes) -> str:
     return key[_PREFIX_BYTES:].decode()
 
 
-def path_of(key: bytes) -> bytes:
-    """Return the path in the key of a page."""
-    return key[_PREFIX_BYTES:]
-
-
 def prefix_end(prefix: bytes) -> bytes | None:
     """Return the smallest key above all that begin with `prefix`; None where there is none (all 0xff)."""
     stripped = prefix.rstrip(b"\xff")

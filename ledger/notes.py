@@ -252,35 +252,6 @@ class VerifiedSignature:
     time_s: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedNote:
-    """A note of which at least one known key's signature verified. `unknown` counts lines by keys
-    unknown to us.
-    """
-
-    text: str
-    verified: tuple[VerifiedSignature, ...]
-    unknown: int
-
-
-def verify_signatures(suite: Suite, note: SignedNote, keys: Iterable[VerifierKey]) -> OpenedNote:
-    """Verify the signatures of known keys; see `open_note`."""
-    known = tuple(keys)
-    text = note.text.encode()
-    verified: dict[VerifierKey, VerifiedSignature] = {}
-    for signature in note.signatures:
-        candidates = [key for key in known if key.is_named_by(signature)]
-        if not candidates:
-            continue
-        one = verify_by_any(suite, text, signature, candidates)
-        if one.key in verified:
-            raise InvalidProof(f"two signatures by {signature.name[:80]!r}")
-        verified[one.key] = one
-    if not verified:
-        raise InvalidProof("no signature by a known key")
-    return OpenedNote(note.text, tuple(verified.values()), len(note.signatures) - len(verified))
-
-
 def verify_by_any(
     suite: Suite, text: bytes, signature: NoteSignature, keys: Iterable[VerifierKey]
 ) -> VerifiedSignature:
@@ -296,16 +267,6 @@ def verify_by_any(
             time_s = signature.time_s if key.key_type is KeyType.COSIGNATURE_V1 else None
             return VerifiedSignature(key, signature, time_s)
     raise InvalidProof(f"bad signature by {signature.name[:80]!r}")
-
-
-def open_note(suite: Suite, data: bytes, keys: Iterable[VerifierKey]) -> OpenedNote:
-    """Parse a note and verify every signature by one of `keys` (signed-note, "Signatures").
-
-    Raises:
-        DecodeError: not a signed note.
-        InvalidProof: no signature by a known key, two by one key, or one that does not verify.
-    """
-    return verify_signatures(suite, SignedNote.parse(data), keys)
 
 
 def sign_note(suite: Suite, signer: Signer, name: str, text: str) -> NoteSignature:

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ledger.application import Application
-from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
+from ledger.bundle import EntryEvidence, StateEvidence, ValidatorChange
 from ledger.proven import ProvenView
 
 
@@ -53,26 +51,3 @@ def validator_changes(
         block = EntryEvidence(entry, index, proof, signed)
         changes.append(ValidatorChange.of(block, validators))
     return tuple(changes)
-
-
-def make_bundle(
-    application: Application,
-    proven: ProvenView,
-    subject: str,
-    *,
-    indexes: Iterable[int] = (),
-    keys: Iterable[str] = (),
-    attachments: Iterable[tuple[str, bytes]] = (),
-) -> Bundle:
-    """Bundle the evidence of these entries and states with every change of validators since genesis.
-
-    Raises:
-        ValueError: nothing to bundle, or an index beyond the proven checkpoint.
-    """
-    return Bundle.of(
-        subject,
-        changes=validator_changes(application, before_height=proven.height),
-        entries=[entry_evidence(proven, index) for index in indexes],
-        states=[state_evidence(proven, key) for key in keys],
-        attachments=attachments,
-    )

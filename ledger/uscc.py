@@ -52,8 +52,3 @@ def uscc_problem(text: str) -> str | None:
     if text[17] != expected:
         return f"the check character is {text[17]!r}, should be {expected!r}"
     return None
-
-
-def is_uscc(text: str) -> bool:
-    """Tell whether `text` is a well-formed USCC with good check characters."""
-    return uscc_problem(text) is None

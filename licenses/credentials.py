@@ -36,6 +36,7 @@ from licenses.sd_jwt import (
     sign_jwt,
 )
 from licenses.sd_jwt import SALT_BYTES as DISCLOSURE_SALT_BYTES
+from licenses.use_fields import FIELD_NAME
 
 CREDENTIAL_TYPE: Final = "dc+sd-jwt"
 """The `typ` of SD-JWT credentials (draft-ietf-oauth-sd-jwt-vc)."""
@@ -43,7 +44,6 @@ CREDENTIAL_TYPE: Final = "dc+sd-jwt"
 VCT_PREFIX: Final = "urn:mulu:license-type:"
 
 _HEX_32: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _CLEAR: Final = frozenset(("iss", "vct", "chain", "handle", "iat", "nbf", "license", "_sd"))
 _OPTIONAL: Final = frozenset(("exp", "cnf", "_sd_alg"))
 _CONCEALED: Final = frozenset(("identifier", "handle_salt"))
@@ -160,7 +160,7 @@ def read_credential(suite: Suite, text: str) -> Credential:
         or payload["license"].keys() != {"_sd"}
     ):
         raise DecodeError("not the claims of a license credential")
-    if any(_FIELD.fullmatch(name) is None for name in fields):
+    if any(FIELD_NAME.fullmatch(name) is None for name in fields):
         raise DecodeError("a field has an unknown form of name")
     salt = claims.get("handle_salt")
     return Credential(

@@ -1,4 +1,4 @@
-"""Identifiers of licenses (GB/T 36904) and of residents (GB 11643), with their check characters.
+"""Identifiers of licenses (GB/T 36904), with their check characters.
 
 A license identifier is `1.2.156.3005.2.<type>.<issuer>.<serial>.<version>.<check>`. The check character is ISO 7064
 MOD 37,36 over type, issuer, serial and version *without the dots*: moving a character from one part to its neighbour
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date
 from typing import Final
 
 from ledger.errors import DecodeError
@@ -30,10 +29,6 @@ _ISSUER: Final = re.compile(r"[0-9A-Z]{18}|[0-9]{6}", re.ASCII)
 _SERIAL: Final = re.compile(r"[0-9A-Z]{6,32}", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9]{3}", re.ASCII)
 _CHECK: Final = re.compile(r"[0-9A-Z]", re.ASCII)
-
-_RESIDENT: Final = re.compile(r"[0-9]{17}[0-9X]", re.ASCII)
-_RESIDENT_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_RESIDENT_CHECKS: Final = "10X98765432"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +114,3 @@ def _check_uscc(part: str, code: str) -> None:
     problem = uscc_problem(code)
     if problem is not None:
         raise DecodeError(f"{part}: {problem}")
-
-
-def resident_id_problem(text: str) -> str | None:
-    """Say what is wrong with a resident identity number (GB 11643, 18 characters), or None.
-
-    Division codes are not looked up: they change, and Xiong'an (1331xx) stands in no public list.
-    """
-    if _RESIDENT.fullmatch(text) is None:
-        return "expected 17 digits and a digit or X"
-    if text[:2] == "00" or text[14:17] == "000":
-        return "division or sequence number is zero"
-    try:
-        date(int(text[6:10]), int(text[10:12]), int(text[12:14]))
-    except ValueError:
-        return "characters 7 to 14 are no date of birth"
-    # ISO 7064 MOD 11-2.
-    weights = zip(text[:17], _RESIDENT_WEIGHTS, strict=True)
-    expected = _RESIDENT_CHECKS[sum(int(digit) * weight for digit, weight in weights) % 11]
-    if text[17] != expected:
-        return f"the check character is {text[17]!r}, should be {expected!r}"
-    return None

@@ -13,14 +13,13 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final
 
 from ledger.errors import LedgerError
+from ledger.keys import SEALING_KEY_BYTES
 
 CODE_DIGITS: Final = 8
 TOKEN_BYTES: Final = 16
-SEALING_KEY_BYTES: Final = 32
 
 SESSION_LIFETIME_MS: Final = 120_000
 """Two minutes: the time of one visit at a window."""
@@ -36,11 +35,6 @@ MAX_TRIES_OPERATOR: Final = 5
 MAX_TRIES_WINDOW: Final = 10
 MAX_TRIES_JURISDICTION: Final = 500
 """Failed claims within ten minutes, by one operator, at one window, and in all; the last bounds what is remembered."""
-
-JURISDICTION_DIGITS: Final[Mapping[str, str]] = MappingProxyType(
-    {"000000": "0", "110000": "1", "120000": "2", "130000": "3"}
-)
-"""First digits of codes by division: national, Beijing, Tianjin, Hebei. Other networks configure their own."""
 
 _CODE: Final = re.compile(r"[0-9]{8}", re.ASCII)
 

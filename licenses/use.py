@@ -26,6 +26,7 @@ from ledger.decoding import (
     signature_field,
 )
 from ledger.errors import DecodeError
+from ledger.keys import SEALING_KEY_BYTES
 from ledger.suite import PublicKey, Suite, signed_bytes
 from licenses.details import RequestDetails
 from licenses.handles import SALT_BYTES
@@ -54,7 +55,6 @@ STATUTORY_MODE: Final = "statutory"
 MODES: Final = (HOLDER_MODE, STATUTORY_MODE)
 
 NONCE_BYTES: Final = 16
-SEALING_KEY_BYTES: Final = 32
 
 MAX_REQUEST_LIFETIME_MS: Final = 15 * 60_000
 """Long enough for a person to read, ask and answer; short, since each license remembers requests

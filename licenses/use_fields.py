@@ -27,7 +27,7 @@ MAX_ENVELOPE_BYTES: Final = 8_192
 MAX_FIELDS: Final = 64
 """Fields of one license; real license types have well below forty."""
 
-_FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 LICENSE_TYPE: Final = re.compile(r"[0-9A-Z]{21}", re.ASCII)
 MATTER_CODE: Final = re.compile(r"[0-9A-Z]{31}", re.ASCII)
 USCC: Final = re.compile(r"[0-9A-Z]{18}", re.ASCII)
@@ -71,7 +71,7 @@ def field_names(value: Value) -> tuple[str, ...]:
 def _checked_field_names(value: Value) -> tuple[str, ...]:
     """Matters ask for the same few lists of fields again and again."""
     listed = items(value, "fields", MAX_FIELDS)
-    names = [matching(_FIELD, name, "field") for name in listed]
+    names = [matching(FIELD_NAME, name, "field") for name in listed]
     if not names or names != sorted(set(names)):
         raise DecodeError("fields: expected names in ascending order, each once, at least one")
     return tuple(names)

@@ -7,7 +7,6 @@ first; whoever holds most is refused. The pool checks nothing itself: what comes
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -33,7 +32,7 @@ class _Waiting:
 
 
 class Mempool:
-    """Pending transactions by id. `available` is set while there are any."""
+    """Pending transactions by id."""
 
     def __init__(self, max_bytes: int, max_count: int) -> None:
         self._max_bytes = max_bytes
@@ -45,7 +44,6 @@ class Mempool:
         self._sizes: dict[str, int] = {}
         self._bytes = 0
         self.evicted = 0
-        self.available = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -94,7 +92,6 @@ class Mempool:
         self._ids[transaction.raw] = transaction.id
         self._sizes[organisation] = self._sizes.get(organisation, 0) + len(transaction.raw)
         self._bytes += len(transaction.raw)
-        self.available.set()
         return True
 
     def candidates(self, max_bytes: int, max_count: int) -> list[bytes]:
@@ -132,8 +129,6 @@ class Mempool:
             if not queue:
                 del self._queues[organisation]
                 del self._sizes[organisation]
-        if not self._by_id:
-            self.available.clear()
 
     def expire(self, now_ms: int) -> list[bytes]:
         """Forget transactions whose `valid_until` has passed; return their ids."""

@@ -48,7 +48,7 @@ BLOCKS_FRAME_BYTES: Final = MAX_FRAME_BYTES - 64 * 1024
 MAX_HEIGHT: Final = 2**53
 MAX_PING: Final = 2**53
 MAX_CLOCK_MS: Final = 2**53
-"""Far beyond any date, and still exact everywhere."""
+"""Far beyond any height, count or date that a peer may tell, and still exact where JSON shows it."""
 
 
 class Priority(IntEnum):

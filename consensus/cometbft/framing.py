@@ -55,11 +55,6 @@ class FrameReader:
         del buffer[:start]
         return messages
 
-    @property
-    def is_between_messages(self) -> bool:
-        """Whether nothing of a further message has come yet."""
-        return not self._buffer
-
     def _length(self, start: int) -> tuple[int, int] | None:
         """Return where the message begins whose length begins at `start`, and that length; None if more must come."""
         length = 0

@@ -40,12 +40,6 @@ def time_ms(timestamp: Timestamp) -> int:
     return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
 
 
-def timestamp_of(milliseconds: int) -> Timestamp:
-    """Return the protobuf time of a time in milliseconds."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
-
-
 def address_of(key: PublicKey) -> bytes:
     """Return CometBFT's address of a consensus key.
 

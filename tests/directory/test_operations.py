@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from directory.codes import COLLECTIONS, Collection
-from directory.lookup import effective_resource
 from directory.models import MAX_ARTICLES
 from directory.operations import OPERATIONS
 from directory.records import (
@@ -252,7 +251,8 @@ def test_confidential_data_may_lie_on_the_intranet(ledger: Ledger) -> None:
         confidential=True,
     )
     ledger.establish(intranet, data)
-    assert effective_resource(ledger, data.identifier) == data
+    record = ledger.record("resource", data.identifier)
+    assert record is not None and record.effective is not None and record.pending is None
 
 
 def test_an_unmarked_catch_all_clause_is_refused_from_the_start(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from ledger.errors import DecodeError
-from ledger.notes import KeyType, VerifierKey, encode_base64, open_note
+from ledger.notes import KeyType, SignedNote, VerifierKey, encode_base64, verify_by_any
 from ledger.suite import SHA256_ED25519 as SUITE
 from tests.ledger.sample_chain import signer
 
@@ -97,6 +97,8 @@ def test_log_signature_and_cosignature_open_with_their_keys() -> None:
         VerifierKey.create(SUITE, "sample-00", KeyType.ED25519, signer("log").public_key),
         VerifierKey.create(SUITE, "beijing", KeyType.COSIGNATURE_V1, signer("w").public_key),
     )
-    opened = open_note(SUITE, signed.encode(), keys)
-    assert Checkpoint.parse(opened.text) == checkpoint
-    assert [verified.time_s for verified in opened.verified] == [None, 1_700_000_000]
+    note = SignedNote.parse(signed.encode())
+    assert Checkpoint.parse(note.text) == checkpoint
+    text = note.text.encode()
+    verified = [verify_by_any(SUITE, text, line, keys) for line in note.signatures]
+    assert [one.time_s for one in verified] == [None, 1_700_000_000]

@@ -12,7 +12,7 @@ from ledger.commits import Commit
 from ledger.entries import BlockEntry, TransactionEntry
 from ledger.light import NotEstablishedError, TrustedView, open_bundle
 from ledger.policy import AsOf, Policy, policy_for
-from ledger.proofs import entry_evidence, make_bundle, state_evidence, validator_changes
+from ledger.proofs import entry_evidence, state_evidence, validator_changes
 from ledger.suite import SHA256_ED25519 as SUITE
 from tests.ledger.chain import START_MS, Chain
 from tests.ledger.test_application import change_validator, replacement
@@ -71,20 +71,19 @@ def test_a_bundle_leads_through_a_change_of_validators(chain: Chain) -> None:
     assert proven is not None
     (change,) = validator_changes(chain.application)
     assert change.block.index == at_the_change.size - 1
-    made = make_bundle(
-        chain.application,
-        proven,
+    made = Bundle.of(
         "test",
-        indexes=[1],
-        keys=["test/note/a"],
+        changes=validator_changes(chain.application, before_height=proven.height),
+        entries=[entry_evidence(proven, 1)],
+        states=[state_evidence(proven, "test/note/a")],
         attachments=[("paper", b"text")],
     )
     view, bundle = open_bundle(SUITE, anchor(chain), made.encode(SUITE))
     assert view.validators_hash == chain.application.tip.validators.hash(SUITE)
     assert bundle.states[0].value is not None
     # under the checkpoint of the change itself the old set still vouches
-    early = make_bundle(chain.application, at_the_change, "test", keys=["test/note/a"])
-    assert early.changes == ()
+    assert validator_changes(chain.application, before_height=at_the_change.height) == ()
+    early = Bundle.of("test", states=[state_evidence(at_the_change, "test/note/a")])
     open_bundle(SUITE, anchor(chain), early.encode(SUITE))
     # without the change nothing can be established
     cut = Bundle.of("test", states=made.states)

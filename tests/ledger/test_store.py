@@ -93,7 +93,6 @@ def test_keys_keep_the_order_of_numbers_and_give_them_back(
         assert keyspace.number_of(key(one)) == one
     assert keyspace.tile_of(keyspace.tile(level, one)) == (level, one)
     assert keyspace.state_key_of(keyspace.value("a/b/c")) == "a/b/c"
-    assert keyspace.path_of(keyspace.page(b"\x01\x0f")) == b"\x01\x0f"
 
 
 def test_prefixes_are_of_one_length_and_all_different() -> None:

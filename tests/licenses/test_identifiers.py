@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stdnum.cn import ric
 from stdnum.iso7064 import mod_37_36
 
 from ledger.errors import DecodeError
-from licenses.identifiers import LicenseIdentifier, check_character, resident_id_problem
+from licenses.identifiers import LicenseIdentifier, check_character
 
 GOOD = (
     "1.2.156.3005.2.11100000000013338W011.11430000006122244L.20230000403.001.U",
@@ -87,31 +86,3 @@ def test_what_is_built_is_read(serial: str, version: int) -> None:
 def test_a_version_has_three_digits(version: int) -> None:
     with pytest.raises(DecodeError):
         LicenseIdentifier.build("11100000000013338W011", "340100", "123456", version)
-
-
-def test_a_resident_number_with_a_good_check_is_good() -> None:
-    assert resident_id_problem("11010519491231002X") is None
-    assert ric.is_valid("11010519491231002X")
-
-
-def test_a_resident_number_of_xiongan_is_good_although_no_list_knows_it() -> None:
-    body = "13310019900101001"
-    good = [body + check for check in "0123456789X" if resident_id_problem(body + check) is None]
-    assert len(good) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "110105194912310021",
-        "11010519490230002X",
-        "11010519491231002x",
-        "1101051949123100２X",
-        "11010519491231000X",
-        "00010519491231002X",
-        "110105194912310",
-    ],
-)
-def test_bad_resident_numbers_are_refused(text: str) -> None:
-    assert resident_id_problem(text) is not None

@@ -147,4 +147,3 @@ def test_bounds_hold_and_counts_agree_after_any_sequence(
         assert len(pool) == len(held) <= 5
         assert pool.size_bytes == sum(len(value.raw) for value in held.values()) <= 1_000
         assert sorted(pool.candidates(10**9, 10**9)) == sorted(v.raw for v in held.values())
-        assert pool.available.is_set() == bool(held)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from consensus.cometbft import mapping
 from consensus.cometbft.abci_pb2 import (
     Misbehavior,
@@ -24,6 +26,12 @@ from ledger.transactions import Transaction
 from tests.ledger.chain import Chain
 
 MAX_TX_BYTES = 4 * 1024 * 1024
+
+
+def timestamp_of(milliseconds: int) -> Timestamp:
+    """Return the protobuf time of a time in milliseconds."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
 @dataclass
@@ -65,7 +73,7 @@ class Driven:
             max_tx_bytes=max_bytes,
             txs=[one.raw for one in transactions],
             height=self.height,
-            time=mapping.timestamp_of(self.chain.time_ms),
+            time=timestamp_of(self.chain.time_ms),
             proposer_address=self.proposer,
         )
         answer = self.handover.prepare_proposal(request, now_ms or self.chain.time_ms)
@@ -76,7 +84,7 @@ class Driven:
             "txs": [one.raw for one in transactions],
             "height": self.height,
             "hash": self.block_id,
-            "time": mapping.timestamp_of(self.chain.time_ms),
+            "time": timestamp_of(self.chain.time_ms),
             "proposer_address": self.proposer,
         }
         answer = self.handover.process_proposal(RequestProcessProposal(**{**parts, **changes}))
@@ -94,7 +102,7 @@ class Driven:
             "txs": [one.raw for one in transactions],
             "height": self.height,
             "hash": self.block_id,
-            "time": mapping.timestamp_of(self.chain.time_ms),
+            "time": timestamp_of(self.chain.time_ms),
             "proposer_address": self.proposer,
             "misbehavior": misbehavior,
         }

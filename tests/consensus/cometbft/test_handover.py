@@ -32,7 +32,7 @@ from ledger.transactions import (
     decode_transaction,
     sign_transaction,
 )
-from tests.consensus.cometbft.driver import MAX_TX_BYTES, Driven
+from tests.consensus.cometbft.driver import MAX_TX_BYTES, Driven, timestamp_of
 from tests.ledger.chain import EDITOR, TABLE, Chain, make_genesis, members, signer
 
 
@@ -109,7 +109,7 @@ def test_bytes_that_are_no_transaction_are_refused_left_out_and_rejected(driven:
         max_tx_bytes=MAX_TX_BYTES,
         txs=[b"\xff"],
         height=1,
-        time=mapping.timestamp_of(driven.chain.time_ms),
+        time=timestamp_of(driven.chain.time_ms),
     )
     assert not driven.handover.prepare_proposal(prepare, driven.chain.time_ms).txs
     assert not driven.accepts(txs=[b"\xff"])
@@ -170,13 +170,13 @@ def test_a_block_takes_what_fits_and_leaves_the_rest_in_order(driven: Driven) ->
 def test_a_block_is_rejected_whose_time_is_not_after_the_last_ones(driven: Driven) -> None:
     driven.commit()
     tip = driven.application.tip
-    assert not driven.accepts(time=mapping.timestamp_of(tip.time_ms))
-    assert driven.accepts(time=mapping.timestamp_of(tip.time_ms + 1))
+    assert not driven.accepts(time=timestamp_of(tip.time_ms))
+    assert driven.accepts(time=timestamp_of(tip.time_ms + 1))
 
 
 def test_the_first_block_may_have_the_time_of_genesis(driven: Driven) -> None:
     time_ms = driven.application.genesis.time_ms
-    assert driven.accepts(time=mapping.timestamp_of(time_ms))
+    assert driven.accepts(time=timestamp_of(time_ms))
 
 
 def test_a_block_is_rejected_that_nobody_of_the_validators_proposes(driven: Driven) -> None:

@@ -12,6 +12,7 @@ from consensus.cometbft.errors import InvalidHandover
 from ledger.decisions import ReportedOffence
 from ledger.suite import PublicKey
 from ledger.validators import ValidatorSet
+from tests.consensus.cometbft.driver import timestamp_of
 from tests.ledger.chain import Member, members, signer
 
 FOUNDERS = ValidatorSet.of(member.validator for member in members())
@@ -19,11 +20,11 @@ FOUNDERS = ValidatorSet.of(member.validator for member in members())
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_a_time_in_milliseconds_survives(milliseconds: int) -> None:
-    assert mapping.time_ms(mapping.timestamp_of(milliseconds)) == milliseconds
+    assert mapping.time_ms(timestamp_of(milliseconds)) == milliseconds
 
 
 def test_nanoseconds_are_rounded_down() -> None:
-    timestamp = mapping.timestamp_of(1_000)
+    timestamp = timestamp_of(1_000)
     timestamp.nanos = 999_999
     assert mapping.time_ms(timestamp) == 1_000
 
