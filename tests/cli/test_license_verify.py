@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from cli.main import run
 from cli.processes import python_environment
 from ledger.policy import policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
+from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import FOUNDERS, validator_set
 from tests.licenses.story import Holder, Story, ready_story
 
@@ -31,33 +30,16 @@ class Denier:
     code: str = "license_unknown"
     asked: list[str] = field(default_factory=list)
 
+    def answer(self, path: str) -> tuple[int, bytes]:
+        self.asked.append(path)
+        return self.status, json.dumps({"title": "Refused", "code": self.code}).encode()
+
 
 @pytest.fixture
 def node() -> Iterator[Denier]:
     denier = Denier()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            denier.asked.append(self.path)
-            body = json.dumps({"title": "Refused", "code": denier.code}).encode()
-            self.send_response(denier.status)
-            self.send_header("Content-Type", "application/problem+json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            denier.url = f"http://127.0.0.1:{server.server_address[1]}"
-            yield denier
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(denier.answer) as denier.url:
+        yield denier
 
 
 @pytest.fixture(scope="module")

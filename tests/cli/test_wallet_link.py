@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from cli.wallet_link import WalletLink
 from licenses.holding import WalletError
 from licenses.wallet import Wallet
 from node.client import NodeClient
+from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import Story, ready_story
 from tests.licenses.wallet_story import put_license
@@ -59,29 +58,8 @@ class Library:
 @pytest.fixture
 def library() -> Iterator[Library]:
     library = Library(ready_story())
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = library.answer(self.path)
-            self.send_response(status)
-            kind = "application/json" if status == 200 else "application/problem+json"
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            library.url = f"http://127.0.0.1:{server.server_address[1]}"
-            yield library
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(library.answer) as library.url:
+        yield library
 
 
 @pytest.fixture

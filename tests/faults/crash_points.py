@@ -52,6 +52,7 @@ from ledger import fsck, keyspace
 from ledger import store as ledger_store
 from ledger.application import Application
 from ledger.database import Batch, Head
+from ledger.head_marker import HeadMarker
 from node.checkpointing import CheckpointSigner
 from node.index import Index
 from node.replica import Replica
@@ -258,7 +259,7 @@ def _wrap_system_calls(points: _Points) -> None:
 
 
 def _wrap_store(points: _Points) -> None:
-    marker = ledger_store._HeadMarker
+    marker = HeadMarker
 
     def batch_of(_: Any, batch: Batch, head: Head | None = None) -> str | None:
         if points.is_verifying:

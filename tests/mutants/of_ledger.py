@@ -404,7 +404,7 @@ _DISK: Final[tuple[Mutant, ...]] = (
     Mutant(
         "head-marker-not-synced",
         "The head marker is written, but not synced.",
-        _STORE,
+        "ledger/head_marker.py",
         "        os.fdatasync(self._descriptor)\n",
         "",
         ("tests/ledger/test_store.py::test_a_failed_sync_of_the_marker_stops_the_store_too",),
