@@ -1,4 +1,4 @@
-"""`mulu audit`: trace a use to its grounds, bundle the evidence, verify it offline."""
+"""`mulu audit`: trace a use to its grounds, bundle the evidence, verify it offline, follow the log."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from cli.options import (
     PolicyOption,
     ProfileOption,
 )
-from cli.output import CommandError, say, show_json, show_table
+from cli.output import CommandError, ExitCode, say, show_json, show_table
 from cli.proofs import load_policy, require_policy
 from cli.tracing import trace_use
 from cli.validation import date_ms, now_ms
 from ledger.files import replace_file
+from ledger.light import NotEstablishedError, TrustedView
 from ledger.suite import SHA256_ED25519
 from licenses.verification import Question
 from licenses.verifier import Verifier
 
-app = typer.Typer(help="Trace, bundle and verify evidence.", no_args_is_help=True)
+app = typer.Typer(help="Trace, bundle and verify evidence; follow the log.", no_args_is_help=True)
 
 UseArgument = Annotated[str, typer.Argument(metavar="USE", help="Id of the use, 64 hex digits.")]
 
@@ -130,3 +131,55 @@ def verify_evidence(
     anchor = anchor_of(policy, profile)
     verifier = Verifier(SHA256_ED25519, require_policy(anchor))
     raise typer.Exit(verify_bundles(files, verifier, question, anchor, as_json))
+
+
+@app.command(epilog="Example: mulu audit follow --kept checkpoint.txt --profile national-auditor")
+def follow(
+    kept: Annotated[
+        Path,
+        typer.Option(help="File with the checkpoint of the last look; made by the first."),
+    ],
+    entries: Annotated[
+        bool,
+        typer.Option(
+            "--entries",
+            help="Also read all new entries and check that they are the log's; needs an auditor's or reader's key.",
+        ),
+    ] = False,
+    node: NodeOption = None,
+    key: KeyOption = None,
+    profile: ProfileOption = None,
+    policy: PolicyOption = None,
+    max_anchor_age: AnchorAgeOption = 90.0,
+    fresh: FreshOption = 3600.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Look whether the log has only grown since the last look, and keep its newest checkpoint.
+
+    Exit codes: 0 it has, or is the same; 1 it was forked (the evidence is written beside the file), or the node shows
+    what is false; 3 not established: the node is behind, no quorum has cosigned, checkpoint or policy are too old.
+    """
+    from cli.following import look
+
+    connection = connect(node, key, profile, policy=policy)
+    view = TrustedView(SHA256_ED25519, require_policy(connection.policy))
+    now, max_age_ms = now_ms(), int(max_anchor_age * 86_400_000)
+    view.require_fresh(now, now, max_anchor_age_ms=max_age_ms)  # the age of the policy
+    with connection.client as client:
+        found = look(client, view, kept, with_entries=entries)
+    if found.exit_code is ExitCode.OK and found.verified.time_ms is not None:
+        try:
+            view.require_fresh(
+                found.verified.time_ms,
+                now_ms(),
+                fresh_ms=int(fresh * 1000),
+                max_anchor_age_ms=max_age_ms,
+            )
+        except NotEstablishedError as error:
+            text = f"{error}; it contradicts nothing, and {kept} has it"
+            raise NotEstablishedError(error.code, text) from None
+    if as_json:
+        show_json({"file": str(kept), **found.to_json()})
+    else:
+        say(found.text(kept))
+    raise typer.Exit(int(found.exit_code))

@@ -331,14 +331,6 @@ class History:
             raise DamagedStoreError(f"entry {index} is not the network's: {error}") from None
         return entry, proof
 
-    def consistency_proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the proof that the log of `new_size` extends that of `old_size`.
-
-        Raises:
-            ValueError: not 0 < old_size <= new_size.
-        """
-        return self._tree.consistency_proof(old_size, new_size)
-
     def checkpoint(self, height: int) -> SignedCheckpoint | None:
         """Return the quorum checkpoint of the log after `height` as this reader holds it.
 

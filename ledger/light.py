@@ -198,6 +198,20 @@ class TrustedView:
         self._validators_hash = self._changed_to = block.next_validators_hash
         self._set_size = size
 
+    def follow(self, changes: Sequence[ValidatorChange], size: int) -> None:
+        """Follow the changes of validators that lie before a log of `size`: those who vouch for it are asked then.
+
+        They stand oldest first; those that the anchor already includes are passed over.
+
+        Raises:
+            DecodeError: an entry is malformed.
+            InvalidProof, NotEstablishedError: as `advance`.
+        """
+        for change in self._changes_ahead(changes):
+            if change.block.checkpoint.checkpoint.size >= size:
+                return
+            self.advance(change)
+
     def verify_entry(self, evidence: EntryEvidence) -> VerifiedEntry:
         """Verify that an entry is in the log.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger import merkle
-from ledger.errors import DecodeError, InvalidProof, StorageError
+from ledger.errors import DecodeError, StorageError
 from ledger.limits import MAX_ENTRY_BYTES
 from ledger.suite import HASH_BYTES, Suite
 
@@ -97,15 +97,6 @@ def tile_width(size: int, level: int, index: int) -> int:
     return max(0, min(TILE_WIDTH, hashes - index * TILE_WIDTH))
 
 
-def tiles_of(size: int) -> Iterator[Tile]:
-    """Yield every hash tile of a log of `size`, level by level."""
-    level = 0
-    while size >> (TILE_HEIGHT * level):
-        for index in range((((size >> (TILE_HEIGHT * level)) - 1) >> TILE_HEIGHT) + 1):
-            yield Tile(level, index, tile_width(size, level, index))
-        level += 1
-
-
 def append_tiles(
     suite: Suite, size: int, leaf_hashes: Sequence[bytes], read: TileReader
 ) -> dict[tuple[int, int], bytes]:
@@ -137,27 +128,6 @@ def append_tiles(
 def root_from_tiles(suite: Suite, read: TileReader, size: int) -> bytes:
     """Return the root of the log's first `size` entries; see `TileTree.root`."""
     return TileTree(suite, read).root(size)
-
-
-def inclusion_proof_from_tiles(
-    suite: Suite, read: TileReader, index: int, size: int
-) -> tuple[bytes, ...]:
-    """Return the proof that entry `index` is in the log of `size`; see
-    `TileTree.inclusion_proof`.
-    """
-    return TileTree(suite, read).inclusion_proof(index, size)
-
-
-def consistency_proof_from_tiles(
-    suite: Suite, read: TileReader, old_size: int, new_size: int
-) -> tuple[bytes, ...]:
-    """Return the proof that the log has only grown; see `TileTree.consistency_proof`."""
-    return TileTree(suite, read).consistency_proof(old_size, new_size)
-
-
-def frontier_from_tiles(suite: Suite, read: TileReader, size: int) -> merkle.Frontier:
-    """Return the frontier of the log's first `size` entries; see `TileTree.frontier`."""
-    return TileTree(suite, read).frontier(size)
 
 
 def _perfect(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -328,15 +298,3 @@ def decode_entries(data: bytes, count: int) -> tuple[bytes, ...]:
     if position != len(data):
         raise DecodeError("bytes after the last entry of a bundle")
     return tuple(entries)
-
-
-def verify_tile(suite: Suite, tile: Tile, content: bytes, parent_hash: bytes) -> None:
-    """Verify a full hash tile against its hash in the level above.
-
-    Raises:
-        InvalidProof: wrong length or another hash.
-    """
-    if tile.width != TILE_WIDTH or len(content) != TILE_WIDTH * HASH_BYTES:
-        raise InvalidProof("only a full tile has a hash of its own")
-    if merkle.root(suite, _hashes(content)) != parent_hash:
-        raise InvalidProof(f"tile {tile.path} does not hash to its parent")

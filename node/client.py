@@ -10,11 +10,14 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
 
+from ledger.limits import MAX_ENTRY_BYTES
+from ledger.notes import MAX_NOTE_BYTES
 from ledger.suite import Signer
+from ledger.tiles import TILE_WIDTH
 from node.answers import (
     DEFAULT_TIMEOUT_S,
     GRACE_S,
@@ -38,6 +41,14 @@ from node.answers import (
     submission_body,
 )
 from node.errors import ApiProblem, NodeUnreachable
+
+_MAX_SMALL_BYTES: Final = MAX_NOTE_BYTES
+"""A hash tile has 8 KiB at most, a checkpoint's note less."""
+
+_MAX_ENTRIES_BYTES: Final = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
+
+_MAX_CHANGES_BYTES: Final = 64 * 1024 * 1024
+"""A thousand changes of validators are shown at once, each about 12 KiB in base64 where they are many."""
 
 
 class NodeClient:
@@ -85,11 +96,12 @@ class NodeClient:
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0.0,
         authenticated: bool = True,
+        max_bytes: int | None = None,
     ) -> httpx.Response:
-        """Send one request and return its successful response.
+        """Send one request and return its successful response. Of a longer one than `max_bytes` no more is read.
 
         Raises:
-            NodeUnreachable: no answer in time, or not one of a node.
+            NodeUnreachable: no answer in time, or not one of a node: too long, for one.
             ApiProblem: a node's refusal.
         """
         sent = dict(headers or {})
@@ -97,14 +109,15 @@ class NodeClient:
             sent.update(self._credentials.headers(self._learn_chain_id))
         wanted = {k: v for k, v in (params or {}).items() if v is not None}
         try:
-            response = self._http.request(
+            with self._http.stream(
                 method,
                 path,
                 params=wanted or None,
                 json=body,
                 headers=sent,
                 timeout=max(self._timeout_s, wait_s + GRACE_S),
-            )
+            ) as stream:
+                response = self._read(stream, max_bytes)
         except httpx.HTTPError as error:
             raise NodeUnreachable(
                 f"no answer from {self.url}: {error or type(error).__name__}"
@@ -112,6 +125,20 @@ class NodeClient:
         if response.is_success:
             return response
         raise problem_of(response)
+
+    def _read(self, stream: httpx.Response, max_bytes: int | None) -> httpx.Response:
+        if max_bytes is None:
+            stream.read()
+            return stream
+        content = bytearray()
+        for part in stream.iter_bytes():
+            content += part
+            if len(content) > max_bytes:
+                raise NodeUnreachable(f"{self.url} answers with more than {max_bytes} bytes")
+        headers = {"Content-Type": stream.headers.get("Content-Type", "")}
+        return httpx.Response(
+            stream.status_code, headers=headers, content=bytes(content), request=stream.request
+        )
 
     def get(self, path: str, **params: Any) -> Json:
         """Return the JSON object at `path`."""
@@ -155,11 +182,21 @@ class NodeClient:
 
     def checkpoint(self) -> str:
         """Return the newest checkpoint that a quorum has cosigned, as a signed note."""
-        return self.request("GET", "/checkpoint", authenticated=False).text
+        response = self.request(
+            "GET", "/checkpoint", authenticated=False, max_bytes=_MAX_SMALL_BYTES
+        )
+        return response.text
 
     def tile(self, path: str) -> bytes:
-        """Return a tile by its tlog-tiles path, e.g. `tile/0/000` or `tile/entries/000.p/12`."""
-        return self.request("GET", "/" + path.lstrip("/")).content
+        """Return a tile by its tlog-tiles path, e.g. `tile/0/000` or `tile/entries/000.p/12`.
+
+        Hash tiles are public; entries need a role.
+        """
+        wanted = "/" + path.lstrip("/")
+        holds_entries = wanted.startswith("/tile/entries/")
+        max_bytes = _MAX_ENTRIES_BYTES if holds_entries else _MAX_SMALL_BYTES
+        response = self.request("GET", wanted, authenticated=holds_entries, max_bytes=max_bytes)
+        return response.content
 
     def metrics(self) -> str:
         """Return the node's metrics in Prometheus' text format."""
@@ -190,7 +227,15 @@ class NodeClient:
 
     def validator_changes(self, *, since: int = 0) -> Json:
         """Return the changes of the validator set after log size `since`, as evidence for a light verifier."""
-        return self.get("/v1/validators/changes", since=since)
+        response = self.request(
+            "GET",
+            "/v1/validators/changes",
+            params={"since": since},
+            authenticated=False,
+            max_bytes=_MAX_CHANGES_BYTES,
+        )
+        answer: Json = json_of(response)
+        return answer
 
     def events(
         self, *, after: int | None = None, kinds: Sequence[str] = ()

@@ -441,6 +441,28 @@ def test_what_is_not_there_is_said_to_be_not_there(shell: Shell) -> None:
     assert shell("license", "status", "0" * 64, expect=1)["error"]["code"] == "license_unknown"
 
 
+def test_an_auditor_follows_the_log_and_reads_what_is_new(shell: Shell, tmp_path: Path) -> None:
+    look = ("audit", "follow", "--kept", str(tmp_path / "checkpoint"))
+    first = shell(*look, "--entries", profile="national-auditor")
+    assert (first["outcome"], first["entries"]) == ("first", first["checkpoint"]["size"])
+    key = tmp_path / "new.key"
+    shell("keys", "new", str(key), "--unencrypted")
+    enrolled = shell(
+        *("org", "enrol", DEPARTMENT, "--new-key", str(key), "--role", "reader"),
+        profile="tongzhou-registrar",
+    )
+    shell("tx", "wait", enrolled["transaction"], profile="national-auditor")
+    grown = shell(*look, "--entries", profile="national-auditor")
+    assert (grown["outcome"], grown["kept_before"]) == ("extends", first["checkpoint"])
+    assert grown["entries"] == grown["checkpoint"]["size"] - first["checkpoint"]["size"]
+    node = shell.network.node("hebei").api
+    assert shell(*look, "--node", node)["outcome"] in ("same", "extends"), "another node, no key"
+    refused = shell(
+        *look[:3], str(tmp_path / "x"), "--entries", profile="tongzhou-editor", expect=1
+    )
+    assert refused["error"]["code"] == "role_missing"
+
+
 def test_status_tells_machines_numbers_and_each_once(shell: Shell) -> None:
     node = shell.network.node("hebei").api
     one, whole = shell("node", "status", "--node", node), shell("network", "status")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger import merkle, state_tree, tiles
@@ -54,6 +54,15 @@ class Member:
 
 
 FOUNDERS = tuple(Member(name) for name in ("beijing", "hebei", "national", "tianjin"))
+
+
+def tiles_of(size: int) -> Iterator[tiles.Tile]:
+    """Yield every hash tile of a log of `size`, level by level."""
+    level = 0
+    while hashes := size >> (tiles.TILE_HEIGHT * level):
+        for index in range(-(-hashes // tiles.TILE_WIDTH)):
+            yield tiles.Tile(level, index, tiles.tile_width(size, level, index))
+        level += 1
 
 
 def validator_set(members: Sequence[Member]) -> ValidatorSet:
@@ -176,7 +185,7 @@ class SampleChain:
 
     def entry_evidence(self, index: int, signed: SignedCheckpoint) -> EntryEvidence:
         size = signed.checkpoint.size
-        proof = tiles.inclusion_proof_from_tiles(SUITE, self.read_tile, index, size)
+        proof = tiles.TileTree(SUITE, self.read_tile).inclusion_proof(index, size)
         return EntryEvidence(self.entries[index], index, proof, signed)
 
     def state_evidence(

@@ -12,9 +12,9 @@ import pytest
 
 from ledger.notes import KeyType, VerifierKey
 from ledger.suite import SHA256_ED25519 as SUITE
-from ledger.tiles import Tile, encode_entries, tile_width, tiles_of
+from ledger.tiles import Tile, encode_entries, tile_width
 from tests.go.stock_client import build_stock_client, run_stock_client, verified_by_stock_client
-from tests.ledger.sample_chain import CHAIN_ID, SampleChain, signer
+from tests.ledger.sample_chain import CHAIN_ID, SampleChain, signer, tiles_of
 
 
 def publish(chain: SampleChain, directory: Path) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import merkle, tiles
-from ledger.errors import DecodeError, InvalidProof, StorageError
+from ledger.errors import DecodeError, StorageError
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.tiles import Tile
+from tests.ledger.sample_chain import tiles_of
 
 _LEAVES = [merkle.leaf_hash(SUITE, b"entry %d" % number) for number in range(70_000)]
 
@@ -105,7 +106,7 @@ def test_text_is_a_path_or_a_decode_error(text: str) -> None:
 
 
 def test_a_log_of_70000_entries_has_the_tiles_of_the_specification(log: _Log) -> None:
-    named = list(tiles.tiles_of(70_000))
+    named = list(tiles_of(70_000))
     assert {(tile.level, tile.index) for tile in named} == set(log.tiles)
     full = [tile for tile in named if tile.width == 256]
     partial = [tile for tile in named if tile.width < 256]
@@ -117,8 +118,8 @@ def test_a_log_of_70000_entries_has_the_tiles_of_the_specification(log: _Log) ->
 
 
 def test_a_log_of_256_entries_has_a_full_tile_and_one_above_with_one_hash() -> None:
-    assert [tile.path for tile in tiles.tiles_of(256)] == ["tile/0/000", "tile/1/000.p/1"]
-    assert list(tiles.tiles_of(0)) == []
+    assert [tile.path for tile in tiles_of(256)] == ["tile/0/000", "tile/1/000.p/1"]
+    assert list(tiles_of(0)) == []
 
 
 @settings(max_examples=25)
@@ -145,14 +146,13 @@ def test_roots_and_proofs_from_tiles_of_a_larger_log_are_those_of_the_tree(
     leaves = _LEAVES[:size]
     root = merkle.root(SUITE, leaves)
     assert tiles.root_from_tiles(SUITE, log.read, size) == root
-    assert tiles.frontier_from_tiles(SUITE, log.read, size) == merkle.Frontier().extend(
-        SUITE, leaves
-    )
+    tree = tiles.TileTree(SUITE, log.read)
+    assert tree.frontier(size) == merkle.Frontier().extend(SUITE, leaves)
     index = data.draw(st.integers(0, size - 1))
-    proof = tiles.inclusion_proof_from_tiles(SUITE, log.read, index, size)
+    proof = tree.inclusion_proof(index, size)
     merkle.verify_inclusion(SUITE, leaves[index], index, size, proof, root)
     old_size = data.draw(st.integers(1, size))
-    proof = tiles.consistency_proof_from_tiles(SUITE, log.read, old_size, size)
+    proof = tree.consistency_proof(old_size, size)
     old_root = merkle.root(SUITE, leaves[:old_size])
     merkle.verify_consistency(SUITE, old_size, size, proof, old_root, root)
 
@@ -193,7 +193,7 @@ def test_a_tree_reads_a_full_tile_once(log: _Log) -> None:
 
 def test_the_empty_log_has_the_empty_root(log: _Log) -> None:
     assert tiles.root_from_tiles(SUITE, log.read, 0) == SUITE.digest(b"")
-    assert tiles.frontier_from_tiles(SUITE, log.read, 0) == merkle.Frontier()
+    assert tiles.TileTree(SUITE, log.read).frontier(0) == merkle.Frontier()
 
 
 def test_a_tile_that_is_too_short_or_ragged_is_a_storage_error(log: _Log) -> None:
@@ -208,17 +208,6 @@ def test_a_tile_that_is_too_short_or_ragged_is_a_storage_error(log: _Log) -> Non
             tiles.root_from_tiles(SUITE, read, 70_000)
         with pytest.raises(StorageError):
             tiles.append_tiles(SUITE, 70_000, _LEAVES[:1], read)
-
-
-def test_a_full_tile_verifies_against_the_level_above(log: _Log) -> None:
-    parent = log.read(1, 0)
-    for index in (0, 7, 255):
-        content = log.read(0, index)
-        tiles.verify_tile(SUITE, Tile(0, index), content, parent[32 * index : 32 * index + 32])
-        with pytest.raises(InvalidProof):
-            tiles.verify_tile(SUITE, Tile(0, index), content, bytes(32))
-        with pytest.raises(InvalidProof):
-            tiles.verify_tile(SUITE, Tile(0, index), content[:-32], bytes(32))
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))

@@ -67,6 +67,16 @@ PROOFS: Final[tuple[Mutant, ...]] = (
         ("tests/ledger/test_merkle.py::test_a_consistency_proof_verifies_for_its_own_roots_only",),
     ),
     Mutant(
+        "false-tiles-show-a-fork",
+        "Tiles that do not lead to the newer checkpoint are held against the older one.",
+        "ledger/growth.py",
+        "    merkle.verify_consistency(suite, old.size, new.size, proof, root, new.root)",
+        "    assert proof is not None",
+        (
+            "tests/ledger/test_growth.py::test_tiles_that_are_not_the_checkpoint_s_show_no_contradiction",
+        ),
+    ),
+    Mutant(
         "no-collapse-after-a-deletion",
         "A subtree that a deletion leaves with one leaf keeps its inner node.",
         _TREE,

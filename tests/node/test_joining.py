@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.following import look
 from consensus.tendermint.last_sign import create_last_sign
 from ledger.bundle import Bundle, ValidatorChange
 from ledger.codec import Value
@@ -85,3 +86,7 @@ def _check_evidence(cluster: Cluster, transaction_id: str) -> None:
         view.advance(change)
     assert view.verify_bundle(replace(bundle, changes=())).entries
     assert TrustedView(SUITE, policy).verify_bundle(bundle).entries
+    kept = cluster.network.directory / "checkpoint.txt"
+    with cluster.client("xiongan", "national-auditor") as auditor:
+        found = look(auditor, TrustedView(SUITE, policy), kept, with_entries=True)
+        assert (found.outcome, found.entries) == ("first", found.verified.checkpoint.size)

@@ -1,0 +1,331 @@
+"""Following the log: the newest checkpoint of a node against the one that was kept, by tiles, under a policy.
+
+Neither the node nor the file is believed. What is kept is a signed note as the node serves it at `/checkpoint`, so that
+any C2SP tool reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from cli.output import CommandError, ExitCode, time_text
+from ledger.bundle import ValidatorChange
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
+from ledger.errors import DecodeError, InvalidProof
+from ledger.files import replace_file
+from ledger.growth import Growth, entry_tiles, verify_entries, verify_growth
+from ledger.light import NotEstablishedError, TrustedView, VerifiedCheckpoint
+from ledger.notes import MAX_NOTE_BYTES
+from ledger.suite import HASH_BYTES, SHA256_ED25519
+from ledger.tiles import TILE_WIDTH, Tile, TileTree, decode_entries, tile_width
+from node.client import NodeClient
+from node.errors import ApiProblem
+
+Outcome: TypeAlias = Literal["first", "extends", "same", "behind", "contradicts"]
+
+_EXIT_CODES: Final[dict[Outcome, ExitCode]] = {
+    "first": ExitCode.OK,
+    "extends": ExitCode.OK,
+    "same": ExitCode.OK,
+    "behind": ExitCode.NOT_ESTABLISHED,
+    "contradicts": ExitCode.REFUSED,
+}
+
+_MAX_ROUNDS: Final = 64
+"""Of a thousand changes of validators each."""
+
+_PUBLIC: Final = 0o644
+"""Mode of what is kept: others may well compare it with what they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of one look at a node's log.
+
+    `kept` is what was kept before, None at first. `signed_by` are those who vouch for the kept checkpoint under the
+    policy, None where the policy does not say; it is looked up for a contradiction only, and `evidence` written.
+    """
+
+    outcome: Outcome
+    signed: SignedCheckpoint
+    verified: VerifiedCheckpoint
+    kept: SignedCheckpoint | None
+    growth: Growth | None
+    tiles: int
+    entries: int | None
+    signed_by: tuple[str, ...] | None = None
+    evidence: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return _EXIT_CODES[self.outcome]
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the node's checkpoint takes the kept one's place."""
+        return self.outcome in ("first", "extends")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the look as a JSON object."""
+        return {
+            "outcome": self.outcome,
+            "checkpoint": _describe(self.signed),
+            "checkpoint_time_ms": self.verified.time_ms,
+            "cosigners": list(self.verified.cosigners),
+            "kept_before": None if self.kept is None else _describe(self.kept),
+            "kept_before_cosigners": None if self.signed_by is None else list(self.signed_by),
+            "tiles": self.tiles,
+            "entries": self.entries,
+            "evidence": [str(path) for path in self.evidence],
+        }
+
+    def text(self, file: Path) -> str:
+        """Return the look as sentences for people."""
+        size = self.signed.checkpoint.size
+        before = 0 if self.kept is None else self.kept.checkpoint.size
+        vouched = f"cosigned by {', '.join(self.verified.cosigners)} at {time_text(self.verified.time_ms)}"
+        read = (
+            ""
+            if self.entries is None
+            else f" Entries read and found to be the log's: {self.entries}."
+        )
+        match self.outcome:
+            case "first":
+                return (
+                    f"Nothing was kept before, so nothing was compared. Kept in {file}: the checkpoint of size "
+                    f"{size}, {vouched}.{read}"
+                )
+            case "extends":
+                return (
+                    f"The log has grown from {before} to {size} entries, and nothing before was changed: shown by "
+                    f"{_count(self.tiles, 'hash tile')}.{read} Kept in {file}: that of size {size}, {vouched}."
+                )
+            case "same":
+                return f"Nothing new: {file} has the newest checkpoint, of size {size}, {vouched}."
+            case "behind":
+                return (
+                    f"This node is behind: its newest checkpoint has size {size}, the kept one {before}. That is not "
+                    f"false, and shows nothing new; {file} stays. Ask another node."
+                )
+            case "contradicts":
+                return self._contradiction(file)
+
+    def _contradiction(self, file: Path) -> str:
+        assert self.kept is not None and self.growth is not None, "nothing else contradicts"
+        paths = ", ".join(str(path) for path in self.evidence)
+        what = "The log was FORKED"
+        if self.signed_by is None:
+            what = "The log contradicts the kept checkpoint"
+            whose = (
+                f"Whether {file} was ever vouched for, this policy does not say: it is older than the policy, or "
+                "was altered."
+            )
+        else:
+            both = [name for name in self.verified.cosigners if name in self.signed_by]
+            whose = f"Who signed both: {', '.join(both) or 'nobody, the validators have changed'}."
+        return (
+            f"{what}: the first {self.growth.old.size} entries of the node's log of size "
+            f"{self.growth.new.size} are others than were kept. {whose} {file} stays; the evidence is in "
+            f"{paths}. Show it to the members."
+        )
+
+
+class NodeTiles:
+    """The tiles of a node's log under a checkpoint; none of them is believed. Hash tiles are asked for once."""
+
+    def __init__(self, client: NodeClient, size: int) -> None:
+        self._client = client
+        self._size = size
+        self._read: dict[tuple[int, int], bytes] = {}
+
+    @property
+    def read_count(self) -> int:
+        """How many hash tiles have been read."""
+        return len(self._read)
+
+    def read(self, level: int, index: int) -> bytes:
+        """Return a hash tile as far as the checkpoint reaches.
+
+        Raises:
+            InvalidProof: it has another length.
+            CommandError: the node does not give it.
+        """
+        known = self._read.get((level, index))
+        if known is not None:
+            return known
+        width = tile_width(self._size, level, index)
+        content = self._fetch(Tile(level, index, width))
+        if len(content) != width * HASH_BYTES:
+            raise InvalidProof(f"tile {level}/{index} has {len(content)} bytes")
+        self._read[level, index] = content
+        return content
+
+    def entries_from(self, first: int) -> Iterator[bytes]:
+        """Yield the entries from index `first` on; one bundle of them is held at a time.
+
+        Raises:
+            DecodeError: a bundle is malformed.
+            CommandError: the node does not give one.
+        """
+        for tile in entry_tiles(first, self._size):
+            entries = decode_entries(self._fetch(tile), tile.width)
+            yield from entries[max(0, first - tile.index * TILE_WIDTH) :]
+
+    def _fetch(self, tile: Tile) -> bytes:
+        try:
+            return self._client.tile(tile.path)
+        except ApiProblem as problem:
+            if problem.code != "no_such_tile":
+                raise
+            raise CommandError(
+                f"the node has no {tile.path}, although its checkpoint covers it",
+                hint="Ask another node.",
+                code="no_such_tile",
+                exit_code=ExitCode.NOT_ESTABLISHED,
+            ) from None
+
+
+def look(client: NodeClient, view: TrustedView, file: Path, *, with_entries: bool) -> Look:
+    """Compare the newest checkpoint of a node with the one in `file`, and keep what extends it, or is the first.
+
+    Raises:
+        CommandError: the file is no checkpoint of this log, or what the node shows is false.
+        NotEstablishedError: no quorum vouches for the node's checkpoint.
+    """
+    kept = load_kept(file, view.chain_id)
+    try:
+        found = _compare(client, view, kept, with_entries)
+    except (DecodeError, InvalidProof) as error:
+        raise CommandError(
+            f"what the node shows is false: {error}",
+            hint=f"This shows nothing of the log; {file} stays. Ask another node.",
+            code="proof_false",
+            exit_code=ExitCode.REFUSED,
+        ) from None
+    if found.keeps:
+        replace_file(file, found.signed.encode(), mode=_PUBLIC)
+    if found.outcome == "contradicts":
+        return replace(found, evidence=write_evidence(file, found))
+    return found
+
+
+def load_kept(file: Path, chain_id: str) -> SignedCheckpoint | None:
+    """Return the checkpoint that was kept; None where there is no file yet.
+
+    Raises:
+        CommandError: it is not a checkpoint, or of another log.
+    """
+    try:
+        if not file.exists():
+            return None
+        if not file.is_file():
+            raise CommandError(f"{file} is no file")
+        with file.open("rb") as content:
+            signed = SignedCheckpoint.parse(content.read(MAX_NOTE_BYTES + 1))
+    except OSError as error:
+        raise CommandError(f"cannot read {file}: {error.strerror}") from None
+    except DecodeError as error:
+        raise CommandError(f"{file} is not a checkpoint that was kept: {error}") from None
+    if signed.checkpoint.origin != chain_id:
+        raise CommandError(
+            f"{file} is of {signed.checkpoint.origin!r}, the policy of {chain_id!r}",
+            hint="Keep a file for each network.",
+        )
+    return signed
+
+
+def write_evidence(file: Path, found: Look) -> tuple[Path, ...]:
+    """Write both notes and what shows that they contradict each other beside the kept file; return where.
+
+    What was found first for this kept checkpoint stays.
+    """
+    assert found.kept is not None and found.growth is not None, "nothing else contradicts"
+    contents = (found.kept.encode(), found.growth.encode(), found.signed.encode())
+    stem = f"{file.name}.fork-{found.growth.old.root.hex()[:16]}"
+    paths = tuple(file.with_name(f"{stem}.{part}") for part in ("kept", "proof", "new"))
+    if not paths[-1].exists():  # written last: where it is, the others are, and belong to it
+        for path, content in zip(paths, contents, strict=True):
+            replace_file(path, content, mode=_PUBLIC)
+    return paths
+
+
+def _compare(
+    client: NodeClient, view: TrustedView, kept: SignedCheckpoint | None, with_entries: bool
+) -> Look:
+    signed = SignedCheckpoint.parse(client.checkpoint().encode())
+    new = signed.checkpoint
+    changes = tuple(_changes(client, view, new.size))
+    as_kept = view.restarted()
+    view.follow(changes, new.size)
+    verified = view.verify_checkpoint(signed)
+    if kept is not None and kept.checkpoint.size > new.size:
+        return Look("behind", signed, verified, kept, None, 0, None)
+    tiles = NodeTiles(client, new.size)
+    tree = TileTree(SHA256_ED25519, tiles.read)
+    empty = Checkpoint(new.origin, 0, SHA256_ED25519.digest(b""))
+    growth = verify_growth(SHA256_ED25519, empty if kept is None else kept.checkpoint, new, tree)
+    if not growth.extends:
+        signed_by = None if kept is None else _cosigners(as_kept, changes, kept)
+        return Look(
+            "contradicts", signed, verified, kept, growth, tiles.read_count, None, signed_by
+        )
+    entries = None
+    if with_entries:
+        after = tiles.entries_from(growth.old.size)
+        entries = verify_entries(SHA256_ED25519, growth, tree, after)
+    outcome: Outcome = "extends"
+    if kept is None:
+        outcome = "first"
+    elif kept.checkpoint == new:
+        outcome = "same"
+    return Look(outcome, signed, verified, kept, growth, tiles.read_count, entries)
+
+
+def _changes(client: NodeClient, view: TrustedView, size: int) -> Iterator[ValidatorChange]:
+    """Yield the changes of validators from the anchor on, as the node shows them, up to a log of `size`."""
+    # Where the change itself is the newest entry under the anchor, the anchor may be of either set.
+    since = 0 if view.anchor is None else max(0, view.anchor.size - 1)
+    for _ in range(_MAX_ROUNDS):
+        changes = [_change(text) for text in _listed(client.validator_changes(since=since))]
+        yield from changes
+        if not changes or changes[-1].block.checkpoint.checkpoint.size >= size:
+            return
+        since = changes[-1].block.checkpoint.checkpoint.size
+
+
+def _listed(answer: Any) -> list[Any]:
+    changes = answer.get("changes") if isinstance(answer, dict) else None
+    if not isinstance(changes, list):
+        raise DecodeError("no list of changes of validators")
+    return changes
+
+
+def _change(text: Any) -> ValidatorChange:
+    try:
+        encoded = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise DecodeError("a change of validators is not base64") from None
+    return ValidatorChange.decode(encoded)
+
+
+def _cosigners(
+    view: TrustedView, changes: Sequence[ValidatorChange], kept: SignedCheckpoint
+) -> tuple[str, ...] | None:
+    """Return who vouches for the kept checkpoint under the policy of its time; None where that is not established."""
+    try:
+        view.follow(changes, kept.checkpoint.size)
+        return view.verify_checkpoint(kept).cosigners
+    except (InvalidProof, NotEstablishedError):
+        return None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _describe(signed: SignedCheckpoint) -> dict[str, Any]:
+    return {"size": signed.checkpoint.size, "root": signed.checkpoint.root.hex()}
