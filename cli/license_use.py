@@ -23,7 +23,8 @@ from cli.org import show_result
 from cli.output import CommandError, say, show_json, show_page, show_record
 from cli.proofs import require_policy
 from cli.statutory import approve, release
-from cli.validation import read_bytes
+from cli.use_list import all_uses, proved_record
+from cli.validation import handle_of, read_bytes
 from cli.window import (
     Case,
     Wish,
@@ -43,7 +44,9 @@ from cli.window import (
 from ledger.files import replace_file
 from ledger.keyfile import load_sealing_key
 from ledger.keys import SealingKey
+from ledger.light import NotEstablishedError
 from licenses.use import Basis
+from node.answers import Page
 from node.client import NodeClient
 
 app = typer.Typer()
@@ -311,20 +314,45 @@ def receive(
         show_record(f"License {one.handle.hex()}", dict(one.fields))
 
 
-@app.command(epilog="Example: mulu license uses 5e… --profile national-auditor")
+@app.command(epilog="Example: mulu license uses 5e… --all --profile national-auditor")
 def uses(
     handle: HandleArgument,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="All of them, not a page; checked to be complete.")
+    ] = False,
     node: NodeOption = None,
     key: KeyOption = None,
     profile: ProfileOption = None,
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the recorded uses of a license, by number; the ledger proves how many there are."""
-    connection = connect(node, key, profile)
+    """List the recorded uses of a license, by number, and check that the list is complete: the ledger counts them.
+
+    A page of a longer list is not checked. Exit code 1 if the node keeps a use back or shows a false one.
+    """
+    if whole and cursor is not None:
+        raise CommandError("--all begins at the first use", hint="Leave --cursor out.")
+    handle_of(handle)
+    connection = connect(node, key, profile, policy=policy)
     with connection.client as client:
-        page = client.license_uses(handle, cursor=cursor, limit=limit)
+        record, why_not = None, "that takes a policy, and the whole list (--all)"
+        if whole or (cursor is None and connection.policy is not None):
+            try:
+                record = proved_record(client, require_policy(connection.policy), handle)
+            except NotEstablishedError as error:
+                if whole:
+                    raise
+                why_not = str(error)
+        complete = record is not None and (whole or record.uses <= limit)
+        if record is not None and complete:
+            page = Page(all_uses(client, record), None)
+        else:
+            page = client.license_uses(handle, cursor=cursor, limit=limit)
+    if as_json:
+        show_json({"items": page.items, "cursor": page.cursor, "complete": complete})
+        return
     show_page(
         page,
         f"Uses of {handle}",
@@ -332,8 +360,12 @@ def uses(
         lambda one: [
             one[name] for name in ("number", "id", "organisation", "matter", "mode", "height")
         ],
-        as_json=as_json,
+        as_json=False,
     )
+    if complete:
+        say(f"Complete: {len(page.items)} uses, as many as the ledger counts, and the same.")
+    else:
+        say(f"Not checked whether it is complete: {why_not}.")
 
 
 def open_sealing_key(path: Path | None) -> SealingKey:

@@ -2,7 +2,7 @@
 
     records   key, owner, status, text                      one row a state record that people list
     links     source, target                                effective directory entries and what they rest on
-    uses      license, number, use, log_index, height, …    one row a license that a use was granted of
+    uses      license, number, use, transaction, height, …  one row a license that a use was granted of
     progress  version, height, app_hash                     how far the index is
 
 The index names records; their values come from the proven view, so that a search never answers what nobody vouches

@@ -15,7 +15,7 @@ from ledger.finalization import FinalizedBlock
 from licenses.disclosure import CommittedUse
 from licenses.recording import RECORD_KIND
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables; an index of another version is built anew."""
 
 MAX_TEXT_CHARACTERS: Final = 2_000
@@ -47,6 +47,7 @@ USES = Table(
     Column("license", String(64), primary_key=True),
     Column("number", BigInteger, primary_key=True),
     Column("use", String(64), nullable=False),
+    Column("transaction", String(64), nullable=False),
     Column("log_index", BigInteger, nullable=False),
     Column("height", BigInteger, nullable=False),
     Column("organisation", String(32), nullable=False),
@@ -68,11 +69,12 @@ PROGRESS = Table(
 
 @dataclass(frozen=True, slots=True)
 class UseRow:
-    """One license of a recorded use. Handles and the use's id in hex."""
+    """One license of a recorded use. Handles and ids in hex."""
 
     license: str
     number: int
     use: str
+    transaction: str
     log_index: int
     height: int
     organisation: str
@@ -128,6 +130,7 @@ def uses_of_block(finalized: FinalizedBlock) -> Iterator[UseRow]:
                 what["license"],
                 int(what["number"]),
                 what["use"],
+                finalized.transactions[position].id.hex(),
                 finalized.first_index + position,
                 finalized.height,
                 what["organisation"],
@@ -148,6 +151,7 @@ def rows_of_use(use: CommittedUse, counts: dict[str, int]) -> Iterator[UseRow]:
             handle,
             counts[handle],
             use.id.hex(),
+            use.transaction_id.hex(),
             use.index,
             use.height,
             request.organisation,

@@ -192,6 +192,7 @@ def describe_use(rows: list[UseRow]) -> dict[str, Any]:
 def _what(row: UseRow) -> dict[str, Any]:
     return {
         "id": row.use,
+        "transaction": row.transaction,
         "index": row.log_index,
         "height": row.height,
         "organisation": row.organisation,

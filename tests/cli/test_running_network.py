@@ -221,8 +221,9 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
     assert renewed["as_of"] >= before["as_of"]
     (receipt,) = shell("wallet", "receipts", *wallet)["receipts"]
     assert (receipt["state"], receipt["purpose"]) == ("disclosed", "申请")
-    (listed,) = shell("license", "uses", permit.handle, profile="national-auditor")["items"]
-    assert listed["id"] == asked["use"]
+    uses = shell("license", "uses", permit.handle, profile="national-auditor")
+    assert [use["id"] for use in uses["items"]] == [asked["use"]]
+    assert uses["complete"]
     trace = shell("audit", "trace", asked["use"], profile="national-auditor")["trace"]
     assert {"license", "matter", "responsibility", "article", "proof"} <= {
         link["what"] for link in trace

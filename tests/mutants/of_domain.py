@@ -491,4 +491,18 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
     ),
 )
 
-DOMAIN: Final = (*_DIRECTORY, *_USES, *_ISSUED, *_DISCLOSED)
+_LISTED: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "any-list-of-as-many-uses-complete",
+        "A list of uses is held against their number alone, not against the chain over them.",
+        "licenses/receipts.py",
+        "if len(uses) != record.uses or head != record.last_use:",
+        "if len(uses) != record.uses or (head is None) != (record.last_use is None):",
+        (
+            "tests/licenses/test_wallet.py::test_a_complete_list_of_uses_is_told_from_any_other",
+            "tests/cli/test_use_list.py::test_a_list_that_the_record_does_not_count_is_false",
+        ),
+    ),
+)
+
+DOMAIN: Final = (*_DIRECTORY, *_USES, *_ISSUED, *_DISCLOSED, *_LISTED)
