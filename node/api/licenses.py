@@ -26,7 +26,7 @@ from node.services import Services
 router = APIRouter(prefix="/v1", tags=["licenses"])
 
 Handle = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A license's handle")]
-UseId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The hash of the request")]
+UseId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A use's id")]
 
 _COLLECTION = "licenses/license"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from ledger.policy import AsOf, policy_for
+from ledger.application import Application
+from ledger.policy import AsOf, Policy, policy_for
 from node.api.access import Node
 from node.services import Services
 
@@ -81,13 +82,19 @@ def _height_of(services: Services, name: str) -> int | None:
 
 @router.get("/policy", summary="The tlog-policy of the current validators")
 async def policy(services: Node) -> Response:
-    genesis, tip = services.genesis, services.application.tip
-    proven = services.application.proven()
-    as_of = None
-    if proven is not None:
-        as_of = AsOf(proven.time_s, proven.size, tip.validators.hash(genesis.suite))
-    text = policy_for(genesis.suite, tip.validators, genesis.chain_id, as_of).encode()
-    return Response(text, media_type="text/plain; charset=utf-8")
+    return Response(
+        current_policy(services.application).encode(), media_type="text/plain; charset=utf-8"
+    )
+
+
+def current_policy(application: Application) -> Policy:
+    """Return the policy as of the newest checkpoint: of those who cosign the next one, whatever is committed since."""
+    genesis, proven = application.genesis, application.proven()
+    if proven is None:
+        return policy_for(genesis.suite, application.tip.validators, genesis.chain_id)
+    validators = application.history.validators(proven.height + 1)
+    as_of = AsOf(proven.time_s, proven.size, validators.hash(genesis.suite))
+    return policy_for(genesis.suite, validators, genesis.chain_id, as_of)
 
 
 @router.get("/genesis", summary="The genesis file")
