@@ -73,15 +73,17 @@ def check_structure(
 ) -> tuple[Finding, ...]:
     """Check the entries `names` at `time_ms`; entries of which no version counts are passed
     over."""
-    findings: list[Finding] = []
-    for name in names:
-        entry = effective_entry(reader.record(name))
-        if entry is not None:
-            findings += _check_links(reader, name, entry, time_ms)
-            check = _CHECKS.get(type(entry))
-            if check is not None:
-                findings += check(reader, name, entry, time_ms)
-    return tuple(findings)
+    return tuple(one for name in names for one in check_entry(reader, name, time_ms))
+
+
+def check_entry(reader: DirectoryReader, name: EntryName, time_ms: int) -> Iterator[Finding]:
+    """Yield the findings of `check_structure` at one entry."""
+    entry = effective_entry(reader.record(name))
+    if entry is not None:
+        yield from _check_links(reader, name, entry, time_ms)
+        check = _CHECKS.get(type(entry))
+        if check is not None:
+            yield from check(reader, name, entry, time_ms)
 
 
 def _effective(reader: DirectoryReader, name: EntryName) -> Entry | None:

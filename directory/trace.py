@@ -8,7 +8,7 @@ entry that is missing or counts no longer is the finding that somebody looks for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -65,10 +65,25 @@ class _Budget:
 
 def trace(reader: DirectoryReader, start: EntryName, direction: Direction) -> TraceNode:
     """Follow links from an entry. `basis`: what it rests on; `dependents`: what rests on it."""
+    steps = trace_steps(reader, start, direction)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: TraceNode = end.value
+            return found
+
+
+def trace_steps(
+    reader: DirectoryReader, start: EntryName, direction: Direction
+) -> Generator[None, None, TraceNode]:
+    """Follow links as `trace` does, and yield after each entry: who has other work goes on with it."""
     return _trace(reader, Link(start), direction, _Budget(MAX_NODES))
 
 
-def _trace(reader: DirectoryReader, link: Link, direction: Direction, budget: _Budget) -> TraceNode:
+def _trace(
+    reader: DirectoryReader, link: Link, direction: Direction, budget: _Budget
+) -> Generator[None, None, TraceNode]:
     name = link.target
     record = reader.record(name)
     entry = effective_entry(record)
@@ -81,11 +96,15 @@ def _trace(reader: DirectoryReader, link: Link, direction: Direction, budget: _B
     if cut:
         following = []
     budget.nodes -= len(following)
+    yield
+    children: list[TraceNode] = []
+    for further in following:
+        children.append((yield from _trace(reader, further, direction, budget)))
     return TraceNode(
         name,
         "missing" if record is None else record.status,
         "" if entry is None else entry.title,
         link.article,
         cut,
-        tuple(_trace(reader, further, direction, budget) for further in following),
+        tuple(children),
     )

@@ -25,6 +25,10 @@ class IndexUnavailableError(LedgerError):
     """The index is being built, or its database has failed: searches cannot be answered now."""
 
 
+class TooManyReadsError(LedgerError):
+    """As many long reads as may be are under way: the organisation's, or the node's."""
+
+
 class NodeUnreachable(LedgerError):
     """No answer from a node: not started, wrong address, or the network is down."""
 

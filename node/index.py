@@ -334,11 +334,10 @@ class Index:
         wanted = select(LINKS.c.source).where(LINKS.c.target == target)
         return [row[0] for row in await self._query(wanted.order_by(LINKS.c.source))]
 
-    async def all_links(self) -> list[tuple[str, str]]:
-        """Return (source, target) of all links, ascending."""
+    async def all_links(self) -> Sequence[tuple[str, str]]:
+        """Return (source, target) of all links, ascending: rows as the database gives them, for they may be many."""
         wanted = select(LINKS.c.source, LINKS.c.target)
-        rows = await self._query(wanted.order_by(LINKS.c.source, LINKS.c.target))
-        return [(row[0], row[1]) for row in rows]
+        return await self._query(wanted.order_by(LINKS.c.source, LINKS.c.target))
 
     async def uses_of_licenses(
         self, first: str, last: str, *, after: tuple[str, int] = ("", 0), limit: int

@@ -13,6 +13,7 @@ from ledger.validators import ValidatorSet
 from node.config import NodeConfig
 from node.engine import Consensus, Pending, Progress, Submissions
 from node.index import Index
+from node.long_reads import LongReads, SharedAnswers
 from node.metrics import Metrics
 from node.observation import Damage
 from node.outcomes import Outcomes
@@ -66,6 +67,8 @@ class Services:
     root: Path
     damage: Damage | None = None
     open_streams: Counter[str] = field(default_factory=Counter)
+    long_reads: LongReads = field(default_factory=LongReads)
+    structure_checks: SharedAnswers = field(default_factory=SharedAnswers)
     failure: Failure = field(default_factory=Failure)
 
     def online(self) -> frozenset[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Generator, Mapping, Sequence
 from typing import Annotated, Any, cast, get_args
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import JSONResponse
 
-from directory.check import check_structure
+from directory.check import check_entry
 from directory.codes import Collection
 from directory.links import EntryName
 from directory.models import Resource
@@ -18,7 +20,7 @@ from directory.records import (
     load_record,
     record_from_value,
 )
-from directory.trace import Direction, trace
+from directory.trace import Direction, trace_steps
 from ledger.membership import organisation
 from ledger.proven import ProvenView
 from node.api.access import Member, Node, caller_of
@@ -27,6 +29,7 @@ from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
 from node.api.problems import problem
 from node.index_tables import entry_name_of
+from node.long_reads import NEVER, Moment
 from node.services import Services
 
 router = APIRouter(prefix="/v1", tags=["directory"])
@@ -42,6 +45,9 @@ _DIRECTIONS: Mapping[str, Direction] = {
     "dependents": "dependents",
     "down": "dependents",
 }
+
+Dependents = Mapping[EntryName, Sequence[EntryName]]
+
 MAX_CHECKED = 20_000
 """Entries that one structure check looks at; name a department to see more."""
 
@@ -49,9 +55,7 @@ MAX_CHECKED = 20_000
 class _Directory:
     """The proven directory with its links read from the index: what traces and checks work over."""
 
-    def __init__(
-        self, proven: ProvenView, dependents: Mapping[EntryName, Sequence[EntryName]]
-    ) -> None:
+    def __init__(self, proven: ProvenView, dependents: Dependents) -> None:
         self._proven = proven
         self._dependents = dependents
 
@@ -65,12 +69,18 @@ class _Directory:
         return self._dependents.get(name, ())
 
 
-async def _directory(services: Services) -> _Directory:
-    await services.index.reach(require_proven(services).height)
+async def _dependents(services: Services, organisation: str) -> Dependents:
+    """Return what rests on each entry."""
+    links = await services.index.all_links()
+    return await services.long_reads.run(organisation, _by_target(links))
+
+
+def _by_target(links: Sequence[tuple[str, str]]) -> Generator[None, None, Dependents]:
     dependents: dict[EntryName, list[EntryName]] = {}
-    for source, target in await services.index.all_links():
+    for source, target in links:
         dependents.setdefault(entry_name_of(target), []).append(entry_name_of(source))
-    return _Directory(require_proven(services), dependents)
+        yield
+    return dependents
 
 
 # --- organisations ----------------------------------------------------------------------------------
@@ -122,13 +132,32 @@ def describe_organisation(proven: ProvenView, uscc: str) -> dict[str, Any] | Non
 # --- the directory ----------------------------------------------------------------------------------
 
 
-@router.get("/directory/check", summary="Structure check")
+@router.get("/directory/check", summary="Structure check", response_class=JSONResponse)
 async def check(
     services: Node,
-    _: Member,
+    caller: Member,
     department: Annotated[str | None, Query(pattern=r"^[0-9A-Z]{18}$")] = None,
-) -> dict[str, Any]:
-    await services.index.reach(require_proven(services).height)
+) -> Response:
+    question, moment = department or "", _moment(require_proven(services))
+    answer = services.structure_checks.find(question, moment)
+    if answer is None:
+        with services.long_reads.admitted(caller.organisation):
+            answer = await services.structure_checks.get(
+                question, moment, lambda: _check(services, caller.organisation, department)
+            )
+    return Response(answer, media_type="application/json")
+
+
+def _moment(proven: ProvenView) -> Moment:
+    return proven.size, proven.time_s
+
+
+async def _check(
+    services: Services, organisation: str, department: str | None
+) -> tuple[Moment, bytes]:
+    """Return the answer of the structure check, and the moment for which it holds."""
+    proven = require_proven(services)
+    await services.index.reach(proven.height)
     names: list[EntryName] = []
     for collection in get_args(Collection):
         after = ""
@@ -140,18 +169,29 @@ async def check(
             if len(found) < MAX_PAGE:
                 break
             after = found[-1]
-    directory = await _directory(services)
-    time_ms = require_proven(services).time_s * 1000
-    findings = check_structure(directory, names, time_ms)
-    return {
-        "checked": len(names),
-        "complete": len(names) < MAX_CHECKED,
-        "time_ms": time_ms,
-        "findings": [
-            {**jsonable(one.to_value()), "entry": f"{one.name.collection}/{one.name.identifier}"}
-            for one in findings
-        ],
-    }
+    directory = _Directory(proven, await _dependents(services, organisation))
+    steps = _check_steps(directory, names, proven.time_s * 1000)
+    answer = await services.long_reads.run(organisation, steps)
+    # From an index that has not what is proven yet, nobody else is to have it.
+    return _moment(proven) if services.index.height >= proven.height else NEVER, answer
+
+
+def _check_steps(
+    directory: _Directory, names: Sequence[EntryName], time_ms: int
+) -> Generator[None, None, bytes]:
+    """Check entry by entry; return the answer in JSON, which is written as it grows: it may have megabytes."""
+    head = {"checked": len(names), "complete": len(names) < MAX_CHECKED, "time_ms": time_ms}
+    findings: list[str] = []
+    for name in names:
+        for one in check_entry(directory, name, time_ms):
+            entry = f"{name.collection}/{name.identifier}"
+            findings.append(_json({**jsonable(one.to_value()), "entry": entry}))
+        yield
+    return f'{_json(head)[:-1]},"findings":[{",".join(findings)}]}}'.encode()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @router.get("/directory/{collection}", summary="Entries of a collection")
@@ -202,25 +242,29 @@ async def entry(
 
 
 @router.get(
-    "/directory/{collection}/{identifier}/trace", summary="What an entry rests on, or carries"
+    "/directory/{collection}/{identifier}/trace",
+    summary="What an entry rests on, or carries",
+    response_class=JSONResponse,
 )
 async def trace_entry(
     services: Node,
-    _: Member,
+    caller: Member,
     collection: CollectionName,
     identifier: Identifier,
     direction: Annotated[str, Query(pattern="^(basis|dependents|up|down)$")] = "basis",
-) -> dict[str, Any]:
-    way = _DIRECTIONS[direction]
-    # What an entry rests on stands in the entry itself.
-    directory = (
-        _Directory(require_proven(services), {}) if way == "basis" else await _directory(services)
-    )
-    name = EntryName(collection, identifier)
-    if directory.record(name) is None:
+) -> Response:
+    way, name = _DIRECTIONS[direction], EntryName(collection, identifier)
+    proven = require_proven(services)
+    if _Directory(proven, {}).record(name) is None:
         raise problem(404, "entry_unknown", f"no {collection} {identifier}")
-    found = trace(directory, name, way)
-    return cast("dict[str, Any]", jsonable(found.to_value()))
+    with services.long_reads.admitted(caller.organisation):
+        dependents: Dependents = {}
+        if way == "dependents":  # what an entry rests on stands in the entry itself
+            await services.index.reach(proven.height)
+            dependents = await _dependents(services, caller.organisation)
+        steps = trace_steps(_Directory(proven, dependents), name, way)
+        found = await services.long_reads.run(caller.organisation, steps)
+    return Response(_json(jsonable(found.to_value())), media_type="application/json")
 
 
 def _is_open(proven: ProvenView, collection: Collection, identifier: str) -> bool:

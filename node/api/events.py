@@ -6,9 +6,8 @@ comes back with `Last-Event-ID` goes on where it was.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
@@ -16,6 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from ledger.entries import BlockEntry, EvidenceEntry, TransactionEntry, decode_entry
 from ledger.errors import DamagedStoreError
+from ledger.history import History
 from ledger.suite import Suite
 from ledger.transactions import decode_transaction
 from node.api.access import Caller, Member, Node, is_active
@@ -27,6 +27,8 @@ router = APIRouter(prefix="/v1", tags=["events"])
 
 KEEP_ALIVE_S: Final = 15.0
 ENTRIES_AT_ONCE: Final = 256
+TEXT_AT_ONCE: Final = 256 * 1024
+"""Characters of events from which on they are sent before more are read."""
 
 
 @router.get("/events", summary="New records, as server-sent events")
@@ -72,20 +74,33 @@ async def _stream(
                     yield b": still here\n\n"
                 continue
             stop = min(size, position + ENTRIES_AT_ONCE)
-            found = list(proven.history.entries(position, stop))
-            text = "".join(
-                format_event(services.genesis.suite, index, encoded, wanted)
-                for index, encoded in found
-            )
-            position = stop
+            steps = _format(services.genesis.suite, proven.history, position, stop, wanted)
+            # A long log, even one that interests nobody, must not hold up the node.
+            position, text = await services.long_reads.run(caller.organisation, steps)
             if text:
                 yield text.encode()
-            await asyncio.sleep(0)  # a long log that interests nobody must not hold up the node
     except DamagedStoreError as error:
         services.failure.tell(error)
         raise
     finally:
         services.open_streams[caller.organisation] -= 1
+
+
+def _format(
+    suite: Suite, history: History, start: int, stop: int, wanted: frozenset[str] | None
+) -> Generator[None, None, tuple[int, str]]:
+    """Read entries up to `stop`, or until there is enough to send; return where it goes on, and the events."""
+    parts: list[str] = []
+    length, position = 0, start
+    for index, encoded in history.entries(start, stop):
+        parts.append(format_event(suite, index, encoded, wanted))
+        length, position = length + len(parts[-1]), index + 1
+        if length >= TEXT_AT_ONCE:
+            break
+        yield
+    else:
+        position = stop
+    return position, "".join(parts)
 
 
 def format_event(suite: Suite, index: int, encoded: bytes, wanted: frozenset[str] | None) -> str:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from ledger.errors import DamagedStoreError, StorageError
 from ledger.problems import plain_message
-from node.errors import ApiProblem, IndexUnavailableError
+from node.errors import ApiProblem, IndexUnavailableError, TooManyReadsError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -103,6 +103,9 @@ def install(app: FastAPI) -> None:
     async def index_failed(_: Request, error: Exception) -> JSONResponse:
         return problem_response(503, "index_unavailable", "the node's index is not usable now")
 
+    async def too_many_reads(_: Request, error: Exception) -> JSONResponse:
+        return problem_response(503, "too_many_reads", str(error))
+
     async def storage_failed(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, DamagedStoreError):
             # The node ends: what it cannot read it must not vote on either.
@@ -112,6 +115,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StorageError, storage_failed)
     app.add_exception_handler(SQLAlchemyError, index_failed)
     app.add_exception_handler(IndexUnavailableError, index_failed)
+    app.add_exception_handler(TooManyReadsError, too_many_reads)
     app.add_exception_handler(ApiProblem, api_problem)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
