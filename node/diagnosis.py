@@ -60,6 +60,7 @@ class Code(StrEnum):
     KEYS_DIFFER = "keys_differ"
     CHECKPOINT_UNSIGNED = "checkpoint_unsigned"
     GUARD_SILENT = "guard_silent"
+    INDEX_UNAVAILABLE = "index_unavailable"
     CLOCK_OFF = "clock_off"
     PEER_CLOCK_OFF = "peer_clock_off"
     CERTIFICATE_EXPIRES = "certificate_expires"
@@ -124,7 +125,17 @@ class Finding:
 
 def diagnose(seen: Observation) -> tuple[Finding, ...]:
     """Return what is wrong, critical findings first, otherwise in the order of `Code`."""
-    checks = (_progress, _damage, _sync, _checkpoints, _guard, _clocks, _certificates, _room)
+    checks = (
+        _progress,
+        _damage,
+        _sync,
+        _checkpoints,
+        _guard,
+        _index,
+        _clocks,
+        _certificates,
+        _room,
+    )
     found = [finding for check in checks for finding in check(seen)]
     order = list(Code)
     found.sort(key=lambda one: (one.severity != "critical", order.index(one.code)))
@@ -343,6 +354,16 @@ def _guard(seen: Observation) -> Iterator[Finding]:
             Code.GUARD_SILENT,
             "not voting until a height that began after this start is decided (last-sign file missing or damaged):"
             " leave the node running; nothing else is to be done",
+        )
+
+
+def _index(seen: Observation) -> Iterator[Finding]:
+    if seen.is_index_failing:
+        yield Finding(
+            "warning",
+            Code.INDEX_UNAVAILABLE,
+            "the index's database fails: lists, searches, traces and wallets are not answered; proofs and submissions"
+            " are: look into the log for the reason and mend it; the index is built anew by itself",
         )
 
 

@@ -115,7 +115,10 @@ class Index:
         self._overflown = False
         self._news = asyncio.Event()
         self._advanced = Signal()
+        self._failed_query: Select[Any] | None = None
         self.height = -1
+        self.is_failing = False
+        """Whether the database has failed, and has not been seen to work since."""
 
     # --- keeping up ------------------------------------------------------------------------------
 
@@ -142,7 +145,7 @@ class Index:
                 self._overflown = False
             except SQLAlchemyError as error:
                 _log.error("the index has failed", reason=str(error)[:200])
-                self.height = -1
+                self.height, self.is_failing, self._failed_query = -1, True, None
                 await asyncio.sleep(RETRY_S)
             is_trusted = False
 
@@ -159,6 +162,11 @@ class Index:
         """Write the commits that wait, together."""
         await self._news.wait()
         self._news.clear()
+        if self._failed_query is not None:
+            # A lost connection is worth no more than this; what fails again is built anew.
+            statement, self._failed_query = self._failed_query, None
+            await self._worker.run(self._rows, statement)
+            self.is_failing = False
         blocks = [block for block in self._waiting if block.height > self.height]
         self._waiting.clear()
         if blocks and not self._overflown:
@@ -172,7 +180,7 @@ class Index:
         self._engine.dispose()
 
     def _reached(self, height: int) -> None:
-        self.height = height
+        self.height, self.is_failing = height, False
         self._advanced.notify()
 
     async def reach(self, height: int) -> None:
@@ -363,7 +371,12 @@ class Index:
         return [use_row(row) for row in await self._query(wanted)]
 
     async def _query(self, statement: Select[Any]) -> Sequence[Any]:
-        return await self._worker.run(self._rows, statement)
+        try:
+            return await self._worker.run(self._rows, statement)
+        except SQLAlchemyError:
+            self._failed_query, self.is_failing = statement, True
+            self._news.set()
+            raise
 
     def _rows(self, statement: Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:

@@ -75,10 +75,10 @@ class Node:
             self,
         )
         self._replica = self._make_engine()
-        self._watch = Watch(opened, application, self._replica, self._network, damage)
         self._index = Index(
             config.index.url or f"sqlite:///{opened.home.index}", genesis.suite, self._index_base
         )
+        self._watch = Watch(opened, application, self._replica, self._network, damage, self._index)
         self._services = Services(
             config=config,
             genesis=genesis,

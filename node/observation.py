@@ -77,6 +77,7 @@ class Observation:
     damage: Damage | None = None
     clock_offsets_ms: Mapping[str, int] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()
+    is_index_failing: bool = False
     mempool_fill: float = 0.0
     disk_free_bytes: int | None = None
 

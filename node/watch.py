@@ -26,6 +26,7 @@ from node.config import ConsensusConfig
 from node.diagnosis import ABOUT_ONE_NODE, Code, Finding, diagnose
 from node.engine import Engine
 from node.home import OpenedHome
+from node.index import Index
 from node.observation import Certificate, Damage, Observation
 from node.peer_clocks import PeerClocks
 from node.peers import HANDSHAKE_TIMEOUT_S, LAST_REDIAL_S, Membership, PeerNetwork
@@ -61,6 +62,7 @@ class Watch:
         engine: Engine,
         network: PeerNetwork,
         damage: Damage | None,
+        index: Index,
     ) -> None:
         self._name = opened.config.name
         self._home = opened.home
@@ -70,6 +72,7 @@ class Watch:
         self._mempool = engine.mempool
         self._sync = engine.sync
         self._damage = damage
+        self._index = index
         self._patience_s = _patience_s(opened.config.consensus)
         self._clocks = PeerClocks()
         self._journal = Journal()
@@ -146,6 +149,7 @@ class Watch:
             damage=self._damage,
             clock_offsets_ms=self._clocks.offsets_ms(round_trips_s, now_s),
             certificates=self._certificates(),
+            is_index_failing=self._index.is_failing,
             mempool_fill=self._mempool.fill,
             disk_free_bytes=self._disk_free_bytes,
         )

@@ -62,6 +62,7 @@ def _observe(services: Services) -> None:
         out.set(
             "engine_peers", runner.peers or 0, "Nodes that are linked with this node's CometBFT"
         )
+    out.set("index_height", services.index.height, "Height that searches reach; -1 for none")
     out.set("sessions", len(services.sessions), "Open one-time-code sessions")
     traffic = services.network.traffic
     out.set("peer_bytes_received", traffic.received, "Frames from peers, before TLS")

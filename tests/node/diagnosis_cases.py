@@ -448,6 +448,10 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             ),
         ],
     ),
+    "the database of the index fails": (
+        {"is_index_failing": True},
+        [("warning", "index_unavailable", "the index's database fails: lists, …")],
+    ),
     "the mempool is full": (
         {"mempool_fill": 0.95},
         [("warning", "mempool_full", "mempool 95% full: transactions are refused or …")],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.finalization import FinalizedBlock
 from ledger.suite import SHA256_ED25519 as SUITE
@@ -166,8 +167,10 @@ def test_a_database_that_fails_is_built_anew_and_costs_no_more(fed: Fed) -> None
                 with index._engine.begin() as connection:
                     connection.exec_driver_sql("DROP TABLE records")
                 index.feed(replace(fed.blocks[-1], tip=replace(fed.blocks[-1].tip, height=10**6)))
+                assert not index.is_failing
                 while index.height != -1:
                     await index._advanced.wait(0.01)
+            assert index.is_failing
             with pytest.raises(IndexUnavailableError):
                 await index.reach(fed.blocks[-1].height)
             assert not running.done()
@@ -190,5 +193,58 @@ def test_an_unreadable_index_is_built_anew(fed: Fed) -> None:
         await follow(second, height)
         assert rows(second)["progress"]
         second.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_database_that_cannot_be_opened_is_failing_until_it_can(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.index.RETRY_S", 0.02)
+    path = fed.directory / "directory.sqlite"
+    path.mkdir()
+
+    async def scenario() -> None:
+        index = fed.index(path.name, fed.base())
+        assert not index.is_failing, "what is being built does not fail"
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(index.run())
+            async with asyncio.timeout(20):
+                while not index.is_failing:
+                    await index._advanced.wait(0.01)
+                assert index.height == -1
+                path.rmdir()
+                while index.height != fed.blocks[-1].height:
+                    await index._advanced.wait(0.01)
+            assert not index.is_failing
+            running.cancel()
+        index.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_search_that_fails_tells_of_it_and_has_the_index_built_anew(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.index.RETRY_S", 0.02)
+    height = fed.blocks[-1].height
+
+    async def scenario() -> None:
+        index = fed.index("searched.sqlite", fed.base())
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(index.run())
+            async with asyncio.timeout(20):
+                while index.height < height:
+                    await index.reach(height)
+                with index._engine.begin() as connection:
+                    connection.exec_driver_sql("DROP TABLE records")
+                with pytest.raises(SQLAlchemyError):
+                    await index.identifiers("licenses/license", limit=10)
+                assert index.is_failing
+                while index.is_failing:
+                    await index._advanced.wait(0.01)
+            assert await index.identifiers("licenses/license", limit=10)
+            running.cancel()
+        index.close()
 
     asyncio.run(scenario())
