@@ -84,9 +84,16 @@ class Connection:
         Raises:
             CommandError: refused, failed on the ledger, or not committed in time.
         """
+        result = self.attempt(operations, wait=wait, timeout_s=timeout_s)
+        require_success(result, self.profile)
+        return result
+
+    def attempt(
+        self, operations: Sequence[Operation], *, wait: Wait = "committed", timeout_s: float = 15.0
+    ) -> SubmissionResult:
+        """Sign, submit and wait for one transaction; return what became of it."""
         transaction = self.sign(operations)
         (result,) = self.client.submit([transaction.raw], wait=wait, timeout_s=timeout_s)
-        require_success(result, self.profile)
         return result
 
 

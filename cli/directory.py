@@ -10,6 +10,7 @@ from typing import Annotated, Final, get_args
 import typer
 
 from cli.connection import connect, mulu_home, operation
+from cli.directory_approval import Approvals, approve_entries, pending_version, show_approvals
 from cli.directory_import import amended_plan, every_entry, read_plan, submit_plan
 from cli.directory_names import names_in
 from cli.directory_views import show_entry, show_plan, show_tree, show_waiting
@@ -34,7 +35,7 @@ from cli.profiles import load_profiles
 from cli.questions import confirm
 from cli.validation import build, build_from, read_bytes
 from directory.codes import COLLECTIONS, Collection
-from directory.models import ENTRY_MODELS, ApproveEntry, RetireEntry, ReturnEntry, WithdrawEntry
+from directory.models import ENTRY_MODELS, RetireEntry, ReturnEntry, WithdrawEntry
 from directory.records import Status
 from node.answers import Json, SubmissionResult
 from node.client import NodeClient
@@ -204,7 +205,10 @@ def approve(
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Approve what waits, exactly as it is shown now: the approval names the version's hash."""
+    """Approve what waits, exactly as it is shown now: the approval names the version's hash.
+
+    With --all, what the validators refuse is named and left out, and the others are approved; then the exit code is 1.
+    """
     name = _collection(collection)
     connection = connect(node, key, profile)
     with connection.client as client:
@@ -217,33 +221,14 @@ def approve(
         )
         if not waiting:
             if as_json:
-                show_json({"approved": [], "transactions": []})
+                show_approvals(Approvals(), as_json=True)
             else:
                 say("Nothing waits.")
             return
         if not yes and not as_json:
             _ask(waiting, f"Approve {len(waiting)}?", done="approved")
-        operations = [
-            operation(
-                "directory.entry.approve",
-                build(
-                    ApproveEntry,
-                    collection=name,
-                    id=entry["id"],
-                    version=pending_version(entry),
-                    opinion=opinion,
-                ),
-            )
-            for entry in waiting
-        ]
-        transactions = []
-        for start in range(0, len(operations), 100):
-            result = connection.submit(operations[start : start + 100])
-            transactions.append(result.id)
-    if as_json:
-        show_json({"approved": [entry["id"] for entry in waiting], "transactions": transactions})
-    else:
-        say(f"Approved {len(waiting)}; transactions: {', '.join(transactions)}")
+        done = approve_entries(connection, name, waiting, opinion, is_one=identifier is not None)
+    show_approvals(done, as_json=as_json)
 
 
 @app.command(
@@ -411,22 +396,6 @@ def check(
         )
     if findings:
         raise typer.Exit(ExitCode.REFUSED)
-
-
-def pending_version(entry: Json) -> str:
-    """Return the hash of the version of an entry that waits.
-
-    Raises:
-        CommandError: nothing waits.
-    """
-    pending = entry.get("pending")
-    if not pending:
-        raise CommandError(
-            f"nothing of {entry['id']} waits for approval",
-            code="directory.entry.nothing_pending",
-            exit_code=ExitCode.REFUSED,
-        )
-    return str(pending["version"])
 
 
 def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> list[Json]:

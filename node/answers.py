@@ -28,7 +28,8 @@ GRACE_S: Final = 10.0
 class SubmissionResult:
     """What became of one submitted transaction.
 
-    committed: took effect. failed: stands in the log with `code`, without effect. refused: never admitted, for
+    committed: took effect. failed: stands in the log with `code`, without effect, for the operation at
+    `operation_index`. refused: never admitted, for
     `code`. pending: admitted, not asked to wait. not_committed: admitted, but not decided in time; it may still be.
     """
 
@@ -38,6 +39,7 @@ class SubmissionResult:
     height: int | None
     index: int | None
     text: str
+    operation_index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,13 @@ def parse_submission(body: Json) -> tuple[SubmissionResult, ...]:
     """Read the answer to a submission."""
     return tuple(
         SubmissionResult(
-            row["id"], row["status"], row["code"], row["height"], row["index"], row["text"]
+            row["id"],
+            row["status"],
+            row["code"],
+            row["height"],
+            row["index"],
+            row["text"],
+            row["operation_index"],
         )
         for row in body["results"]
     )

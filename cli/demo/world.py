@@ -14,7 +14,7 @@ from typing import Any, Final
 from cli import sample
 from cli.demo.keyring import Keyring
 from cli.demo.wallet_process import WalletProcess
-from cli.directory import pending_version
+from cli.directory_approval import pending_version
 from cli.network_setup import Network, create_network
 from cli.processes import python_environment, spawn_node, start_failure, terminate, wait_until_ready
 from cli.proofs import verify_transaction_proof

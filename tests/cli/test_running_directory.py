@@ -120,3 +120,33 @@ def test_who_approves_is_shown_what_would_change_before_the_question(
     assert "nothing was approved" in seen.err
     assert run([*approve, "--yes"]) == 0
     assert capsys.readouterr().out.startswith("Approved 1")
+
+
+def test_of_all_that_waits_what_is_refused_is_named_and_the_others_are_approved(
+    shell: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register_matter(shell, tmp_path)
+    good, bad = ([f"{DEPARTMENT}-{kind}{n}" for n in range(2)] for kind in ("good", "bad"))
+    for identifier in (*good, *bad):
+        rests_on = {"responsibilities": [f"{DEPARTMENT}-9999"]} if identifier in bad else {}
+        file = tmp_path / f"{identifier}.json"
+        file.write_text(json.dumps({**content.system(), "id": identifier, **rests_on}), "utf-8")
+        shell("directory", "submit", "system", str(file), profile="tongzhou-editor")
+    all_of_them = ("directory", "approve", "system", "--all", "--owner", DEPARTMENT)
+    shell.eventually(
+        *("directory", "show", "system", bad[-1]),
+        profile="tongzhou-approver",
+        holds=lambda entry: entry.get("pending"),
+    )
+    answer = shell(*all_of_them, profile="tongzhou-approver", expect=1)
+    assert answer["approved"] == good
+    assert [one["id"] for one in answer["refused"]] == bad
+    code = "directory.system.responsibility_not_effective"
+    assert {one["code"] for one in answer["refused"]} == {code}
+    assert len(answer["transactions"]) == 1
+    assert run([*all_of_them, "--yes", "--profile", "tongzhou-approver"]) == 1
+    seen = capsys.readouterr()
+    assert "Approved" not in seen.out
+    assert all(f"{identifier}: " in seen.err for identifier in bad)
+    for identifier in bad:
+        shell("directory", "withdraw", "system", identifier, profile="tongzhou-editor")
