@@ -1,7 +1,8 @@
 """Access tokens: short-lived JWTs that an enrolled key signs for itself.
 
-Claims: `iss` the key (`<algorithm>:<hex>`), `aud` the chain id, `iat`, `exp` at most 300 s later. Algorithm
-`Ed25519` (RFC 9864) for Ed25519 keys, `ES256` for P-256 keys; the algorithm must be that of the key in `iss`.
+Claims: `iss` the key (`<algorithm>:<hex>`), `aud` the chain id, `iat`, `exp` at most 300 s later; `nbf` counts where it
+stands (RFC 7519). Algorithm `Ed25519` (RFC 9864) for Ed25519 keys, `ES256` for P-256 keys; the algorithm must be that
+of the key in `iss`. Type `JWT`, or none: keys sign JWTs of other types, too.
 The token says who asks; what they may do comes from the ledger at each request.
 """
 
@@ -37,6 +38,9 @@ MAX_REMEMBERED: Final = 1_024
 """Tokens whose signature a node remembers, of strangers too, since anyone can sign one: text and key, which makes some
 three megabytes at most. Claims are decoded anew: decoded, they may be fifteen times as large as their text."""
 
+_TYPE: Final = "JWT"
+"""A header without a type will do as well; one of another type (RFC 8725, 3.11) was signed for something else."""
+
 _ALGORITHMS: Final = {"ed25519": "Ed25519", "p256": "ES256"}
 
 
@@ -57,7 +61,7 @@ def make_token(
     claims: dict[str, Any] | None = None,
 ) -> str:
     """Return a compact JWT signed by `signer` for the nodes of `chain_id`, valid from `now_s` on."""
-    header = {"alg": _ALGORITHMS[signer.public_key.algorithm], "typ": "JWT"}
+    header = {"alg": _ALGORITHMS[signer.public_key.algorithm], "typ": _TYPE}
     payload = {
         **(claims or {}),
         "iss": str(signer.public_key),
@@ -76,8 +80,10 @@ def verify_token(token: str, chain_id: str, now_s: int) -> Token:
     Raises:
         InvalidToken: with the reason.
     """
-    if len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
+    if len(token) > MAX_TOKEN_CHARACTERS:
         raise InvalidToken("the token is too long")
+    if not token.isascii():
+        raise InvalidToken("not a compact JWT: it has characters beyond ASCII")
     key = _signed_by(token)
     claims = _claims(token)
     _check_claims(claims, chain_id, now_s)
@@ -93,24 +99,31 @@ def _signed_by(token: str) -> PublicKey:
     """
     key = _issuer(token)
     try:
-        jwt.decode(token, _jwk(key), algorithms=[_ALGORITHMS[key.algorithm]])
+        header = jwt.decode(token, _jwk(key), algorithms=[_ALGORITHMS[key.algorithm]]).header
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidToken(
             f"the token's signature or form is wrong ({type(error).__name__})"
         ) from None
+    if header.get("typ", _TYPE) != _TYPE:
+        raise InvalidToken("what was signed is not an access token but of another type")
     return key
 
 
 def _check_claims(claims: Mapping[str, Any], chain_id: str, now_s: int) -> None:
     issued, expires = claims.get("iat"), claims.get("exp")
+    not_before = claims.get("nbf", issued)
     if claims.get("aud") != chain_id:
         raise InvalidToken("the token is for another chain")
     if type(issued) is not int or type(expires) is not int:
         raise InvalidToken("the token lacks iat or exp")
+    if type(not_before) is not int:
+        raise InvalidToken("the token's nbf is not a time in whole seconds")
     if not issued <= expires <= issued + MAX_LIFETIME_S:
         raise InvalidToken(f"a token lives at most {MAX_LIFETIME_S} seconds")
     if issued > now_s + CLOCK_LEEWAY_S:
         raise InvalidToken("the token was issued in the future; check the clocks")
+    if not_before > now_s + CLOCK_LEEWAY_S:
+        raise InvalidToken("the token is not good yet; check the clocks")
     if expires < now_s - CLOCK_LEEWAY_S:
         raise InvalidToken("the token has expired")
 

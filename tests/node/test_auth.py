@@ -68,6 +68,12 @@ def test_a_token_that_was_good_before_is_judged_anew_by_chain_and_time() -> None
         ({"alg": "Ed25519"}, _claims(aud=[CHAIN]), "another chain"),
         ({"alg": "Ed25519"}, _claims(exp=NOW_S - 31, iat=NOW_S - 90), "expired"),
         ({"alg": "Ed25519"}, _claims(iat=NOW_S + 31, exp=NOW_S + 60), "future"),
+        ({"alg": "Ed25519"}, _claims(nbf=NOW_S + 31), "not good yet"),
+        ({"alg": "Ed25519"}, _claims(nbf="now"), "nbf"),
+        ({"alg": "Ed25519"}, _claims(nbf=True), "nbf"),
+        ({"alg": "Ed25519", "typ": "kb+jwt"}, _claims(), "another type"),
+        ({"alg": "Ed25519", "typ": "dc+sd-jwt"}, _claims(), "another type"),
+        ({"alg": "Ed25519", "typ": ["JWT"]}, _claims(), "another type|form"),
         ({"alg": "Ed25519"}, _claims(exp=NOW_S + MAX_LIFETIME_S + 1), "at most"),
         ({"alg": "Ed25519"}, _claims(exp=NOW_S - 1), "at most"),
         ({"alg": "Ed25519"}, _claims(exp=None), "lacks"),
@@ -84,6 +90,25 @@ def test_a_wrong_token_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(InvalidToken, match=said):
         verify_token(_signed(header, claims), CHAIN, NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        ({"alg": "Ed25519"}, _claims()),
+        ({"alg": "Ed25519", "typ": "JWT"}, _claims(nbf=NOW_S)),
+        ({"alg": "Ed25519"}, _claims(nbf=NOW_S + 30)),
+    ],
+)
+def test_a_token_may_say_its_type_and_from_when_it_is_good(
+    header: dict[str, Any], claims: dict[str, Any]
+) -> None:
+    assert verify_token(_signed(header, claims), CHAIN, NOW_S).key == SIGNER.public_key
+
+
+def test_characters_beyond_ascii_are_called_so() -> None:
+    with pytest.raises(InvalidToken, match="beyond ASCII"):
+        verify_token(make_token(SIGNER, CHAIN, NOW_S) + "ä", CHAIN, NOW_S)
 
 
 @pytest.mark.parametrize(
