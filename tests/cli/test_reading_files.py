@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import license_verify
 from cli.main import run
 from cli.output import CommandError
 from cli.validation import MAX_FILE_BYTES, read_bytes
@@ -18,6 +19,13 @@ from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.genesis import MAX_GENESIS_BYTES
 from ledger.policy import MAX_POLICY_BYTES
 from tests.cli.officers import DEPARTMENT
+
+
+@pytest.fixture(autouse=True)
+def _sockets_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without sockets for `--offline` this process would have none for the tests that follow: it cannot be undone."""
+    monkeypatch.setattr(license_verify, "forbid_sockets", lambda: None)
+
 
 HUGE_BYTES = 1 << 40
 """A terabyte, none of it on the disk: whoever reads it whole has no memory left."""
