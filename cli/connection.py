@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import typer
 
 from cli.options import DEFAULT_HOME
@@ -24,7 +23,7 @@ from ledger.keys import SoftwareSigner
 from ledger.operations import Body, body_value
 from ledger.suite import SHA256_ED25519, Signer, Suite
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.answers import DEFAULT_TIMEOUT_S, SubmissionResult, Wait
+from node.answers import DEFAULT_TIMEOUT_S, Answer, SubmissionResult, Wait
 from node.client import NodeClient
 from node.errors import ApiProblem
 
@@ -104,7 +103,7 @@ class _SayingClient(NodeClient):
         super().__init__(url, signer=signer, timeout_s=timeout_s)
         self._asked_with = None if signer is None else _key_text(profile)
 
-    def request(self, *words: Any, **options: Any) -> httpx.Response:
+    def request(self, *words: Any, **options: Any) -> Answer:
         try:
             return super().request(*words, **options)
         except ApiProblem as problem:

@@ -32,6 +32,7 @@ from licenses.models import (
     SuspendIssuer,
 )
 from node.errors import ApiProblem, NodeUnreachable
+from node.shapes import EnrolledKeyShape, LicenseTypeShape
 
 app = typer.Typer(
     help="License types, issuers, licenses, uses, verification.", no_args_is_help=True
@@ -229,7 +230,7 @@ def _check_issuer(connection: Connection, named: str | None) -> str:
         CommandError: another one is named, or the key is enrolled for none.
     """
     key = str(connection.require_signer().public_key)
-    record = connection.client.state(enrolled_key_key(key))["value"]
+    record = connection.client.state(enrolled_key_key(key), EnrolledKeyShape)["value"]
     if record is None:
         raise CommandError(
             f"the key {key} is enrolled for no organisation",
@@ -272,7 +273,7 @@ def _check_fields(connection: Connection, license_type: str, values: dict[str, s
             raise CommandError(
                 f"{name}: expected 1 to {_FIELD_LIMIT} characters, none of them a control character"
             )
-    record = connection.client.state(f"licenses/type/{license_type}")["value"]
+    record = connection.client.state(f"licenses/type/{license_type}", LicenseTypeShape)["value"]
     if record is None:
         return  # the validators refuse it, and say why
     unknown = sorted(values.keys() - record["fields"].keys())
