@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
@@ -179,6 +179,7 @@ class Answer:
     path: str
     status_code: int
     reason: str
+    headers: Mapping[str, str]
     content: bytes
 
     @property
@@ -259,6 +260,7 @@ class AnswerReader:
             url.path,
             self._response.status_code,
             self._response.reason_phrase,
+            self._response.headers,
             b"".join(self._parts),
         )
 
