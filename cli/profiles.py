@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError
+from cli.validation import read_bytes
 from ledger.files import replace_file
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -96,11 +97,11 @@ def load_profiles(home: Path) -> Profiles:
         CommandError: the file is no profile file.
     """
     path = profiles_path(home)
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return Profiles(home)
-    except (OSError, ValueError) as error:
+    try:
+        document = tomllib.loads(read_bytes(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CommandError(
             f"cannot read {path}: {error}", hint="Correct or delete the file."
         ) from None

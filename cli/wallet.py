@@ -14,7 +14,7 @@ from cli.connection import check_node_address, new_passphrase, passphrase_of
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
 from cli.questions import confirm
-from cli.validation import read_bytes, use_id_of
+from cli.validation import read_bytes, read_json, use_id_of
 from cli.wallet_link import WalletLink, describe_receipt, describe_request, now_ms
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
@@ -422,8 +422,8 @@ def _link(wallet: Path, node: str | None) -> WalletLink:
     url = node
     if url is None:
         try:
-            url = str(json.loads((home / "node.json").read_text("utf-8"))["node"])
-        except (OSError, ValueError, KeyError) as error:
+            url = str(read_json(home / "node.json", "a node's address")["node"])
+        except (CommandError, LookupError, TypeError) as error:
             raise CommandError(
                 f"the wallet names no node: {error}", hint="Give --node URL."
             ) from None
