@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError
+from cli.output_files import write_output
 from cli.validation import read_bytes
-from ledger.files import replace_file
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _DIVISION: Final = slice(2, 8)
@@ -131,7 +131,7 @@ def save_profiles(profiles: Profiles) -> None:
             if getattr(profile, field_name)
         ]
     profiles.directory.mkdir(parents=True, exist_ok=True)
-    replace_file(profiles_path(profiles.directory), ("\n".join(lines) + "\n").encode())
+    write_output(profiles_path(profiles.directory), ("\n".join(lines) + "\n").encode())
 
 
 def _quoted(text: str) -> str:

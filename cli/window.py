@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError, ExitCode
+from cli.output_files import write_output
 from cli.tracing import find_use
 from cli.validation import read_json
 from ledger.codec import Value
 from ledger.errors import DecodeError
-from ledger.files import replace_file
 from ledger.keys import SealingKey, seal
 from ledger.light import open_bundle
 from ledger.operations import body_value
@@ -110,7 +110,7 @@ class Case:
             "consent": None if self.consent is None else self.consent.encode().hex(),
             "approval": None if self.approval is None else self.approval.encode().hex(),
         }
-        replace_file(path, json.dumps(document, indent=2).encode())
+        write_output(path, json.dumps(document, indent=2).encode())
 
     @staticmethod
     def load(path: Path) -> Case:
