@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import typer
 
 from cli.options import DEFAULT_HOME
@@ -262,7 +263,13 @@ def check_node_address(text: str) -> str:
     Raises:
         CommandError: not one.
     """
-    if not text.startswith(("http://", "https://")):
+    try:
+        is_address = text.startswith(("http://", "https://")) and bool(
+            httpx.URL(text).host.encode("idna")
+        )
+    except (httpx.InvalidURL, UnicodeError):  # no host has such a name
+        is_address = False
+    if not is_address:
         raise CommandError(
             f"{text!r} is not an address of a node", hint="Expected http://HOST:PORT."
         )
