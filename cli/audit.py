@@ -19,10 +19,10 @@ from cli.options import (
     ProfileOption,
 )
 from cli.output import CommandError, ExitCode, say, show_json, show_table
+from cli.output_files import check_output, write_output
 from cli.proofs import load_policy, require_policy
 from cli.tracing import trace_use
 from cli.validation import date_ms, now_ms
-from ledger.files import replace_file
 from ledger.light import NotEstablishedError, TrustedView
 from ledger.suite import SHA256_ED25519
 from licenses.verification import Question
@@ -82,6 +82,7 @@ def bundle(
         raise CommandError(
             "say what for", hint="Give one of --use, --license, --transaction, --state."
         )
+    check_output(out)
     connection = connect(node, key, profile)
     with connection.client as client:
         if use is not None:
@@ -92,7 +93,7 @@ def bundle(
             data = client.transaction_evidence(transaction)
         else:
             data = client.state_evidence(chosen[0])
-    replace_file(out, data)
+    write_output(out, data)
     if as_json:
         show_json({"file": str(out), "bytes": len(data)})
     else:

@@ -123,21 +123,10 @@ def verify_bundle(verifier: Verifier, question: Question, data: bytes) -> AnyRep
 
 def _verify_file(verifier: Verifier, question: Question, file: Path) -> AnyReport:
     try:
-        data = _read(file)
+        data = read_bytes(file, MAX_BUNDLE_BYTES)
     except CommandError as error:
         return EvidenceReport("", ExitCode.BAD_INPUT, "unreadable", error.text)
     return verify_bundle(verifier, question, data)
-
-
-def _read(file: Path) -> bytes:
-    """Return a bundle file's content.
-
-    Raises:
-        CommandError: it cannot be read, is larger than any bundle, or a pipe or a device, which may never end.
-    """
-    if file.exists() and not file.is_file():
-        raise CommandError(f"{file} is no file")
-    return read_bytes(file, MAX_BUNDLE_BYTES)
 
 
 def _show_many(

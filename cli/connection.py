@@ -24,7 +24,7 @@ from ledger.keys import SoftwareSigner
 from ledger.operations import Body, body_value
 from ledger.suite import SHA256_ED25519, Signer, Suite
 from ledger.transactions import NONCE_BYTES, Operation, Transaction, sign_transaction
-from node.answers import DEFAULT_TIMEOUT_S, SubmissionResult, Wait
+from node.answers import DEFAULT_TIMEOUT_S, Answer, SubmissionResult, Wait
 from node.client import NodeClient
 from node.errors import ApiProblem
 
@@ -111,7 +111,7 @@ class _SayingClient(NodeClient):
         super().__init__(url, signer=signer, timeout_s=timeout_s)
         self._asked_with = None if signer is None else _key_text(profile)
 
-    def request(self, *words: Any, **options: Any) -> httpx.Response:
+    def request(self, *words: Any, **options: Any) -> Answer:
         try:
             return super().request(*words, **options)
         except ApiProblem as problem:
@@ -270,7 +270,13 @@ def check_node_address(text: str) -> str:
     Raises:
         CommandError: not one.
     """
-    if not text.startswith(("http://", "https://")):
+    try:
+        is_address = text.startswith(("http://", "https://")) and bool(
+            httpx.URL(text).host.encode("idna")
+        )
+    except (httpx.InvalidURL, UnicodeError):  # no host has such a name
+        is_address = False
+    if not is_address:
         raise CommandError(
             f"{text!r} is not an address of a node", hint="Expected http://HOST:PORT."
         )

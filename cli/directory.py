@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Final, get_args
@@ -33,7 +32,7 @@ from cli.output import (
 )
 from cli.profiles import load_profiles
 from cli.questions import confirm
-from cli.validation import build, build_from, read_bytes
+from cli.validation import build, build_from, read_json
 from directory.codes import COLLECTIONS, Collection
 from directory.models import ENTRY_MODELS, RetireEntry, ReturnEntry, WithdrawEntry
 from directory.records import Status
@@ -154,10 +153,7 @@ def submit(
     docs/OPERATIONS.md lists the fields of each collection under directory.<collection>.publish.
     """
     name = _collection(collection)
-    try:
-        document = json.loads(read_bytes(file).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"cannot read {file}: {error}") from None
+    document = read_json(file, "an entry")
     entry = build_from(ENTRY_MODELS[name], document, where=str(file))
     kind = f"directory.{name}.{'amend' if amend else 'publish'}"
     connection = connect(node, key, profile)

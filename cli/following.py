@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from cli.output import CommandError, ExitCode, time_text
+from cli.output_files import write_output
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import DecodeError, InvalidProof
-from ledger.files import replace_file
 from ledger.growth import Growth, entry_tiles, verify_entries, verify_growth
 from ledger.light import NotEstablishedError, TrustedView, VerifiedCheckpoint
 from ledger.notes import MAX_NOTE_BYTES
@@ -207,7 +207,7 @@ def look(client: NodeClient, view: TrustedView, file: Path, *, with_entries: boo
             exit_code=ExitCode.REFUSED,
         ) from None
     if found.keeps:
-        replace_file(file, found.signed.encode(), mode=_PUBLIC)
+        write_output(file, found.signed.encode(), mode=_PUBLIC)
     if found.outcome == "contradicts":
         return replace(found, evidence=write_evidence(file, found))
     return found
@@ -249,7 +249,7 @@ def write_evidence(file: Path, found: Look) -> tuple[Path, ...]:
     paths = tuple(file.with_name(f"{stem}.{part}") for part in ("kept", "proof", "new"))
     if not paths[-1].exists():  # written last: where it is, the others are, and belong to it
         for path, content in zip(paths, contents, strict=True):
-            replace_file(path, content, mode=_PUBLIC)
+            write_output(path, content, mode=_PUBLIC)
     return paths
 
 
@@ -290,26 +290,12 @@ def _changes(client: NodeClient, view: TrustedView, size: int) -> Iterator[Valid
     # Where the change itself is the newest entry under the anchor, the anchor may be of either set.
     since = 0 if view.anchor is None else max(0, view.anchor.size - 1)
     for _ in range(_MAX_ROUNDS):
-        changes = [_change(text) for text in _listed(client.validator_changes(since=since))]
+        encoded = client.validator_changes(since=since)["changes"]
+        changes = [ValidatorChange.decode(base64.b64decode(one)) for one in encoded]
         yield from changes
         if not changes or changes[-1].block.checkpoint.checkpoint.size >= size:
             return
         since = changes[-1].block.checkpoint.checkpoint.size
-
-
-def _listed(answer: Any) -> list[Any]:
-    changes = answer.get("changes") if isinstance(answer, dict) else None
-    if not isinstance(changes, list):
-        raise DecodeError("no list of changes of validators")
-    return changes
-
-
-def _change(text: Any) -> ValidatorChange:
-    try:
-        encoded = base64.b64decode(text, validate=True)
-    except (ValueError, TypeError):
-        raise DecodeError("a change of validators is not base64") from None
-    return ValidatorChange.decode(encoded)
 
 
 def _cosigners(

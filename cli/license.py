@@ -19,8 +19,8 @@ from cli.options import (
 )
 from cli.org import show_result
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.output_files import check_output, write_output
 from cli.validation import build, date_ms, now_ms, pairs
-from ledger.files import replace_file
 from ledger.membership import enrolled_key_key
 from licenses.issuance import HolderOffer, license_randomness, prepare_license
 from licenses.models import (
@@ -32,6 +32,7 @@ from licenses.models import (
     SuspendIssuer,
 )
 from node.errors import ApiProblem, NodeUnreachable
+from node.shapes import EnrolledKeyShape, LicenseTypeShape
 
 app = typer.Typer(
     help="License types, issuers, licenses, uses, verification.", no_args_is_help=True
@@ -181,7 +182,8 @@ def issue(
     """
     from licenses.identifiers import LicenseIdentifier
 
-    if out.exists():
+    written = check_output(out)
+    if written.exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
     values = dict(pairs(field, "NAME=VALUE"))
     connection = connect(node, key, profile)
@@ -204,12 +206,12 @@ def issue(
             randomness=os.urandom(license_randomness(len(values))),
         )
         # The file first: a recorded license whose only credential is lost could never be used.
-        replace_file(out, issued.package().encode())
+        write_output(out, issued.package().encode())
         try:
             result = connection.submit([operation("licenses.license.issue", issued.body)])
         except (CommandError, ApiProblem, NodeUnreachable) as error:
             if _is_refusal(error):
-                out.unlink(missing_ok=True)
+                written.unlink(missing_ok=True)
                 raise
             raise _with_file(error, out) from None
     handle = issued.credential.handle.hex()
@@ -229,7 +231,7 @@ def _check_issuer(connection: Connection, named: str | None) -> str:
         CommandError: another one is named, or the key is enrolled for none.
     """
     key = str(connection.require_signer().public_key)
-    record = connection.client.state(enrolled_key_key(key))["value"]
+    record = connection.client.state(enrolled_key_key(key), EnrolledKeyShape)["value"]
     if record is None:
         raise CommandError(
             f"the key {key} is enrolled for no organisation",
@@ -272,7 +274,7 @@ def _check_fields(connection: Connection, license_type: str, values: dict[str, s
             raise CommandError(
                 f"{name}: expected 1 to {_FIELD_LIMIT} characters, none of them a control character"
             )
-    record = connection.client.state(f"licenses/type/{license_type}")["value"]
+    record = connection.client.state(f"licenses/type/{license_type}", LicenseTypeShape)["value"]
     if record is None:
         return  # the validators refuse it, and say why
     unknown = sorted(values.keys() - record["fields"].keys())

@@ -21,6 +21,7 @@ from cli.options import (
 )
 from cli.org import show_result
 from cli.output import CommandError, say, show_json, show_page, show_record
+from cli.output_files import check_output, write_output
 from cli.proofs import require_policy
 from cli.statutory import approve, release
 from cli.use_list import all_uses, proved_record
@@ -41,7 +42,6 @@ from cli.window import (
     with_approval,
     with_consent,
 )
-from ledger.files import replace_file
 from ledger.keyfile import load_sealing_key
 from ledger.keys import SealingKey
 from ledger.light import NotEstablishedError
@@ -127,7 +127,7 @@ def request(
             "how does the holder get the request?", hint="Give --code or --request-out."
         )
     for file in (case, request_out):
-        if file is not None and file.exists():
+        if file is not None and check_output(file).exists():
             raise CommandError(f"{file} exists already", hint="Choose another file.")
     connection = connect(node, key, profile)
     sealing = open_sealing_key(sealing_key or connection.sealing_key)
@@ -165,7 +165,7 @@ def request(
 
 def _write_request(opened: Case, case: Path, request_out: Path, as_json: bool) -> None:
     opened.save(case)
-    replace_file(request_out, request_text(opened.envelope).encode())
+    write_output(request_out, request_text(opened.envelope).encode())
     if as_json:
         show_json(
             {"request_id": opened.request_id.hex(), "case": str(case), "request": str(request_out)}

@@ -20,7 +20,7 @@ from cli.options import (
 )
 from cli.output import CommandError, say, show_json, show_table
 from cli.proofs import require_policy
-from cli.validation import date_ms, handle_of, now_ms, read_bounded, read_bytes
+from cli.validation import date_ms, handle_of, now_ms, read_bytes, read_input
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
@@ -154,10 +154,8 @@ def show_report(
 
 
 def _read_text(path: Path) -> str:
-    import sys
-
     if str(path) == "-":
-        return read_bounded(sys.stdin.buffer, "standard input").decode("utf-8", "replace")
+        return read_input().decode("utf-8", "replace")
     return read_bytes(path).decode("utf-8", "replace")
 
 

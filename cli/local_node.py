@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from cli.network_setup import load_network
 from cli.output import CommandError
 from cli.processes import log_tail, running_process, was_stopped
+from ledger.errors import DecodeError
+from ledger.strict_json import json_decode
 from node.answers import Json, NetworkStatus
 from node.client import NodeClient
 from node.cometbft.program import supervised_home
@@ -131,10 +132,10 @@ def describe_silent(address: str, home: Path, error: str) -> Json:
 def _log_line(line: str) -> Json | str:
     """Return a line of a log as an object where it is one, else as it stands."""
     try:
-        read = json.loads(line)
-    except ValueError:
+        read = json_decode(line.encode())
+    except DecodeError:
         return line
-    return read if isinstance(read, dict) else line
+    return cast("Json", read) if isinstance(read, dict) else line
 
 
 def log_text(line: Json | str) -> str:

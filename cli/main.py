@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from cli.demo import commands as demo
-from cli.output import CommandError, ExitCode, say, show_error
+from cli.output import (
+    CommandError,
+    ExitCode,
+    OutputError,
+    drop_output,
+    prepare_streams,
+    say,
+    show_error,
+)
 from cli.questions import end_line
 from ledger.errors import LedgerError
 from node.collector import collect_rarely
@@ -34,6 +42,9 @@ GROUPS: Final = {
 }
 """Command groups and their modules, in the order of the help page."""
 
+
+DEBUG: Final = "MULU_DEBUG"
+"""Where this is set in the environment, an error of Mulu's own shows its traceback."""
 
 _HINTS: Final = {
     "other_network": "Give the policy of that network: GET /v1/policy of a member that you trust."
@@ -85,23 +96,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit with its code."""
     collect_rarely()
     words = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # what a terminal cannot show must not end a command
-            stream.reconfigure(errors="backslashreplace")
     try:
+        prepare_streams()
         code = run(words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing more can be said, not even at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.REFUSED
+    except (OutputError, BrokenPipeError) as error:
+        drop_output()
+        code = ExitCode.NOT_ESTABLISHED
+        if isinstance(error, OutputError):  # else the reader of our output wants no more of it
+            show_error(str(error), hint="What the command did stands." if sys.stdout else "")
     sys.exit(code)
 
 
 def run(words: list[str]) -> int:
-    """Run one command line and return its exit code; every error has been reported."""
+    """Run one command line and return its exit code; every error has been reported.
+
+    Raises:
+        OutputError: standard output cannot be written.
+        BrokenPipeError: its reader has gone.
+    """
     as_json = "--json" in words
     try:
         result = build_app(words)(args=words, prog_name="mulu", standalone_mode=False)
@@ -122,12 +135,30 @@ def run(words: list[str]) -> int:
         return error.exit_code
     except LedgerError as error:
         return _ledger_error(error, as_json)
+    except (OutputError, BrokenPipeError):
+        raise
+    except SystemExit as ended:  # so ends the framework where the reader of our output has gone
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         show_error(_system_text(error), code="system", as_json=as_json)
         return ExitCode.BAD_INPUT
+    except Exception as error:
+        return _own_error(error, as_json)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _own_error(error: Exception, as_json: bool) -> ExitCode:
+    """Report an error of Mulu's own, also that memory or depth did not suffice: it says nothing of what was asked."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    what = " ".join(f"{type(error).__name__} {error}".split())
+    places = traceback.extract_tb(error.__traceback__, limit=-1)  # where it was raised
+    where = "".join(f" ({one.filename}, line {one.lineno})" for one in places)
+    text = f"nothing could be established, for an error of Mulu's own: {what}{where}"
+    show_error(text, code="internal", as_json=as_json)
+    return ExitCode.NOT_ESTABLISHED
 
 
 def _system_text(error: OSError) -> str:

@@ -20,18 +20,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli import sample
 from cli.engine_setup import create_engine_homes
 from cli.output import CommandError, ExitCode
 from cli.profiles import Profile, Profiles, save_profiles
+from cli.validation import read_json
 from ledger.files import replace_file
 from ledger.genesis import Genesis
 from ledger.keyfile import save_key, save_sealing_key
 from ledger.keys import SealingKey, SoftwareSigner
 from ledger.membership import CertificateAuthority, EnrolledKey, Organisation
 from ledger.policy import AsOf, policy_for
+from ledger.problems import first_problem
 from ledger.suite import SHA256_ED25519
 from ledger.validators import Validator, ValidatorSet
 from node.certificates import (
@@ -100,6 +104,24 @@ class Network:
         return tuple(place for place in self.nodes if place.role == "query")
 
 
+class _PlaceFile(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    role: str
+    home: str
+    api: str
+
+
+class _NetworkFile(BaseModel):
+    """`network.json`; what it says beside this, nobody reads."""
+
+    model_config = ConfigDict(strict=True)
+
+    chain_id: str
+    nodes: Annotated[list[_PlaceFile], Field(min_length=1)]
+
+
 def load_network(directory: Path) -> Network:
     """Read `network.json`.
 
@@ -107,20 +129,20 @@ def load_network(directory: Path) -> Network:
         CommandError: missing or malformed.
     """
     path = directory / "network.json"
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        return Network(
-            directory,
-            document["chain_id"],
-            tuple(NodePlace(**place) for place in document["nodes"]),
-        )
-    except FileNotFoundError:
+    if not path.exists():
         raise CommandError(
             f"there is no network in {directory}",
             hint=f"Make one: mulu network init --home {directory}",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"cannot read {path}: {error}") from None
+        )
+    try:
+        document = _NetworkFile.model_validate(read_json(path, "a network"))
+    except ValidationError as error:
+        raise CommandError(f"cannot read {path}: {first_problem(error, whole='file')}") from None
+    return Network(
+        directory,
+        document.chain_id,
+        tuple(NodePlace(**place.model_dump()) for place in document.nodes),
+    )
 
 
 def create_network(

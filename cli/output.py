@@ -8,9 +8,12 @@ a machine always finds one JSON value there.
 from __future__ import annotations
 
 import datetime
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,7 +48,7 @@ class ExitCode(IntEnum):
     OK = 0
     REFUSED = 1  # refused, not valid, failed on the ledger
     BAD_INPUT = 2  # wrong arguments, unreadable or malformed input
-    NOT_ESTABLISHED = 3  # no node, no quorum, not committed in time, too stale
+    NOT_ESTABLISHED = 3  # no node, no quorum, not committed in time, too stale, not to be told
 
 
 class CommandError(Exception):
@@ -64,6 +67,61 @@ class CommandError(Exception):
         self.hint = hint
         self.code = code
         self.exit_code = exit_code
+
+
+class OutputError(Exception):
+    """Standard output cannot be written: what the command has found out cannot be told."""
+
+
+class Output(io.TextIOWrapper):
+    """Standard output. That it is full must not pass for another error of the system, with another exit code."""
+
+    def write(self, text: str, /) -> int:
+        with _telling():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _telling():
+            super().flush()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def prepare_streams() -> None:
+    """Make standard output and standard error fit for any text, and for what cannot be written to.
+
+    Raises:
+        OutputError: standard output is closed. Whatever was opened next would stand in its place.
+    """
+    if sys.stderr is None:  # as above: take its place with what may be written to
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        # What a terminal cannot show must not end a command.
+        sys.stderr.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        old = sys.stdout
+        sys.stdout = Output(
+            old.detach(),
+            encoding=old.encoding,
+            errors="backslashreplace",
+            line_buffering=old.line_buffering,
+        )
+
+
+def drop_output() -> None:
+    """Write nothing more to standard output, also at shutdown."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console() -> Console:

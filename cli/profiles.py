@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError
-from ledger.files import replace_file
+from cli.output_files import write_output
+from cli.validation import read_bytes
 
 PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _DIVISION: Final = slice(2, 8)
@@ -96,11 +97,11 @@ def load_profiles(home: Path) -> Profiles:
         CommandError: the file is no profile file.
     """
     path = profiles_path(home)
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return Profiles(home)
-    except (OSError, ValueError) as error:
+    try:
+        document = tomllib.loads(read_bytes(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CommandError(
             f"cannot read {path}: {error}", hint="Correct or delete the file."
         ) from None
@@ -130,7 +131,7 @@ def save_profiles(profiles: Profiles) -> None:
             if getattr(profile, field_name)
         ]
     profiles.directory.mkdir(parents=True, exist_ok=True)
-    replace_file(profiles_path(profiles.directory), ("\n".join(lines) + "\n").encode())
+    write_output(profiles_path(profiles.directory), ("\n".join(lines) + "\n").encode())
 
 
 def _quoted(text: str) -> str:

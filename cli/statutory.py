@@ -16,13 +16,13 @@ import typer
 from cli.connection import connect
 from cli.options import JsonOption, KeyOption, NodeOption, PolicyOption, ProfileOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, time_text
+from cli.output_files import check_output, write_output
 from cli.proofs import ProvedState, require_policy
 from cli.questions import confirm
 from cli.validation import duration_ms, handle_of, now_ms, pairs, read_bytes, use_id_of
 from cli.window import approval_text, basis_text, read_request, read_use_bundle
 from directory.lookup import effective_instrument, effective_matter
 from ledger.errors import InvalidOperation
-from ledger.files import replace_file
 from ledger.light import TrustedView
 from ledger.membership import organisation
 from ledger.operations import Context
@@ -100,7 +100,7 @@ def approve(
             raise CommandError(
                 "nothing was approved", code="not_approved", exit_code=ExitCode.REFUSED
             )
-    replace_file(approval_out, approval_text(signed).encode())
+    write_output(approval_out, approval_text(signed).encode())
     use_id = signed.approval.use_id(_SUITE).hex()
     if as_json:
         show_json({"use": use_id, "file": str(approval_out), **record})
@@ -141,7 +141,7 @@ def release(
     with connection.client as client:
         evidence = client.use_evidence(use_id.hex())
     committed, sealed = release_fields(evidence, use_id, trusted, credentials, now_ms())
-    replace_file(sealed_out, sealed)
+    write_output(sealed_out, sealed)
     request = committed.request
     if as_json:
         show_json(
@@ -317,7 +317,7 @@ def _licenses(use: CommittedUse) -> list[dict[str, Any]]:
 
 
 def _absent(path: Path, option: str) -> None:
-    if path.exists():
+    if check_output(path).exists():
         raise CommandError(f"{path} exists already", hint=f"Choose another {option}.")
 
 

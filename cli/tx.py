@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ from cli.output import (
     time_text,
 )
 from cli.proofs import load_policy, verify_transaction_proof
-from cli.validation import build_from, read_bytes
+from cli.validation import build_from, read_json
 from ledger.transactions import Operation
 from node.answers import TransactionView
 from node.client import NodeClient
@@ -153,10 +152,7 @@ def read_operations(file: Path) -> list[Operation]:
     from ledger.operations import body_value
     from node.operation_table import OPERATIONS
 
-    try:
-        document = json.loads(read_bytes(file).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"cannot read {file}: {error}") from None
+    document = read_json(file, "a list of operations")
     if not isinstance(document, list) or not document:
         raise CommandError(f"{file} holds no list of operations")
     table = OPERATIONS

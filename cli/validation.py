@@ -6,6 +6,8 @@ import datetime
 import json
 import os
 import re
+import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -13,12 +15,17 @@ from typing import Any, BinaryIO, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cli.output import CommandError
+from ledger.errors import DecodeError
 from ledger.problems import first_problem
+from ledger.strict_json import json_decode
 
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 """Of a file whose kind has no bound of its own: licenses, requests and consents have some kilobytes."""
+
+MAX_FILE_DEPTH: Final = 32
+"""Of JSON: a value of the ledger, sixteen levels deep at most, in what a file puts around it."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -86,16 +93,48 @@ def date_ms(text: str) -> int:
 
 
 def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Return a file's content, which is no longer than `limit` bytes.
+    """Return the content of a regular file, which is no longer than `limit` bytes.
+
+    A pipe may wait for ever for somebody to write to it, and reading a device may change what it does.
 
     Raises:
-        CommandError: it cannot be read, or is longer.
+        CommandError: it cannot be read, is longer, or no regular file.
     """
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK the opening of a pipe already waits.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CommandError(f"{path} is no regular file", hint="Save it to a file first.")
             return read_bounded(file, str(path), limit)
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise CommandError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Return the JSON value that a file holds; `what` it should be, for people.
+
+    Raises:
+        CommandError: it cannot be read, is longer than `MAX_FILE_BYTES`, not JSON, or nested too deeply.
+    """
+    try:
+        return json_decode(read_bytes(path), max_depth=MAX_FILE_DEPTH)
+    except DecodeError as error:
+        raise CommandError(f"{path} is not {what}: {error}") from None
+
+
+def read_input() -> bytes:
+    """Return what comes in on standard input.
+
+    Raises:
+        CommandError: it is closed, or longer than `MAX_FILE_BYTES`.
+    """
+    if sys.stdin is None:
+        raise CommandError("standard input is closed")
+    return read_bounded(sys.stdin.buffer, "standard input")
 
 
 def read_bounded(file: BinaryIO, name: str, limit: int = MAX_FILE_BYTES) -> bytes:

@@ -13,6 +13,7 @@ import typer
 from cli.connection import check_node_address, new_passphrase
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
 from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.output_files import check_output, write_output
 from cli.proofs import load_policy
 from cli.questions import confirm
 from cli.validation import read_bytes, use_id_of
@@ -173,7 +174,7 @@ def consent(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a request that came as a file, and consent to it or not."""
-    if out.exists():
+    if check_output(out).exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
     envelope = read_request(read_bytes(file).decode("ascii", "replace"))
     opened = open_wallet(wallet)
@@ -187,7 +188,7 @@ def consent(
             "refused; nothing leaves the wallet", code="refused", exit_code=ExitCode.REFUSED
         )
     signed = opened.consent(envelope, now_ms=now_ms())
-    replace_file(out, consent_text(signed).encode())
+    write_output(out, consent_text(signed).encode())
     use_id = signed.consent.use_id(SHA256_ED25519).hex()
     if as_json:
         show_json({"use": use_id, "file": str(out), **record})
@@ -306,10 +307,11 @@ def disclose(
     as_json: JsonOption = False,
 ) -> None:
     """Disclose the fields of a recorded use to a file: sealed, readable by the organisation only."""
+    check_output(out)
     use_id = use_id_of(use)
     with link_to_node(wallet, node) as link:
         sealed = _await_disclosure(link, use_id, timeout)
-    replace_file(out, sealed)
+    write_output(out, sealed)
     if as_json:
         show_json({"use": use, "file": str(out)})
     else:

@@ -7,7 +7,6 @@ the node which license it asks about, and that it is the holder's: `docs/SECURIT
 from __future__ import annotations
 
 import base64
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import typer
 
 from cli.connection import check_node_address, passphrase_of
 from cli.output import CommandError, ExitCode, time_text
+from cli.validation import read_json
 from cli.window import REFUSAL, await_message, basis_text
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import SignedCheckpoint
@@ -211,8 +211,8 @@ def link_to_node(wallet: Path, node: str | None) -> WalletLink:
     url = node
     if url is None:
         try:
-            url = str(json.loads((opened.home / "node.json").read_text("utf-8"))["node"])
-        except (OSError, ValueError, KeyError) as error:
+            url = str(read_json(opened.home / "node.json", "a node's address")["node"])
+        except (CommandError, LookupError, TypeError) as error:
             raise CommandError(
                 f"the wallet names no node: {error}", hint="Give --node URL."
             ) from None

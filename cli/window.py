@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from cli.output import CommandError, ExitCode
+from cli.output_files import write_output
 from cli.tracing import find_use
-from cli.validation import read_bytes
+from cli.validation import read_json
 from directory.codes import place_problem
 from ledger.codec import Value
 from ledger.errors import DecodeError
-from ledger.files import replace_file
 from ledger.keys import SealingKey, seal
 from ledger.light import open_bundle
 from ledger.operations import body_value
@@ -111,7 +111,7 @@ class Case:
             "consent": None if self.consent is None else self.consent.encode().hex(),
             "approval": None if self.approval is None else self.approval.encode().hex(),
         }
-        replace_file(path, json.dumps(document, indent=2).encode())
+        write_output(path, json.dumps(document, indent=2).encode())
 
     @staticmethod
     def load(path: Path) -> Case:
@@ -120,18 +120,24 @@ class Case:
         Raises:
             CommandError: missing or malformed.
         """
+        document = read_json(path, "a case file")
         try:
-            document = json.loads(read_bytes(path).decode("utf-8"))
             consent, approval = document["consent"], document.get("approval")
             return Case(
                 RequestEnvelope.decode(bytes.fromhex(document["request"])),
-                document["session"],
-                document["session_node"],
+                _text(document["session"]),
+                _text(document["session_node"]),
                 None if consent is None else SignedConsent.decode(bytes.fromhex(consent)),
                 None if approval is None else SignedApproval.decode(bytes.fromhex(approval)),
             )
         except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
             raise CommandError(f"{path} is not a case file: {error}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a text")
+    return value
 
 
 def make_request(signer: Signer, chain_id: str, wish: Wish) -> RequestEnvelope:

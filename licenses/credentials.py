@@ -21,6 +21,7 @@ from directory.codes import license_type_problem
 from ledger.base64url import base64url_decode, base64url_encode
 from ledger.errors import DecodeError, InvalidKey, InvalidSignature
 from ledger.limits import CLOCK_BOUND_MS
+from ledger.strict_json import Json
 from ledger.suite import PublicKey, Signer, Suite
 from ledger.uscc import uscc_problem
 from licenses.handles import SALT_BYTES, credential_digest, license_handle
@@ -29,7 +30,6 @@ from licenses.sd_jwt import (
     KEY_BINDING_TYPE,
     SD_ALGORITHM,
     Disclosure,
-    Json,
     Jwt,
     SdJwt,
     conceal,

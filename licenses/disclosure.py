@@ -20,12 +20,13 @@ from ledger.entries import TransactionEntry
 from ledger.errors import DecodeError, InvalidProof, InvalidSignature
 from ledger.keys import SealingKey, seal
 from ledger.light import VerifiedEntry
+from ledger.strict_json import Json
 from ledger.suite import PublicKey, Signer, Suite
 from ledger.transactions import Operation, Transaction, decode_transaction
 from licenses.credentials import Credential, present, read_credential
 from licenses.models import License, RecordUse
 from licenses.recording import RECORD_KIND
-from licenses.sd_jwt import MAX_SD_JWT_BYTES, Json
+from licenses.sd_jwt import MAX_SD_JWT_BYTES
 from licenses.use import (
     HOLDER_MODE,
     MAX_ITEMS,

@@ -15,11 +15,12 @@ from typing import Final
 from ledger.codec import decode_array, encode
 from ledger.decoding import byte_string, public_key, short_text, signature_field
 from ledger.errors import DecodeError, InvalidSignature
+from ledger.strict_json import Json, json_decode
 from ledger.suite import PublicKey, Signer, Suite, signed_bytes
 from licenses.credentials import Credential, randomness_bytes, read_credential, sign_credential
 from licenses.handles import SALT_BYTES, holder_commitment
 from licenses.models import IssueLicense
-from licenses.sd_jwt import MAX_SD_JWT_BYTES, Json, json_decode
+from licenses.sd_jwt import MAX_SD_JWT_BYTES
 
 OFFER_KIND: Final = "holder-offer"
 OFFER_PREFIX: Final = "mulu-offer:"

@@ -9,24 +9,22 @@ Signatures are the caller's to check: `Jwt.signing_input` and `Jwt.signature` sa
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ledger.base64url import base64url_decode, base64url_encode
 from ledger.errors import DecodeError
+from ledger.strict_json import MAX_JSON_DEPTH, Json, json_decode
 from ledger.suite import PublicKey, Signer
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Digest: TypeAlias = Callable[[bytes], bytes]
 
 MAX_SD_JWT_BYTES: Final = 256 * 1024
 """A credential with a portrait fits; a longer text is refused before it is parsed."""
 
 MAX_DISCLOSURES: Final = 256
-MAX_JSON_DEPTH: Final = 16
 
 SALT_BYTES: Final = 16
 """RFC 9901, section 9.3: 128 bits, so that nobody finds a value by trying."""
@@ -43,57 +41,6 @@ JWS_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 """JWS algorithm names by kind of key; the first is what we write (RFC 9864 names Ed25519 fully)."""
 
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
-
-
-def json_decode(data: bytes) -> Json:
-    """Read one JSON value: UTF-8, whole characters, no duplicate names, no NaN or infinity, bounded depth.
-
-    Raises:
-        DecodeError: anything else.
-    """
-    try:
-        value: Json = _JSON.decode(data.decode("utf-8"))
-        if b"\\u" in data:  # an escape may write half a character, which nothing can store or show
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"not JSON: {error}") from None
-    if data.count(b"[") + data.count(b"{") >= MAX_JSON_DEPTH:  # else there is too little to nest
-        _check_depth(value, MAX_JSON_DEPTH)
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise DecodeError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise DecodeError("a number is too large")
-    return value
-
-
-def _distinct_names(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise DecodeError("a name stands twice in a JSON object")
-    return result
-
-
-_JSON: Final = json.JSONDecoder(
-    object_pairs_hook=_distinct_names, parse_constant=_refuse_constant, parse_float=_finite
-)
-
-
-def _check_depth(value: Json, depth: int) -> None:
-    if depth == 0:
-        raise DecodeError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
-    if isinstance(value, dict):
-        for part in value.values():
-            _check_depth(part, depth - 1)
-    elif isinstance(value, list):
-        for part in value:
-            _check_depth(part, depth - 1)
 
 
 @dataclass(frozen=True, slots=True)

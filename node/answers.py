@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import httpx
+from pydantic import ValidationError
 
+from ledger.errors import DecodeError
+from ledger.problems import first_problem
+from ledger.strict_json import json_decode
 from ledger.suite import Signer
 from node.auth import MAX_LIFETIME_S, make_token
 from node.errors import ApiProblem, NodeUnreachable
+from node.shapes import (
+    MAX_ANSWER_DEPTH,
+    AnyObject,
+    EngineShape,
+    NetworkShape,
+    PageShape,
+    ProblemShape,
+    Shape,
+    Status,
+    SubmissionShape,
+    TransactionShape,
+)
 
 Json = dict[str, Any]
 Wait = Literal["none", "committed", "proven"]
-Status = Literal["committed", "failed", "pending", "refused", "not_committed"]
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 GRACE_S: Final = 10.0
 """Time that an answer may take beyond what the request asks the node to wait."""
+
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+"""Four times the largest file that a node gives out, an evidence bundle; a full page of entries that are long has less.
+What has a node's port may send without end, and JSON takes many times its own length in memory."""
+
+_MAX_INDEX_DIGITS: Final = 19
+"""Of a place in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,38 +170,101 @@ class FoundSession:
     expires_ms: int
 
 
-def problem_of(response: httpx.Response) -> ApiProblem | NodeUnreachable:
-    """Return the problem that a refusing response holds; where it holds none, no node has answered."""
-    try:
-        body = response.json()
-        return ApiProblem(
-            response.status_code,
-            str(body["code"]),
-            str(body.get("title", response.reason_phrase)),
-            str(body.get("detail", "")),
-        )
-    except (ValueError, AttributeError, LookupError, TypeError):
-        return _no_node(response)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request: HTTP status and body, which is no longer than `MAX_ANSWER_BYTES`.
 
-
-def json_of(response: httpx.Response) -> Any:
-    """Return the JSON value that a response holds.
-
-    Raises:
-        NodeUnreachable: it holds none, so no node has answered.
+    `origin` and `path` say who was asked for what.
     """
-    try:
-        return response.json()
-    except ValueError:
-        raise _no_node(response) from None
+
+    origin: str
+    path: str
+    status_code: int
+    reason: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status_code < 300
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the JSON value that the body is.
+
+        Raises:
+            NodeUnreachable: it is none, so no node has answered.
+        """
+        try:
+            return json_decode(self.content, max_depth=MAX_ANSWER_DEPTH)
+        except DecodeError as error:
+            raise self.no_node(str(error)) from None
+
+    def read(self, shape: type[Shape] = AnyObject) -> Json:
+        """Return the JSON object that the body is, which has the fields of `shape`.
+
+        Raises:
+            NodeUnreachable: it is none, or has not, so no node has answered.
+        """
+        body = self.json()
+        try:
+            shape.model_validate(body)
+        except ValidationError as error:
+            raise self.no_node(first_problem(error, whole="answer")) from None
+        return cast("Json", body)
+
+    def problem(self) -> ApiProblem | NodeUnreachable:
+        """Return the problem that a refusing answer holds; where it holds none, no node has answered."""
+        try:
+            body = self.read(ProblemShape)
+        except NodeUnreachable as error:
+            return error
+        return ApiProblem(
+            self.status_code,
+            body["code"],
+            body.get("title", self.reason),
+            body.get("detail", ""),
+        )
+
+    def no_node(self, why: str) -> NodeUnreachable:
+        """Return the error that this is the answer of no node."""
+        asked = f"HTTP {self.status_code} to {self.path}"
+        return NodeUnreachable(f"what answers at {self.origin} is no Mulu node ({asked}: {why})")
 
 
-def _no_node(response: httpx.Response) -> NodeUnreachable:
-    url = response.request.url
-    return NodeUnreachable(
-        f"what answers at {url.scheme}://{url.netloc.decode()} is no Mulu node "
-        f"(HTTP {response.status_code} to {url.path})"
-    )
+class AnswerReader:
+    """Gathers an answer as its body comes in, up to `max_bytes`."""
+
+    def __init__(self, response: httpx.Response, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._response = response
+        self._parts: list[bytes] = []
+        self._max_bytes = self._left_bytes = max_bytes
+
+    def add(self, part: bytes) -> None:
+        """Take the next part of the body.
+
+        Raises:
+            NodeUnreachable: the body is longer than any of a node's.
+        """
+        self._left_bytes -= len(part)
+        if self._left_bytes < 0:
+            raise self.answer().no_node(f"more than {self._max_bytes} bytes")
+        self._parts.append(part)
+
+    def answer(self) -> Answer:
+        """Return the answer, of what has come so far."""
+        url = self._response.request.url
+        return Answer(
+            f"{url.scheme}://{url.netloc.decode()}",
+            url.path,
+            self._response.status_code,
+            self._response.reason_phrase,
+            self._response.headers,
+            b"".join(self._parts),
+        )
 
 
 def submission_body(transactions: Sequence[bytes], wait: Wait, timeout_s: float) -> Json:
@@ -189,8 +273,15 @@ def submission_body(transactions: Sequence[bytes], wait: Wait, timeout_s: float)
     return {"transactions": encoded, "wait": wait, "timeout_s": timeout_s}
 
 
-def parse_submission(body: Json) -> tuple[SubmissionResult, ...]:
-    """Read the answer to a submission."""
+def parse_submission(answer: Answer, count: int) -> tuple[SubmissionResult, ...]:
+    """Read the answer to a submission of `count` transactions.
+
+    Raises:
+        NodeUnreachable: it is none of a node.
+    """
+    rows = answer.read(SubmissionShape)["results"]
+    if len(rows) != count:
+        raise answer.no_node(f"{len(rows)} results of {count} transactions")
     return tuple(
         SubmissionResult(
             row["id"],
@@ -201,23 +292,18 @@ def parse_submission(body: Json) -> tuple[SubmissionResult, ...]:
             row["text"],
             row["operation_index"],
         )
-        for row in body["results"]
+        for row in rows
     )
 
 
-def parse_network(body: Json) -> NetworkStatus:
+def parse_network(answer: Answer) -> NetworkStatus:
     """Read the answer of `/v1/network`.
 
     Raises:
         NodeUnreachable: it is none of a node.
     """
-    try:
-        return _network(body)
-    except (LookupError, TypeError):
-        raise NodeUnreachable("what answers is no Mulu node") from None
-
-
-def _network(body: Json) -> NetworkStatus:
+    body = answer.read(NetworkShape)
+    engine = body["engine"]
     return NetworkStatus(
         body["chain_id"],
         body["name"],
@@ -231,14 +317,19 @@ def _network(body: Json) -> NetworkStatus:
         body["app_hash"],
         body["stalled"],
         body.get("damage"),
-        EngineView(**body["engine"]),
+        EngineView(*(engine[name] for name in EngineShape.model_fields)),
         tuple(body.get("findings", ())),
         body,
     )
 
 
-def parse_transaction(body: Json) -> TransactionView:
-    """Read the answer of `/v1/transactions/{id}`."""
+def parse_transaction(answer: Answer) -> TransactionView:
+    """Read the answer of `/v1/transactions/{id}`.
+
+    Raises:
+        NodeUnreachable: it is none of a node.
+    """
+    body = answer.read(TransactionShape)
     entry = body["entry"]
     return TransactionView(
         body["id"],
@@ -256,25 +347,50 @@ def parse_transaction(body: Json) -> TransactionView:
     )
 
 
-def parse_page(body: Json) -> Page:
-    """Read a page of a list."""
+def parse_page(answer: Answer, shape: type[Shape]) -> Page:
+    """Read a page of a list, whose items `shape` describes.
+
+    Raises:
+        NodeUnreachable: it is none of a node.
+    """
+    body = answer.read(PageShape[shape])  # type: ignore[valid-type]
     return Page(tuple(body["items"]), body["cursor"])
 
 
-def parse_server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
-    """Parse a server-sent event stream; comments (keep-alives) are skipped."""
+def parse_server_events(lines: Iterator[str], origin: str) -> Iterator[ServerEvent]:
+    """Parse a server-sent event stream that came from `origin`; comments (keep-alives) are skipped.
+
+    Raises:
+        NodeUnreachable: it is not one of a node.
+    """
     index, kind, data = -1, "message", ""
     for line in lines:
         if not line:
             if data:
-                yield ServerEvent(index, kind, json.loads(data))
+                yield ServerEvent(index, kind, _event_data(data, origin))
             kind, data = "message", ""
         elif line.startswith("id:"):
-            index = int(line[3:].strip())
+            index = _event_index(line[3:].strip(), origin)
         elif line.startswith("event:"):
             kind = line[6:].strip()
         elif line.startswith("data:"):
             data += line[5:].strip()
+
+
+def _event_index(text: str, origin: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_INDEX_DIGITS):
+        raise NodeUnreachable(f"what answers at {origin} is no Mulu node: an event has no index")
+    return int(text)
+
+
+def _event_data(text: str, origin: str) -> Json:
+    try:
+        data = json_decode(text.encode(), max_depth=MAX_ANSWER_DEPTH)
+    except DecodeError as error:
+        raise NodeUnreachable(f"what answers at {origin} is no Mulu node: {error}") from None
+    if not isinstance(data, dict):
+        raise NodeUnreachable(f"what answers at {origin} is no Mulu node: an event is no object")
+    return cast("Json", data)
 
 
 class Credentials:

@@ -11,17 +11,17 @@ from ledger.suite import Signer
 from node.answers import (
     DEFAULT_TIMEOUT_S,
     GRACE_S,
+    Answer,
+    AnswerReader,
     Credentials,
     Json,
     NetworkStatus,
     SubmissionResult,
     TransactionView,
     Wait,
-    json_of,
     parse_network,
     parse_submission,
     parse_transaction,
-    problem_of,
     submission_body,
 )
 from node.errors import NodeUnreachable
@@ -63,8 +63,8 @@ class AsyncNodeClient:
         body: Json | None = None,
         params: Json | None = None,
         wait_s: float = 0.0,
-    ) -> Json:
-        """Send one request and return its JSON object; errors as in `NodeClient.request`."""
+    ) -> Answer:
+        """Send one request and return its successful answer; errors as in `NodeClient.request`."""
         if self._credentials.signer is not None and self._credentials.chain_id is None:
             self._credentials.chain_id = (await self.network()).chain_id
         headers = self._credentials.headers(str)
@@ -78,23 +78,26 @@ class AsyncNodeClient:
         body: Json | None,
         params: Json | None,
         wait_s: float,
-    ) -> Json:
+    ) -> Answer:
         try:
-            response = await self._http.request(
+            async with self._http.stream(
                 method,
                 path,
                 params=params,
                 json=body,
                 headers=headers,
                 timeout=max(self._timeout_s, wait_s + GRACE_S),
-            )
+            ) as response:
+                reader = AnswerReader(response)
+                async for part in response.aiter_bytes():
+                    reader.add(part)
         except httpx.HTTPError as error:
             raise NodeUnreachable(
                 f"no answer from {self.url}: {error or type(error).__name__}"
             ) from None
-        if not response.is_success:
-            raise problem_of(response)
-        answer: Json = json_of(response)
+        answer = reader.answer()
+        if not answer.is_success:
+            raise answer.problem()
         return answer
 
     async def network(self) -> NetworkStatus:
@@ -105,9 +108,8 @@ class AsyncNodeClient:
     ) -> tuple[SubmissionResult, ...]:
         """Submit transactions (raw bytes) and return what became of each, in order."""
         body = submission_body(transactions, wait, timeout_s)
-        return parse_submission(
-            await self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
-        )
+        answer = await self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
+        return parse_submission(answer, len(transactions))
 
     async def transaction(self, transaction_id: str, *, wait_s: float = 0.0) -> TransactionView:
         params = {"wait_s": wait_s} if wait_s else None

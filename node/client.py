@@ -1,8 +1,9 @@
 """The HTTP client of a node's `/v1` API, as the command line and the loader use it.
 
 `NodeClient` has one typed method for each resource; `node.async_client` has the few that a loader needs. Every failure
-is one of two errors: `NodeUnreachable` (no answer) or `ApiProblem` (the node refused and says why). Records of the
-directory and of licenses are returned as the node's JSON objects; docs/API.md describes them.
+is one of two errors: `NodeUnreachable` (no answer, or one that no node gives) or `ApiProblem` (the node refused and
+says why). Records of the directory and of licenses are returned as the node's JSON objects, which have the fields that
+`node.shapes` asks for; docs/API.md describes them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import Any, Final, Self
 
 import httpx
 
+from ledger.bundle import Bundle
+from ledger.errors import DecodeError
 from ledger.limits import MAX_ENTRY_BYTES
 from ledger.notes import MAX_NOTE_BYTES
-from ledger.suite import Signer
+from ledger.suite import SHA256_ED25519, Signer
 from ledger.tiles import TILE_WIDTH
 from node.answers import (
     DEFAULT_TIMEOUT_S,
     GRACE_S,
+    MAX_ANSWER_BYTES,
+    Answer,
+    AnswerReader,
     Credentials,
     FoundSession,
     Json,
@@ -31,16 +37,30 @@ from node.answers import (
     SubmissionResult,
     TransactionView,
     Wait,
-    json_of,
     parse_network,
     parse_page,
     parse_server_events,
     parse_submission,
     parse_transaction,
-    problem_of,
     submission_body,
 )
 from node.errors import ApiProblem, NodeUnreachable
+from node.shapes import (
+    AnyObject,
+    ChangesShape,
+    CheckShape,
+    EntryShape,
+    FoundSessionShape,
+    LicenseShape,
+    MessageShape,
+    OpenedSessionShape,
+    OrganisationShape,
+    OwnUseShape,
+    Shape,
+    StateShape,
+    TraceShape,
+    UseShape,
+)
 
 _MAX_SMALL_BYTES: Final = MAX_NOTE_BYTES
 """A hash tile has 8 KiB at most, a checkpoint's note less."""
@@ -96,9 +116,9 @@ class NodeClient:
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0.0,
         authenticated: bool = True,
-        max_bytes: int | None = None,
-    ) -> httpx.Response:
-        """Send one request and return its successful response. Of a longer one than `max_bytes` no more is read.
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """Send one request and return its successful answer, whose body has at most `max_bytes`.
 
         Raises:
             NodeUnreachable: no answer in time, or not one of a node: too long, for one.
@@ -116,34 +136,22 @@ class NodeClient:
                 json=body,
                 headers=sent,
                 timeout=max(self._timeout_s, wait_s + GRACE_S),
-            ) as stream:
-                response = self._read(stream, max_bytes)
+            ) as response:
+                answer = _read_answer(response, max_bytes)
         except httpx.HTTPError as error:
             raise NodeUnreachable(
                 f"no answer from {self.url}: {error or type(error).__name__}"
             ) from None
-        if response.is_success:
-            return response
-        raise problem_of(response)
+        if answer.is_success:
+            return answer
+        raise answer.problem()
 
-    def _read(self, stream: httpx.Response, max_bytes: int | None) -> httpx.Response:
-        if max_bytes is None:
-            stream.read()
-            return stream
-        content = bytearray()
-        for part in stream.iter_bytes():
-            content += part
-            if len(content) > max_bytes:
-                raise NodeUnreachable(f"{self.url} answers with more than {max_bytes} bytes")
-        headers = {"Content-Type": stream.headers.get("Content-Type", "")}
-        return httpx.Response(
-            stream.status_code, headers=headers, content=bytes(content), request=stream.request
-        )
+    def get(self, path: str, shape: type[Shape] = AnyObject, **params: Any) -> Json:
+        """Return the JSON object at `path`, which has this shape."""
+        return self.request("GET", path, params=params).read(shape)
 
-    def get(self, path: str, **params: Any) -> Json:
-        """Return the JSON object at `path`."""
-        body: Json = json_of(self.request("GET", path, params=params))
-        return body
+    def _page(self, path: str, item: type[Shape], **params: Any) -> Page:
+        return parse_page(self.request("GET", path, params=params), item)
 
     def _learn_chain_id(self) -> str:
         return self.network().chain_id
@@ -170,7 +178,7 @@ class NodeClient:
 
     def network(self) -> NetworkStatus:
         """Return who is online, whether there is a quorum, and how far the chain is."""
-        return parse_network(json_of(self.request("GET", "/v1/network", authenticated=False)))
+        return parse_network(self.request("GET", "/v1/network", authenticated=False))
 
     def policy(self) -> str:
         """Return the tlog-policy file of the current validators."""
@@ -209,33 +217,32 @@ class NodeClient:
     ) -> tuple[SubmissionResult, ...]:
         """Submit transactions (raw bytes) and return what became of each, in order."""
         body = submission_body(transactions, wait, timeout_s)
-        response = self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
-        return parse_submission(json_of(response))
+        answer = self.request("POST", "/v1/transactions", body=body, wait_s=timeout_s)
+        return parse_submission(answer, len(transactions))
 
     def transaction(self, transaction_id: str, *, wait_s: float = 0.0) -> TransactionView:
         """Return a transaction by id (64 hex digits); waits up to `wait_s` for it to be proven."""
         path = f"/v1/transactions/{transaction_id}"
-        response = self.request("GET", path, params={"wait_s": wait_s or None}, wait_s=wait_s)
-        return parse_transaction(json_of(response))
+        answer = self.request("GET", path, params={"wait_s": wait_s or None}, wait_s=wait_s)
+        return parse_transaction(answer)
 
     def blocks(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """Return blocks, newest first."""
-        return parse_page(self.get("/v1/blocks", cursor=cursor, limit=limit))
+        return self._page("/v1/blocks", AnyObject, cursor=cursor, limit=limit)
 
     def block(self, height: int) -> Json:
         return self.get(f"/v1/blocks/{height}")
 
     def validator_changes(self, *, since: int = 0) -> Json:
         """Return the changes of the validator set after log size `since`, as evidence for a light verifier."""
-        response = self.request(
+        answer = self.request(
             "GET",
             "/v1/validators/changes",
             params={"since": since},
             authenticated=False,
             max_bytes=_MAX_CHANGES_BYTES,
         )
-        answer: Json = json_of(response)
-        return answer
+        return answer.read(ChangesShape)
 
     def events(
         self, *, after: int | None = None, kinds: Sequence[str] = ()
@@ -255,9 +262,8 @@ class NodeClient:
                 timeout=httpx.Timeout(self._timeout_s, read=60.0),
             ) as response:
                 if not response.is_success:
-                    response.read()
-                    raise problem_of(response)
-                yield from parse_server_events(response.iter_lines())
+                    raise _read_answer(response, MAX_ANSWER_BYTES).problem()
+                yield from parse_server_events(response.iter_lines(), self.url)
         except httpx.HTTPError as error:
             raise NodeUnreachable(
                 f"no answer from {self.url}: {error or type(error).__name__}"
@@ -266,10 +272,10 @@ class NodeClient:
     # --- organisations and the directory ----------------------------------------------------------
 
     def organisations(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
-        return parse_page(self.get("/v1/organisations", cursor=cursor, limit=limit))
+        return self._page("/v1/organisations", OrganisationShape, cursor=cursor, limit=limit)
 
     def organisation(self, uscc: str) -> Json:
-        return self.get(f"/v1/organisations/{uscc}")
+        return self.get(f"/v1/organisations/{uscc}", OrganisationShape)
 
     def directory(
         self,
@@ -282,41 +288,41 @@ class NodeClient:
         limit: int | None = None,
     ) -> Page:
         """List a collection: instrument, responsibility, system, resource, matter or entrustment."""
-        return parse_page(
-            self.get(
-                f"/v1/directory/{collection}",
-                q=text,
-                owner=owner,
-                status=status,
-                cursor=cursor,
-                limit=limit,
-            )
+        return self._page(
+            f"/v1/directory/{collection}",
+            EntryShape,
+            q=text,
+            owner=owner,
+            status=status,
+            cursor=cursor,
+            limit=limit,
         )
 
     def directory_entry(self, collection: str, identifier: str) -> Json:
-        return self.get(f"/v1/directory/{collection}/{identifier}")
+        return self.get(f"/v1/directory/{collection}/{identifier}", EntryShape)
 
     def directory_trace(self, collection: str, identifier: str, *, direction: str = "down") -> Json:
         """Return the tree of what an entry rests on (`up`) or what rests on it (`down`)."""
-        return self.get(f"/v1/directory/{collection}/{identifier}/trace", direction=direction)
+        path = f"/v1/directory/{collection}/{identifier}/trace"
+        return self.get(path, TraceShape, direction=direction)
 
     def directory_check(self, *, department: str | None = None) -> Json:
         """Return the findings of the structure check, for one department or all."""
-        return self.get("/v1/directory/check", department=department)
+        return self.get("/v1/directory/check", CheckShape, department=department)
 
     # --- licenses, uses and wallets ---------------------------------------------------------------
 
     def licenses(self, prefix: str, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """List licenses whose handle begins with `prefix` (hex)."""
-        return parse_page(self.get("/v1/licenses", prefix=prefix, cursor=cursor, limit=limit))
+        return self._page("/v1/licenses", LicenseShape, prefix=prefix, cursor=cursor, limit=limit)
 
     def license(self, handle: str) -> Json:
-        return self.get(f"/v1/licenses/{handle}")
+        return self.get(f"/v1/licenses/{handle}", LicenseShape)
 
     def license_uses(
         self, handle: str, *, cursor: str | None = None, limit: int | None = None
     ) -> Page:
-        return parse_page(self.get(f"/v1/licenses/{handle}/uses", cursor=cursor, limit=limit))
+        return self._page(f"/v1/licenses/{handle}/uses", UseShape, cursor=cursor, limit=limit)
 
     def use(self, use_id: str) -> Json:
         return self.get(f"/v1/uses/{use_id}")
@@ -328,28 +334,28 @@ class NodeClient:
 
         `token` is a JWT that the holder's key signs (`node.auth.make_token` with claims `handle` and `salt`, hex).
         """
-        response = self.request(
+        answer = self.request(
             "GET",
             "/v1/wallet/uses",
             params={"cursor": cursor, "limit": limit},
             headers={"Authorization": f"Bearer {token}"},
             authenticated=False,
         )
-        return parse_page(json_of(response))
+        return parse_page(answer, OwnUseShape)
 
     # --- proofs -----------------------------------------------------------------------------------
 
-    def state(self, key: str) -> Json:
-        """Return a state value with its evidence: `{key, value, evidence (base64)}`."""
-        return self.get("/v1/state", key=key)
+    def state(self, key: str, value: type[Shape] = AnyObject) -> Json:
+        """Return a state value, of this shape, with its evidence: `{key, value, evidence (base64)}`."""
+        return self.get("/v1/state", StateShape[value], key=key)  # type: ignore[valid-type]
 
     def state_evidence(self, *keys: str) -> bytes:
         """Return one evidence bundle of up to 100 state values or their absence."""
-        return self.request("GET", "/v1/evidence/state", params={"key": keys}).content
+        return _bundle(self.request("GET", "/v1/evidence/state", params={"key": keys}))
 
     def transaction_evidence(self, transaction_id: str) -> bytes:
         """Return the evidence bundle of a transaction."""
-        return self.request("GET", f"/v1/evidence/transactions/{transaction_id}").content
+        return _bundle(self.request("GET", f"/v1/evidence/transactions/{transaction_id}"))
 
     def license_evidence(self, handle: str, *, token: str | None = None) -> bytes:
         """Return the evidence bundle of a license: the states that `licenses.evidence.license_keys` lists.
@@ -364,24 +370,23 @@ class NodeClient:
 
     def _evidence(self, path: str, token: str | None) -> bytes:
         if token is None:
-            return self.request("GET", path).content
+            return _bundle(self.request("GET", path))
         headers = {"Authorization": f"Bearer {token}"}
-        return self.request("GET", path, headers=headers, authenticated=False).content
+        return _bundle(self.request("GET", path, headers=headers, authenticated=False))
 
     # --- one-time-code sessions ------------------------------------------------------------------------------
 
     def open_session(self, sealing_key: str) -> OpenedSession:
         """Open a session at the holder's jurisdiction; `sealing_key` (hex) is what requests are sealed to."""
-        body = json_of(
-            self.request(
-                "POST", "/v1/sessions", body={"sealing_key": sealing_key}, authenticated=False
-            )
-        )
+        body = self.request(
+            "POST", "/v1/sessions", body={"sealing_key": sealing_key}, authenticated=False
+        ).read(OpenedSessionShape)
         return OpenedSession(body["id"], body["code"], body["secret"], body["expires_ms"])
 
     def find_session(self, code: str) -> FoundSession:
         """Return the session of a code that the holder has told; every try counts against the window's limit."""
-        body = json_of(self.request("POST", "/v1/sessions/find", body={"code": code}))
+        answer = self.request("POST", "/v1/sessions/find", body={"code": code})
+        body = answer.read(FoundSessionShape)
         return FoundSession(body["id"], body["sealing_key"], body["expires_ms"])
 
     def put_session_message(
@@ -401,7 +406,7 @@ class NodeClient:
         self, session_id: str, slot: str, *, wait_s: float = 0.0, secret: str | None = None
     ) -> bytes | None:
         """Return the sealed payload in a slot, or None if none came within `wait_s`."""
-        response = self.request(
+        answer = self.request(
             "GET",
             f"/v1/sessions/{session_id}/{slot}",
             params={"wait_s": wait_s or None},
@@ -409,8 +414,28 @@ class NodeClient:
             wait_s=wait_s,
             authenticated=secret is None,
         )
-        payload = json_of(response)["payload"]
+        payload = answer.read(MessageShape)["payload"]
         return None if payload is None else base64.b64decode(payload)
+
+
+def _read_answer(response: httpx.Response, max_bytes: int) -> Answer:
+    reader = AnswerReader(response, max_bytes)
+    for part in response.iter_bytes():
+        reader.add(part)
+    return reader.answer()
+
+
+def _bundle(answer: Answer) -> bytes:
+    """Return a bundle's bytes, which are one: whether what it says is true is for a light verifier.
+
+    Raises:
+        NodeUnreachable: they are none.
+    """
+    try:
+        Bundle.decode(SHA256_ED25519, answer.content)
+    except DecodeError as error:
+        raise answer.no_node(f"no evidence: {error}") from None
+    return answer.content
 
 
 def _session_headers(secret: str | None) -> dict[str, str]:

@@ -129,6 +129,8 @@ def parse_config(text: str) -> NodeConfig:
         return NodeConfig.model_validate(_tuples(tomllib.loads(text)))
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfiguration(f"config.toml is not TOML: {error}") from None
+    except RecursionError:
+        raise InvalidConfiguration("config.toml is not TOML: nested too deeply") from None
     except ValidationError as error:
         raise InvalidConfiguration(f"config.toml, field {first_problem(error)}") from None
 

@@ -30,7 +30,7 @@ class TooManyReadsError(LedgerError):
 
 
 class NodeUnreachable(LedgerError):
-    """No answer from a node: not started, wrong address, or the network is down."""
+    """No answer from a node: not started, wrong address, the network is down, or what answers is none."""
 
 
 class ApiProblem(LedgerError):

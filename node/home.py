@@ -11,19 +11,25 @@
 
 from __future__ import annotations
 
+import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from consensus.tendermint.last_sign import create_last_sign
 from ledger.files import replace_file, sync_directory
 from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keyfile import load_key, save_key
 from ledger.keys import SoftwareSigner
-from node.certificates import IssuedCertificate
+from node.certificates import IssuedCertificate, certificate_der
 from node.config import NodeConfig, format_config, load_config
-from node.errors import InvalidConfiguration
+from node.errors import InvalidCertificate, InvalidConfiguration
 from node.files import PROCESS_ID_FILE
 from node.signing_guard import create_checkpoint_guard
+
+MAX_TLS_FILE_BYTES: Final = 1024 * 1024
+"""A chain of certificates has some kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +192,54 @@ def open_home(directory: Path, passphrase: str = "") -> OpenedHome:
         home.data.mkdir()
         sync_directory(home.root)
     return OpenedHome(home, config, Genesis.from_json(genesis_json), genesis_json, signers)
+
+
+def check_tls(opened: OpenedHome) -> None:
+    """Check that the node's certificate and its key can be used, and the API's where it speaks TLS.
+
+    Raises:
+        InvalidConfiguration: a file is missing, unreadable or wrong, or others may read the node's key; the text says
+            what to do.
+    """
+    home, api = opened.home, opened.config.api
+    renew = f"issue new ones: mulu node renew {home.root} --authority CA.pem"
+    if _tls_part(home.tls_key, renew) & 0o077:
+        raise InvalidConfiguration(
+            f"{home.tls_key}: others may read it; run: chmod 600 {home.tls_key}"
+        )
+    _check_pair(home.tls_certificate, home.tls_key, renew)
+    if api.tls_certificate is not None:
+        certificate = home.root / api.tls_certificate
+        key = certificate if api.tls_key is None else home.root / api.tls_key
+        _check_pair(certificate, key, "see [api] in config.toml")
+
+
+def _check_pair(certificate: Path, key: Path, remedy: str) -> None:
+    """Check that a certificate and a key, both PEM, can be read and belong together."""
+    for path in (certificate, key):
+        _tls_part(path, remedy)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        certificate_der(certificate.read_bytes())
+    except InvalidCertificate:
+        raise InvalidConfiguration(f"{certificate} is no certificate; {remedy}") from None
+    try:
+        # An encrypted key would be asked for on the terminal: nobody sits there.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        why = "it belongs to another certificate" if "MISMATCH" in str(error.reason) else ""
+        raise InvalidConfiguration(
+            f"{key} is not the key of {certificate}: {why or 'it cannot be read as one'}; {remedy}"
+        ) from None
+
+
+def _tls_part(path: Path, remedy: str) -> int:
+    """Return the permissions of a file of a certificate or key, which can be read and is of a size that it may have."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_TLS_FILE_BYTES:
+            raise InvalidConfiguration(f"{path} is no PEM file; {remedy}")
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidConfiguration(f"cannot read {path}: {error.strerror}; {remedy}") from None
+    return stat.S_IMODE(status.st_mode)

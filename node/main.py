@@ -24,7 +24,7 @@ from node.collector import settle
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
 from node.errors import InvalidConfiguration
-from node.home import OpenedHome, open_home
+from node.home import OpenedHome, check_tls, open_home
 from node.logs import configure_logging
 from node.node import Node
 from node.observation import Damage
@@ -45,8 +45,8 @@ def run_node(
     With CometBFT this process supervises two others: CometBFT, and the node itself, which is `supervised` then;
     `set_aside` tells it that its store cannot be read.
 
-    0: ended by a signal. 1: a part failed; the log says why. 2: configuration, keys or genesis are not usable.
-    3: supervised, and the store is damaged.
+    0: ended by a signal. 1: a part failed; the log says why. 2: configuration, keys, certificates or genesis are not
+    usable. 3: supervised, and the store is damaged.
     """
     wanted = None if supervised else supervised_home(home)
     if wanted is not None:
@@ -55,6 +55,7 @@ def run_node(
     _let_others_finish()
     try:
         opened = open_home(home, passphrase)
+        check_tls(opened)
     except LedgerError as error:
         _log.error("cannot start", reason=str(error))
         return NOT_USABLE

@@ -25,7 +25,7 @@ from node.checkpointing import CheckpointSigner
 from node.clock import clock_ms
 from node.cometbft.replica import CometReplica
 from node.engine import Engine
-from node.errors import InvalidConfiguration
+from node.errors import InvalidCertificate, InvalidConfiguration
 from node.home import OpenedHome
 from node.index import Base, Index
 from node.link import Link
@@ -240,4 +240,6 @@ def _configured_authorities(opened: OpenedHome) -> tuple[TrustedAuthority, ...]:
             found.append(TrustedAuthority(name, "", certificate_der(path.read_bytes())))
         except OSError as error:
             raise InvalidConfiguration(f"cannot read {path}: {error.strerror}") from None
+        except InvalidCertificate:
+            raise InvalidConfiguration(f"{path} is no certificate") from None
     return tuple(found)

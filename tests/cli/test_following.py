@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from ledger.notes import decode_base64
 from ledger.policy import AsOf, Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.tiles import Tile, encode_entries
+from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import FOUNDERS, Member, SampleChain
 
 NEWCOMERS = (*FOUNDERS[:3], Member("xiongan"))
@@ -69,28 +68,12 @@ class Node:
 def node() -> Iterator[Node]:
     served = Node(grown(400))
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = served.answer(self.path)
-            self.send_response(200 if body is not None else 404)
-            body = json.dumps({"code": "no_such_tile"}).encode() if body is None else body
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str) -> tuple[int, bytes]:
+        body = served.answer(path)
+        return (404, json.dumps({"code": "no_such_tile"}).encode()) if body is None else (200, body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            served.url = f"http://127.0.0.1:{server.server_address[1]}"
-            yield served
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as served.url:
+        yield served
 
 
 def grown(size: int, *, differs_at: int | None = None) -> SampleChain:
@@ -295,9 +278,9 @@ def test_false_tiles_are_the_node_s_falsehood_and_no_fork(auditor: Auditor, node
     [
         ("/checkpoint", b"nothing", "proof_false", 1),
         ("/checkpoint", b"x" * 100_000, "unreachable", 3),
-        ("/v1/validators/changes", b"{}", "proof_false", 1),
-        ("/v1/validators/changes", b"[1]", "proof_false", 1),
-        ("/v1/validators/changes", b'{"changes": [5]}', "proof_false", 1),
+        ("/v1/validators/changes", b"{}", "unreachable", 3),
+        ("/v1/validators/changes", b"[1]", "unreachable", 3),
+        ("/v1/validators/changes", b'{"changes": [5]}', "unreachable", 3),
         ("/v1/validators/changes", b'{"changes": ["AAAA"]}', "proof_false", 1),
     ],
 )

@@ -76,6 +76,15 @@ WRONG = {
     "a missing argument": (["tx", "show"], "Missing argument"),
     "no node": (["org", "list"], "no node is named"),
     "an address that is none": (["org", "list", "--node", "beijing"], "not an address"),
+    "an address without a host": (["org", "list", "--node", "http://"], "not an address"),
+    "an address of a host that cannot be": (
+        ["org", "list", "--node", f"http://{'a' * 300}"],
+        "not an address",
+    ),
+    "an address of a name that cannot be": (
+        ["org", "list", "--node", "http://é..x"],
+        "not an address",
+    ),
     "a key file that is not there": (
         ["org", "list", "--node", "http://127.0.0.1:1", "--key", "/nonexistent.key"],
         "no key file",

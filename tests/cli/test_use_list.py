@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ import pytest
 from cli import use_list
 from cli.main import run
 from ledger.policy import AsOf
+from tests.cli.stand_in import serving
 from tests.licenses.story import Holder, Story, ready_story
 
 USES = 5
@@ -73,26 +72,8 @@ def node(world: tuple[Story, Holder]) -> Iterator[Node]:
     ]
     served = Node(story, holder, items)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = served.answer(self.path)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            served.url = f"http://127.0.0.1:{server.server_address[1]}"
-            yield served
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(lambda path: (200, served.answer(path))) as served.url:
+        yield served
 
 
 @pytest.fixture
@@ -183,10 +164,6 @@ _LIES: dict[str, Callable[[list[Any]], list[Any]]] = {
         {**items[4], "transaction": items[3]["transaction"]},
     ],
     "the numbers are others": lambda items: [{**one, "number": 7} for one in items],
-    "an id is none": lambda items: [*items[:4], {**items[4], "id": "xyz"}],
-    "an id is a number": lambda items: [*items[:4], {**items[4], "id": 5}],
-    "an item is none": lambda items: [*items[:4], "use"],
-    "an id is missing": lambda items: [*items[:4], {"transaction": "00" * 32}],
 }
 
 
@@ -199,6 +176,24 @@ def test_a_list_that_the_record_does_not_count_is_false(
     told = lists("--policy", str(policy), *words, "--json", expect=1)
     assert told["error"]["code"] == "uses_false"
     assert "counts 5 uses" in told["error"]["message"]
+
+
+_NO_LISTS: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "an id is none": lambda items: [*items[:4], {**items[4], "id": "xyz"}],
+    "an id is a number": lambda items: [*items[:4], {**items[4], "id": 5}],
+    "an item is none": lambda items: [*items[:4], "use"],
+    "an id is missing": lambda items: [*items[:4], {"transaction": "00" * 32}],
+}
+
+
+@pytest.mark.parametrize("answer", _NO_LISTS)
+def test_an_answer_that_no_node_gives_is_no_list_and_says_nothing_of_the_license(
+    lists: Lister, policy: Path, node: Node, answer: str
+) -> None:
+    node.items = _NO_LISTS[answer](node.items)
+    told = lists("--policy", str(policy), "--json", expect=3)
+    assert told["error"]["code"] == "unreachable"
+    assert "is no Mulu node" in told["error"]["message"]
 
 
 def test_a_node_that_tells_no_transactions_establishes_nothing(

@@ -12,7 +12,6 @@ _LOOKUP: Final = "directory/lookup.py"
 _DECISIONS: Final = "directory/decisions.py"
 _SUBMISSIONS: Final = "directory/submissions.py"
 _HOLDING: Final = "licenses/holding.py"
-_SD_JWT: Final = "licenses/sd_jwt.py"
 _SESSION: Final = "licenses/session.py"
 
 _DIRECTORY_TRANSCRIPTS: Final = (
@@ -482,11 +481,11 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
     Mutant(
         "deep-json-accepted",
         "Objects do not count where the depth of JSON is bounded.",
-        _SD_JWT,
-        'if data.count(b"[") + data.count(b"{") >= MAX_JSON_DEPTH:',
-        'if data.count(b"[") >= MAX_JSON_DEPTH:',
+        "ledger/strict_json.py",
+        'if data.count(b"[") + data.count(b"{") >= max_depth:',
+        'if data.count(b"[") >= max_depth:',
         (
-            "tests/licenses/test_sd_jwt.py::test_json_is_read_down_to_its_deepest_level_and_no_further",
+            "tests/ledger/test_strict_json.py::test_json_is_read_down_to_its_deepest_level_and_no_further",
         ),
     ),
 )
