@@ -15,7 +15,6 @@ import pytest
 
 from cli.demo import content
 from cli.main import run
-from cli.output import time_text
 from cli.processes import running_process
 from cli.sample import by_short_name
 from licenses.wallet import Wallet
@@ -25,116 +24,6 @@ from node.errors import ApiProblem
 from tests.cli.officers import DEPARTMENT, ByLaw, Permit, Shell, issue_permit, register_matter
 
 TIANJIN = by_short_name("tianjin-department").uscc
-
-
-def test_a_statement_becomes_responsibilities_that_count(shell: Shell, tmp_path: Path) -> None:
-    statement = tmp_path / "statement.txt"
-    statement.write_text(content.statement(), "utf-8")
-    words = ("directory", "import", "--statement", str(statement), "--department", TIANJIN)
-    answer = shell(*words, profile="tianjin-editor")
-    assert len(answer["transactions"]) == 1
-    again = shell(*words, profile="tianjin-editor", expect=1)
-    assert again["error"]["code"] == "directory.entry.pending"
-    mine = shell(
-        *("directory", "approve", "responsibility", f"{TIANJIN}-1"),
-        profile="tianjin-editor",
-        expect=1,
-    )
-    assert mine["error"]["code"] == "role_missing"
-    assert "the key of profile tianjin-editor; `mulu profile list`" in mine["error"]["hint"]
-    shell.eventually(
-        *("directory", "list", "responsibility", "--owner", TIANJIN),
-        profile="tianjin-approver",
-        holds=lambda page: len(page["items"]) == 8,
-    )
-    approved = shell("directory", "approve", "responsibility", "--all", profile="tianjin-approver")
-    assert len(approved["approved"]) == 8
-    shown = shell.eventually(
-        *("directory", "show", "responsibility", f"{TIANJIN}-4"),
-        profile="national-auditor",
-        holds=lambda entry: entry["status"] == "effective",
-    )
-    assert shown["title"] == "Disclosure of information"
-    people = shell.text("directory", "show", "responsibility", f"{TIANJIN}-4", "national-auditor")
-    assert time_text(shown["history"][0]["time_ms"]) in people
-    assert str(shown["history"][0]["time_ms"]) not in people
-    proven = shell("tx", "wait", approved["transactions"][0], profile="national-auditor")
-    assert proven["verified"]
-    stranger = tmp_path / "strange" / "policy.txt"
-    shell("network", "init", "--home", str(stranger.parent))
-    words = ("tx", "show", approved["transactions"][0], "--policy", str(stranger))
-    other = shell(*words, profile="national-auditor", expect=3)
-    assert other["error"]["code"] == "other_network"
-    assert shell.network.chain_id in other["error"]["message"]
-    assert "Give the policy of that network" in other["error"]["hint"]
-    findings = shell("directory", "check", "--department", TIANJIN, expect=1)
-    assert findings["findings"]
-
-
-def test_a_revised_statement_amends_what_has_changed_and_nothing_else(
-    shell: Shell, tmp_path: Path
-) -> None:
-    statement = tmp_path / "statement.txt"
-    revise = (
-        *("directory", "import", "--statement", str(statement), "--department", TIANJIN),
-        "--amend",
-    )
-
-    def counts(number: int, version: int) -> None:
-        """Wait until so many entries count, the fourth for so many versions."""
-        shell.eventually(
-            *("directory", "list", "responsibility", "--owner", TIANJIN, "--status", "effective"),
-            profile="tianjin-editor",
-            holds=lambda page: (
-                len(page["items"]) == number
-                and [one["versions"] for one in page["items"] if one["id"].endswith("-4")]
-                == [version]
-            ),
-        )
-
-    def approve() -> None:
-        waiting = ("directory", "list", "responsibility", "--owner", TIANJIN)
-        shell.eventually(
-            *waiting,
-            profile="tianjin-editor",
-            holds=lambda page: any(one.get("pending") for one in page["items"]),
-        )
-        shell("directory", "approve", "responsibility", "--all", profile="tianjin-approver")
-
-    statement.write_text(content.statement(), "utf-8")
-    if shell(*revise, profile="tianjin-editor")["transactions"]:
-        approve()
-    counts(8, 1)
-    same = shell(*revise, profile="tianjin-editor")
-    assert set(same["actions"].values()) == {"unchanged"}
-    assert same["transactions"] == same["not_in_statement"] == []
-    assert "Nothing to submit." in shell.text(*revise, "tianjin-editor")
-    text = content.statement()
-    gone = next(line for line in text.splitlines() if line.startswith("(2)"))
-    revised = text.replace(gone + "\n", "").replace("Disclosure of information", "Disclosure")
-    statement.write_text(
-        revised + "\n(9) Archives. Keeps the archives of the department.\n", "utf-8"
-    )
-    dry = shell(*revise, "--dry-run", profile="tianjin-editor")
-    wanted = dict.fromkeys((f"{TIANJIN}-{number}" for number in (1, 3, 5, 6, 7, 8)), "unchanged")
-    assert dry["actions"] == {**wanted, f"{TIANJIN}-4": "amend", f"{TIANJIN}-9": "publish"}
-    assert dry["not_in_statement"] == [f"{TIANJIN}-2"]
-    assert dry["changed"] == {f"{TIANJIN}-4": ["name", "text"]}
-    submitted = shell(*revise, profile="tianjin-editor")
-    assert submitted["actions"] == dry["actions"]
-    shell.eventually(
-        *revise,
-        "--dry-run",
-        profile="tianjin-editor",
-        holds=lambda plan: (
-            [plan["actions"][f"{TIANJIN}-{number}"] for number in (4, 9)] == ["waits", "waits"]
-        ),
-    )
-    people = shell.text(*revise, "tianjin-editor")
-    assert "Nothing to submit." in people
-    assert f"not in the statement: {TIANJIN}-2" in people
-    approve()
-    counts(9, 2)
 
 
 def test_people_see_tables_with_chinese_text(
