@@ -50,6 +50,7 @@ from licenses.use import (
 )
 from licenses.use_signing import sign_request
 from node.client import NodeClient
+from node.errors import ApiProblem
 
 _SUITE: Final = SHA256_ED25519
 
@@ -58,6 +59,8 @@ _OFFICERS_TIME_MS: Final = 10 * 60_000
 
 _LONGEST_WAIT_S: Final = 25.0
 """Below what a node waits at most for one request."""
+
+_ASK_AGAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +217,26 @@ def await_consent(client: NodeClient, case: Case, sealing: SealingKey, *, timeou
 def await_message(
     client: NodeClient, session: str, slot: str, *, timeout_s: float, secret: str | None = None
 ) -> bytes | None:
-    """Return the payload in a session's slot, None where none comes in time; a node waits a part of it at once."""
+    """Return the payload in a session's slot, None where none comes in time; a node waits a part of it at once.
+
+    A node on which too many wait is asked again and again instead, which it always answers.
+    """
     deadline = time.monotonic() + timeout_s
+    may_wait = True
     while True:
         left_s = max(0.0, deadline - time.monotonic())
-        sealed = client.get_session_message(
-            session, slot, wait_s=min(left_s, _LONGEST_WAIT_S), secret=secret
-        )
+        wait_s = min(left_s, _LONGEST_WAIT_S) if may_wait else 0.0
+        try:
+            sealed = client.get_session_message(session, slot, wait_s=wait_s, secret=secret)
+        except ApiProblem as problem:
+            if problem.code != "session.busy" or not may_wait:
+                raise
+            may_wait = False
+            continue
         if sealed is not None or time.monotonic() >= deadline:
             return sealed
+        if not may_wait:
+            time.sleep(min(_ASK_AGAIN_S, left_s))
 
 
 REFUSAL: Final = b"mulu-refused"

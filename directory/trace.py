@@ -8,7 +8,7 @@ entry that is missing or counts no longer is the finding that somebody looks for
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -87,14 +87,17 @@ def _trace(
     name = link.target
     record = reader.record(name)
     entry = effective_entry(record)
-    following: list[Link] = []
+    names: Sequence[EntryName] = ()
+    following: Sequence[Link] = ()
     if direction == "dependents":
-        following = [Link(dependent) for dependent in reader.dependents(name)]
+        names = reader.dependents(name)  # of an instrument, say, a hundred thousand
     elif entry is not None:
-        following = list(links_of(entry))
-    cut = len(following) > budget.nodes
+        following = links_of(entry)
+    cut = max(len(names), len(following)) > budget.nodes
     if cut:
-        following = []
+        following = ()
+    elif names:
+        following = [Link(dependent) for dependent in names]
     budget.nodes -= len(following)
     yield
     children: list[TraceNode] = []

@@ -128,7 +128,7 @@ class ProvenViews:
 
     def add(self, view: View) -> None:
         """Let the view after a commit wait for its checkpoint."""
-        if len(self._waiting) >= MAX_WAITING_VIEWS:
+        if view.size not in self._waiting and len(self._waiting) >= MAX_WAITING_VIEWS:
             # The oldest, for which no quorum can come any more: after a time without quorums, however long, the
             # next one finds its view here. A snapshot is freed with its last reference.
             del self._waiting[min(self._waiting)]

@@ -104,7 +104,7 @@ def _signed_by(token: str) -> PublicKey:
         raise InvalidToken(
             f"the token's signature or form is wrong ({type(error).__name__})"
         ) from None
-    if header.get("typ", _TYPE) != _TYPE:
+    if str(header.get("typ", _TYPE)).upper() != _TYPE:  # whatever its case: RFC 7515, 4.1.9
         raise InvalidToken("what was signed is not an access token but of another type")
     return key
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from directory.links import links_of
 from directory.records import effective_entry, record_from_value
@@ -373,6 +373,8 @@ class Index:
     async def _query(self, statement: Select[Any]) -> Sequence[Any]:
         try:
             return await self._worker.run(self._rows, statement)
+        except DataError:  # the question's own fault, whoever asks it
+            raise
         except SQLAlchemyError:
             self._failed_query, self.is_failing = statement, True
             self._news.set()

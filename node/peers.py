@@ -344,6 +344,9 @@ class PeerNetwork:
 
     async def _live(self, link: Link) -> None:
         """Read and write until the link ends."""
+        if self._is_banned(link.name):  # since it has said hello
+            await link.close(CloseCode.POLICY_VIOLATION, f"{link.name} is cut off for a while")
+            return
         if not self._register(link):
             await link.close(CloseCode.NORMAL_CLOSURE, "another link stays")
             return

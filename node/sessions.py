@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,12 +25,16 @@ SLOTS: Final = ("request", "consent", "disclosure")
 MAX_POLLS: Final = 1_000
 """Polls that wait at the same time: half of the connections that a node holds."""
 
+MAX_ADDRESS_POLLS: Final = 250
+"""Of sessions that were opened from one address: anybody may open some."""
+
 MAX_SESSION_POLLS: Final = 4
 """Of one session: wallet and window wait once each; a poll whose connection has gone may wait on beside the next."""
 
 
 @dataclass(slots=True)
 class _Relayed:
+    address: str
     code: str
     wallet_token: bytes
     expires_ms: int
@@ -75,7 +79,8 @@ class Sessions:
         self._max_opened = config.max_opened_per_minute
         self._opened: dict[str, int] = {}
         self._minute = 0
-        self._polls = 0
+        self._polls: Counter[str] = Counter()
+        """Polls that wait, by the address from which their session was opened."""
 
     def __len__(self) -> int:
         return len(self._relayed)
@@ -93,7 +98,7 @@ class Sessions:
             raise SessionError("session.full", "too many open sessions; try again in a minute")
         opened = self._table.open(now_ms, sealing_key)
         session_id = secrets.token_hex(ID_BYTES)
-        self._relayed[session_id] = _Relayed(opened.code, opened.token, opened.expires_ms)
+        self._relayed[session_id] = _Relayed(address, opened.code, opened.token, opened.expires_ms)
         self._by_code[opened.code] = session_id
         return Opened(session_id, opened.code, opened.token.hex(), _wall_ms(opened.expires_ms))
 
@@ -171,15 +176,18 @@ class Sessions:
         """Wait for the next payload of a session; False when the time is over first."""
         if relayed.polls >= MAX_SESSION_POLLS:
             raise SessionError("session.busy", "too many wait for this session's payloads already")
-        if self._polls >= MAX_POLLS:
+        address, polls = relayed.address, self._polls
+        if polls.total() >= MAX_POLLS or polls[address] >= MAX_ADDRESS_POLLS:
             raise SessionError("session.busy", "too many wait for payloads; ask again in a moment")
         relayed.polls += 1
-        self._polls += 1
+        polls[address] += 1
         try:
             return await relayed.changed.wait(timeout_s)
         finally:
             relayed.polls -= 1
-            self._polls -= 1
+            polls[address] -= 1
+            if not polls[address]:
+                del polls[address]
 
     def _count(self, address: str) -> None:
         """Count a session opened from an address in this minute."""

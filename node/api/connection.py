@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 KEEP_ALIVE_S: Final = 30
 MAX_CONNECTIONS: Final = 2_000
@@ -22,7 +22,8 @@ REQUEST_S: Final = 20.0
 """A request, body included, arrives within this, or the connection ends."""
 
 WRITE_S: Final = 20.0
-"""So long may a client that is being answered not read; what waits for it then is some 64 KiB in this process."""
+MIN_READ_BYTES: Final = 64 * 1024
+"""So much of an answer must leave in that time while it waits for its client, or the connection ends."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """What of a request is not its body, to within one read: head, trailers, and the framing of a body in chunks. The
@@ -76,6 +77,8 @@ class HttpConnection(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _answering: RequestResponseCycle | None = None
+    """The request that is being answered, or was last. `cycle` is the newest: others may have come meanwhile."""
 
     # --- a connection's life ---------------------------------------------------------------------
 
@@ -89,12 +92,18 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
         self._unwatch_writing()
+        answering = self._answering
+        if answering is not None:  # the library tells the newest request only
+            answering.disconnected = not answering.response_complete
+            answering.message_event.set()
         super().connection_lost(exc)
 
     def _is_one_too_many_of_its_address(self) -> bool:
         if self.client is None or len(self.connections) <= MAX_PER_ADDRESS:
             return False
         address = self.client[0]
+        if self.config.proxy_headers and address in (self.config.forwarded_allow_ips or ()):
+            return False  # a proxy's: many clients'
         others = [one.client for one in self.connections if isinstance(one, HttpConnection)]
         same = sum(other is not None and other[0] == address for other in others)
         return same > MAX_PER_ADDRESS
@@ -122,12 +131,20 @@ class HttpConnection(HttpToolsProtocol):
         if self._is_answering:
             self._unwatch()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
-        if self._is_answering:  # the next one, which had come before this answer was complete
-            self._unwatch()
-        else:
+        super().on_response_complete()  # takes up the next request if there is one
+        if self.transport.is_closing():
+            return
+        if not self._is_answering:
             self._watch(KEEP_ALIVE_S + REQUEST_S)
-        super().on_response_complete()
+        elif self._answering is not None and self._answering.more_body:
+            self._watch()
+        else:
+            self._unwatch()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, and end the connection; while an answer is due, without a word that would be
@@ -143,12 +160,22 @@ class HttpConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unwatch_writing()
-        self._write_deadline = self.loop.call_later(WRITE_S, self._too_slow)
+        self._watch_writing()
 
     def resume_writing(self) -> None:
         self._unwatch_writing()
         super().resume_writing()
+
+    def _watch_writing(self) -> None:
+        self._unwatch_writing()
+        waiting_bytes = self.transport.get_write_buffer_size()
+        self._write_deadline = self.loop.call_later(WRITE_S, self._look_at_reader, waiting_bytes)
+
+    def _look_at_reader(self, waited_bytes: int) -> None:
+        if self.transport.get_write_buffer_size() > waited_bytes - MIN_READ_BYTES:
+            self._too_slow()
+        else:
+            self._watch_writing()
 
     def _unwatch_writing(self) -> None:
         if self._write_deadline is not None:
@@ -157,9 +184,8 @@ class HttpConnection(HttpToolsProtocol):
 
     @property
     def _is_answering(self) -> bool:
-        """Whether the newest request has come whole and its answer is not complete."""
-        cycle = self.cycle
-        return cycle is not None and not cycle.more_body and not cycle.response_complete
+        """Whether a request is under way."""
+        return self._answering is not None and not self._answering.response_complete
 
     def _watch(self, after_s: float = REQUEST_S) -> None:
         self._unwatch()

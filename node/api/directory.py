@@ -37,6 +37,9 @@ router = APIRouter(prefix="/v1", tags=["directory"])
 CollectionName = Annotated[Collection, Path(description="Collection of the directory")]
 Identifier = Annotated[str, Path(min_length=1, max_length=160)]
 Uscc = Annotated[str, Path(pattern=r"^[0-9A-Z]{18}$")]
+NO_NUL = r"^[^\x00]*$"
+"""Of texts that are looked for: a character that not every database takes."""
+
 Owner = Annotated[str | None, Query(pattern=r"^[0-9A-Z]{18}$")]
 
 _DIRECTIONS: Mapping[str, Direction] = {
@@ -90,7 +93,7 @@ def _by_target(links: Sequence[tuple[str, str]]) -> Generator[None, None, Depend
 async def organisations(
     services: Node,
     _: Member,
-    q: Annotated[str | None, Query(max_length=100)] = None,
+    q: Annotated[str | None, Query(max_length=100, pattern=NO_NUL)] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:
@@ -199,9 +202,12 @@ async def entries(
     services: Node,
     _: Member,
     collection: CollectionName,
-    q: Annotated[str | None, Query(max_length=100, description="Text in id, name or title")] = None,
+    q: Annotated[
+        str | None,
+        Query(max_length=100, pattern=NO_NUL, description="Text in id, name or title"),
+    ] = None,
     owner: Owner = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    status: Annotated[str | None, Query(max_length=20, pattern=NO_NUL)] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> dict[str, Any]:

@@ -31,9 +31,12 @@ def decode_cursor(cursor: str | None) -> str:
     if not cursor:
         return ""
     try:
-        return base64url_decode(cursor).decode("utf-8")
+        position = base64url_decode(cursor).decode("utf-8")
     except (DecodeError, UnicodeDecodeError):
-        raise problem(422, "invalid_cursor", "pass the cursor of the page before") from None
+        position = "\0"
+    if "\0" in position:
+        raise problem(422, "invalid_cursor", "pass the cursor of the page before")
+    return position
 
 
 def page(items: list[Any], position: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cli import window
 from cli.demo import content
 from cli.output import CommandError
 from cli.statutory import grants_of
@@ -32,6 +33,8 @@ from ledger.keys import SealingKey, SoftwareSigner
 from ledger.suite import SHA256_ED25519
 from licenses.use import Basis, Item
 from licenses.use_signing import sign_approval, sign_consent
+from node.client import NodeClient
+from node.errors import ApiProblem
 
 CHAIN = "test-00000000000000000000000000000000"
 
@@ -145,3 +148,29 @@ def test_a_code_that_holds_any_text_is_refused_with_our_error(prefix: str, conte
         with_consent(case, prefix + content)
     with pytest.raises((CommandError, LedgerError)):
         with_approval(case, prefix + content)
+
+
+class BusyNode(NodeClient):
+    """A node on which too many wait: it answers who does not."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.waits_s: list[float] = []
+
+    def get_session_message(
+        self, session: str, slot: str, *, wait_s: float = 0.0, secret: str | None = None
+    ) -> bytes | None:
+        self.waits_s.append(wait_s)
+        if wait_s:
+            raise ApiProblem(503, "session.busy", "Not available now", "too many wait")
+        return b"sealed" if len(self.waits_s) == 3 else None
+
+
+def test_where_too_many_wait_a_payload_is_asked_for_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(window, "_ASK_AGAIN_S", 0.01)
+    with BusyNode() as node:
+        assert window.await_message(node, "session", "request", timeout_s=30) == b"sealed"
+    assert node.waits_s[0] > 0
+    assert node.waits_s[1:] == [0.0, 0.0]

@@ -122,6 +122,43 @@ def test_who_asks_and_does_not_read_is_cut(
             eventually(is_cut)
 
 
+def test_who_reads_slowly_but_goes_on_is_not_cut(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WRITE_S", 0.3)
+    monkeypatch.setattr(connection, "MIN_READ_BYTES", 4096)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(address_of(cluster))
+        slow.setblocking(False)
+        for _ in range(100):
+            with suppress(BlockingIOError):
+                slow.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            with suppress(BlockingIOError):
+                assert slow.recv(65_536)
+            time.sleep(0.02)
+        assert slow.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_a_stream_ends_with_its_connection_whatever_else_was_asked_for(
+    cluster: Cluster, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.1)  # where reading pauses, writing finds the end
+    streams = cluster.nodes["beijing"]._services.open_streams
+    with cluster.client("beijing", "national-auditor") as auditor:
+        (token,) = auditor._credentials.headers(auditor._learn_chain_id).values()
+    with socket.create_connection(address_of(cluster)) as client:
+        client.sendall(
+            b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: " + token.encode() + b"\r\n\r\n"
+        )
+        assert received_until(client, b"HTTP/1.1 200")
+        eventually(lambda: streams.total() == 1)
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * more)
+        time.sleep(0.1)
+    eventually(lambda: streams.total() == 0)
+
+
 def test_the_address_of_a_client_is_told_by_trusted_proxies_only(cluster: Cluster) -> None:
     def addresses() -> set[str]:
         answer = httpx.post(

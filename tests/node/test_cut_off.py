@@ -15,7 +15,7 @@ from node.messages import Priority, Status
 from node.refusals import Refusal
 from tests.node.links import Place, Recorder, two_nodes, until
 from tests.node.raw_peer import frame
-from tests.node.scene import Scene, on_a_scene
+from tests.node.scene import HELLO, Scene, on_a_scene
 
 REASON = "synchronised block: not signed"
 FRAME_BYTES = 64 * 1024
@@ -74,6 +74,21 @@ def test_what_it_says_afterwards_is_not_heard(tmp_path: Path) -> None:
             assert await peer.ended(2 * CLOSE_TIMEOUT_S)
             assert [name for name, _ in scene.heard.messages[heard:] if name == "hebei"] == []
             assert scene.tianjin.refusals["hebei"] == Refusal(is_ours=True, reason=REASON)
+
+    on_a_scene(tmp_path, attack)
+
+
+def test_a_connection_that_was_kept_ready_is_refused_as_well(tmp_path: Path) -> None:
+    """It has shown its certificate before its name was cut off, and says hello afterwards."""
+
+    async def attack(scene: Scene) -> None:
+        async with scene.attacker(greet=False) as peer:
+            await asyncio.sleep(0.1)
+            scene.tianjin.cut_off("hebei", REASON)
+            await peer.say_hello(HELLO)
+            assert await peer.ended(2 * CLOSE_TIMEOUT_S)
+            assert "hebei" not in scene.heard.up
+            assert "hebei" not in scene.tianjin.links
 
     on_a_scene(tmp_path, attack)
 

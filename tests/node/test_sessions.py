@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
 
-from licenses.session import MAX_SESSIONS, SESSION_LIFETIME_MS, SessionError
+from licenses.session import SESSION_LIFETIME_MS, SessionError
 from node import sessions as sessions_module
 from node.api.sessions import _problem
 from node.config import SessionsConfig
@@ -79,23 +77,6 @@ def test_a_payload_wakes_only_those_who_wait_for_its_session() -> None:
     asyncio.run(scenario())
 
 
-def test_a_look_costs_the_same_however_many_sessions_are_open() -> None:
-    def best_s(look: Callable[[], object]) -> float:
-        times = []
-        for _ in range(100):
-            before = time.perf_counter()
-            look()
-            times.append(time.perf_counter() - before)
-        return min(times)
-
-    def look_s(count: int) -> float:
-        sessions = Sessions(SessionsConfig())
-        one = opened(sessions, count)[-1]
-        return best_s(lambda: sessions.get(one.id, "request", secret=one.secret, operator=None))
-
-    assert look_s(MAX_SESSIONS) < 10 * look_s(10)
-
-
 def test_a_poll_that_nothing_comes_for_ends_in_time() -> None:
     async def scenario() -> None:
         sessions = Sessions(SessionsConfig())
@@ -145,6 +126,28 @@ def test_all_polls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         [poll] = polls = await waiting(sessions, polled[:1])
         assert not poll.done()
         await end(polls)
+
+    asyncio.run(scenario())
+
+
+def test_polls_of_sessions_that_one_address_has_opened_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_ADDRESS_POLLS", 2)
+
+    async def scenario() -> None:
+        sessions = Sessions(SessionsConfig())
+        greedy = [sessions.open(KEY, "one address") for _ in range(3)]
+        [other] = opened(sessions, 1)
+        polls = await waiting(sessions, greedy[:2])
+        with busy():
+            await sessions.poll(
+                greedy[2].id, "request", LONG_S, secret=greedy[2].secret, operator=None
+            )
+        [poll] = await waiting(sessions, [other])
+        assert not poll.done()
+        await end([*polls, poll])
+        assert not sessions._polls, "nothing is remembered of who does not wait"
 
     asyncio.run(scenario())
 
