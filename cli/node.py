@@ -86,7 +86,7 @@ AuthorityOption = Annotated[
 
 @app.command(
     epilog="Example: mulu node init ./baoding --name baoding --genesis genesis.json --policy policy.txt "
-    "--authority hebei.pem --peer beijing=10.0.0.1:7001"
+    "--authority hebei.pem --peer beijing=10.0.0.1:7001 --peer tianjin=10.0.0.2:7001 …"
 )
 def init(
     home: NodeHome,
@@ -95,7 +95,12 @@ def init(
     policy: Annotated[Path, typer.Option(help="The network's policy.txt.", dir_okay=False)],
     authority: AuthorityOption,
     peer: Annotated[
-        list[str] | None, typer.Option("--peer", help="A peer: NAME=HOST:PORT; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--peer",
+            help="A peer: NAME=HOST:PORT; once for each validator. With fewer than a quorum of them "
+            "linked the node is never ready.",
+        ),
     ] = None,
     validator: Annotated[
         bool,

@@ -210,11 +210,13 @@ def _stay_up(teller: Console, world: World) -> None:
     directory = world.directory
     case = world.facts.case
     use = case.use_id.hex() if case is not None else "USE"
+    activate = Path(sys.prefix) / "bin" / "activate"
     teller.print(
         Text(
             f"""
 The network stays up. In another terminal:
 
+    {f". {activate}" if activate.exists() else "# where `mulu` is installed"}
     export MULU_HOME={directory}
     mulu network status
     mulu profile list
