@@ -255,7 +255,7 @@ def use(
         if opened.approval is None
         else f"the issuer: mulu license release {use_id} --package FILE --sealed-out fields.sealed. Then: "
     )
-    sealed = " --sealed fields.sealed" if released else ""
+    sealed = "" if opened.session else f" --sealed {'fields.sealed' if released else 'FILE'}"
     say(
         f"Recorded: use {use_id}, transaction {result.id}, block {result.height}.\n"
         f"Next: {released}mulu license receive {case}{sealed}"

@@ -211,6 +211,11 @@ def _api_hint(problem: ApiProblem) -> str:
     if problem.code == ROLE_MISSING:
         asked = f"It was asked with {problem.asked_with}. " if problem.asked_with else ""
         return f"{asked}Give another key with --key or --profile; `mulu profile list` shows whose you have."
+    if problem.code == "session.refused":
+        return (
+            "A code's first digit names the holder's jurisdiction; if that is not your node's, give "
+            "--session-node URL, of a node there."
+        )
     if problem.status == 401:
         return "Give an enrolled key with --key or --profile; check this machine's clock."
     if problem.status == 429:

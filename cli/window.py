@@ -318,7 +318,10 @@ def record_operation(case: Case) -> Operation:
             raise CommandError(
                 "this case has no approval yet", hint="Give --approval, of `mulu license approve`."
             )
-        raise CommandError("this case has no consent yet", hint="Run `mulu license request` first.")
+        raise CommandError(
+            "this case has no consent yet",
+            hint="Give --consent, of `mulu wallet consent`; or ask again with --code.",
+        )
     body = RecordUse(
         request=case.envelope.signed.encode(),
         consent=None if case.consent is None else case.consent.encode(),
