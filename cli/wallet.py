@@ -28,7 +28,7 @@ from cli.wallet_link import (
     open_wallet,
 )
 from cli.wallet_policy import policy
-from cli.wallet_receipts import export_receipts
+from cli.wallet_receipts import Exported, export_receipts
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
@@ -226,7 +226,8 @@ def receipts(
 
     Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking. The
     export has all that is needed to check them later. A request that may still be answered, and for a
-    day a consent whose fields may still be disclosed, is not removed.
+    day a consent whose fields may still be disclosed, is not removed; nor is a receipt whose evidence cannot
+    be exported: it is named, with exit code 3.
     """
     if remove_exported and export is None:
         raise CommandError("only what is exported is removed", hint="Give --export DIRECTORY.")
@@ -260,17 +261,41 @@ def receipts(
 
 def _export(wallet: Wallet, directory: Path, remove: bool, as_json: bool) -> None:
     exported = export_receipts(wallet, directory)
-    removed = wallet.remove_receipts(exported, now_ms=now_ms()) if remove else 0
+    removed = wallet.remove_receipts(exported.whole, now_ms=now_ms()) if remove else 0
     if as_json:
-        show_json({"directory": str(directory), "exported": len(exported), "removed": removed})
-        return
-    say(
-        f"{len(exported)} receipts written to {directory}, {removed} of them removed from the wallet."
-    )
-    say(
-        f"They tell of your business: keep them safe. To check them: mulu audit verify {directory}/*.bundle "
-        f"--policy {directory}/policy.txt --max-anchor-age DAYS"
-    )
+        show_json(
+            {
+                "directory": str(directory),
+                "exported": len(exported.receipts),
+                "removed": removed,
+                "problems": [{"use": use, "problem": text} for use, text in exported.problems],
+            }
+        )
+    else:
+        say(
+            f"{len(exported.receipts)} receipts written to {directory}, {removed} of them removed from the wallet."
+        )
+        for use, text in exported.problems:
+            say(f"Use {use}: {text}. What is left of its evidence stays in the wallet.")
+        say(f"They tell of your business: keep them safe.{_how_to_check(directory, exported)}")
+    if exported.problems:
+        raise typer.Exit(int(ExitCode.NOT_ESTABLISHED))
+
+
+def _how_to_check(directory: Path, exported: Exported) -> str:
+    match exported.policies:
+        case ():
+            return ""
+        case (policy,):
+            return (
+                f" To check them: mulu audit verify {directory}/*.bundle --policy {directory}/{policy} "
+                "--max-anchor-age DAYS"
+            )
+        case policies:
+            return (
+                f" To check them: mulu audit verify {directory}/USE.bundle --policy {directory}/POLICY "
+                f"--max-anchor-age DAYS, where POLICY is {' or '.join(policies)}: receipts.json names it for each use."
+            )
 
 
 @app.command(epilog="Example: mulu wallet check")

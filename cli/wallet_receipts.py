@@ -8,6 +8,7 @@ policy.txt       whom the wallet believes; policy-2.txt and so on: earlier valid
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,32 @@ from licenses.trust import policy_that_verifies
 from licenses.wallet import Wallet
 
 
-def export_receipts(wallet: Wallet, directory: Path) -> tuple[Receipt, ...]:
-    """Write all receipts to a new directory, in clear, for their owner only; return them. They are on disk then.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export has written: `rows` stand in `receipts.json`, one a receipt, in order."""
+
+    receipts: tuple[Receipt, ...]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def whole(self) -> tuple[Receipt, ...]:
+        """The receipts of which everything is outside now: the evidence was written and verifies, or there is none."""
+        pairs = zip(self.receipts, self.rows, strict=True)
+        return tuple(receipt for receipt, row in pairs if "problem" not in row)
+
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """The uses whose receipts are not whole, and why."""
+        return tuple((row["use"], row["problem"]) for row in self.rows if "problem" in row)
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policy files that the evidence is checked with."""
+        return tuple(sorted({row["policy"] for row in self.rows if row["policy"] is not None}))
+
+
+def export_receipts(wallet: Wallet, directory: Path) -> Exported:
+    """Write all receipts to a new directory, in clear, for their owner only. They are on disk then.
 
     Raises:
         CommandError: the directory exists.
@@ -32,15 +57,15 @@ def export_receipts(wallet: Wallet, directory: Path) -> tuple[Receipt, ...]:
     sync_directory(directory.parent)
     held = wallet.read()
     policies = {held.policy: "policy.txt"}
-    exported = sorted(held.receipts, key=lambda each: each.time_ms)
-    rows = [_export(wallet, held, receipt, directory, policies) for receipt in exported]
+    exported = tuple(sorted(held.receipts, key=lambda each: each.time_ms))
+    rows = tuple(_export(wallet, held, receipt, directory, policies) for receipt in exported)
     for policy, name in policies.items():
         replace_file(directory / name, policy)
     document = {"chain": held.chain_id, "receipts": rows}
     replace_file(
         directory / "receipts.json", json.dumps(document, ensure_ascii=False, indent=2).encode()
     )
-    return tuple(exported)
+    return Exported(exported, rows)
 
 
 def _export(

@@ -251,7 +251,9 @@ class Wallet:
         """
         removed = self._change(lambda held: receipts.remove_receipts(held, exported, now_ms))
         for receipt in removed:
-            self._bundle_path(receipt.use_id).unlink(missing_ok=True)
+            # The lock is released: of a receipt that had no evidence, another process may just have kept some.
+            if receipt.bundle is not None:
+                self._bundle_path(receipt.use_id).unlink(missing_ok=True)
         return len(removed)
 
     def policy(self) -> Policy:

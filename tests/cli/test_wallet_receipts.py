@@ -13,6 +13,7 @@ import pytest
 from cli.main import run
 from cli.output import CommandError
 from cli.processes import python_environment
+from cli.wallet_link import now_ms
 from cli.wallet_receipts import export_receipts
 from licenses.wallet import BUNDLES, Wallet
 from tests.ledger.sample_chain import CHAIN_ID
@@ -56,7 +57,7 @@ def test_exported_receipts_are_checked_with_the_policies_beside_them(
     directory = tmp_path / "export"
     exported = export_receipts(wallet, directory)
     by_law, consented = rows_of(directory)
-    assert [each.use_id.hex() for each in exported] == [by_law["use"], consented["use"]]
+    assert [each.use_id.hex() for each in exported.receipts] == [by_law["use"], consented["use"]]
     assert (by_law["mode"], by_law["organisation"]) == ("statutory", DEPARTMENT)
     assert (consented["state"], consented["purpose"]) == ("disclosed", "登记")
     assert (by_law["policy"], consented["policy"]) == ("policy-2.txt", "policy.txt")
@@ -104,3 +105,41 @@ def test_the_command_removes_what_it_has_exported_and_nothing_else(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["exported"], answer["removed"]) == (2, 2)
     assert wallet.receipts() == ()
+
+
+@pytest.mark.parametrize("harm", ["damaged", "exposed"])
+def test_evidence_that_was_not_exported_is_not_removed(
+    wallet: Wallet, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    by_law, consented = wallet.receipts()
+    evidence = wallet.home / BUNDLES / by_law.use_id.hex()
+    if harm == "damaged":
+        evidence.write_bytes(b"damaged")
+    else:
+        evidence.chmod(0o644)
+    content = evidence.read_bytes()
+    export = ("--export", str(tmp_path / "export"), "--remove-exported")
+    assert run(["wallet", "receipts", *export, "--wallet", str(wallet.home), "--json"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["exported"], answer["removed"]) == (2, 1)
+    assert [problem["use"] for problem in answer["problems"]] == [by_law.use_id.hex()]
+    assert wallet.receipts() == (by_law,)
+    assert evidence.read_bytes() == content
+    assert not (wallet.home / BUNDLES / consented.use_id.hex()).exists()
+    assert (tmp_path / "export" / f"{consented.use_id.hex()}.bundle").exists()
+    export = ("--export", str(tmp_path / "again"), "--wallet", str(wallet.home))
+    assert run(["wallet", "receipts", *export]) == 3
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Use {by_law.use_id.hex()}: " in told and "mulu audit verify" not in told
+
+
+def test_the_export_says_which_policies_its_evidence_is_checked_with(
+    wallet: Wallet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ("--wallet", str(wallet.home))
+    assert run(["wallet", "receipts", "--export", str(tmp_path / "both"), *home]) == 0
+    assert "policy-2.txt or policy.txt" in " ".join(capsys.readouterr().out.split())
+    _, consented = wallet.receipts()
+    assert wallet.remove_receipts([consented], now_ms=now_ms()) == 1
+    assert run(["wallet", "receipts", "--export", str(tmp_path / "one"), *home]) == 0
+    assert f"*.bundle --policy {tmp_path}/one/policy-2.txt" in capsys.readouterr().out

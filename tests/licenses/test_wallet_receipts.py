@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from licenses import holding
+from licenses import holding, receipts
 from licenses import wallet as wallet_on_disk
 from licenses.holding import Holding
 from licenses.receipts import KEPT_FOR_DISCLOSURE_MS
@@ -97,3 +99,21 @@ def test_licenses_and_keys_leave_receipts_their_room(
     with refused("full"):
         wallet.offer(ISSUER)
     assert wallet.consent(story.request(), now_ms=story.time_ms)
+
+
+def test_removing_a_receipt_without_evidence_removes_none_that_was_kept_meanwhile(
+    story: Story, wallet: Wallet, handle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vault is unlocked before evidence is removed: another process may note the use in between."""
+    use_id, bundle = use_with_consent(story, wallet)
+    later_ms = story.time_ms + 2 * DAY_MS
+    removed = receipts.remove_receipts
+
+    def then_noted(*arguments: Any) -> Any:
+        changed, gone = removed(*arguments)
+        wallet._save_bundle(use_id, bundle)
+        return changed, gone
+
+    monkeypatch.setattr(receipts, "remove_receipts", then_noted)
+    assert wallet.remove_receipts(wallet.receipts(), now_ms=later_ms) == 1
+    assert (wallet.home / BUNDLES / use_id.hex()).exists()
