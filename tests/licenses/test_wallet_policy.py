@@ -17,6 +17,7 @@ from licenses.wallet import Wallet
 from tests.ledger.sample_chain import FOUNDERS, validator_set
 from tests.licenses.story import CENTRE, DEPARTMENT, Story, sealing_key_of
 from tests.licenses.wallet_story import (
+    Rekeyed,
     change_validators,
     committed,
     records_of,
@@ -73,6 +74,20 @@ def test_what_was_proved_under_earlier_validators_stays_proved(
     assert wallet.recorded_use(use_id).request.organisation == DEPARTMENT
     with not_established("no_quorum"):
         wallet.disclose(bundle, use_id, now_ms=story.time_ms)
+
+
+def test_what_was_proved_before_a_consensus_key_alone_was_replaced_stays_proved(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    """A policy names no consensus keys, but the hash of the validators covers them."""
+    before = wallet.policy()
+    use_id, bundle = use_by_law(story, handle)
+    wallet.note_use(bundle, use_id, now_ms=story.time_ms)
+    change = change_validators(story, (Rekeyed(FOUNDERS[0].name), *FOUNDERS[1:]))
+    renewed = wallet.renew_policy([change], story.chain.checkpoint(), now_ms=story.time_ms)
+    assert replace(renewed, as_of=None) == replace(before, as_of=None)
+    assert len(wallet.read().former) == 1
+    assert wallet.recorded_use(use_id).request.organisation == DEPARTMENT
 
 
 def test_a_policy_renewed_without_a_change_is_the_same_but_younger(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +12,14 @@ from ledger.bundle import ValidatorChange
 from ledger.errors import InvalidProof
 from ledger.light import open_bundle
 from ledger.suite import SHA256_ED25519 as SUITE
+from ledger.validators import Validator
 from licenses.disclosure import committed_use
 from licenses.holding import WalletError
 from licenses.models import License
 from licenses.use import Basis
 from licenses.use_signing import sign_approval
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import CHAIN_ID, FOUNDERS, Member
+from tests.ledger.sample_chain import CHAIN_ID, FOUNDERS, Member, signer
 from tests.licenses.story import DEPARTMENT, INSTRUMENT, ISSUER, TYPE, Story, key_of
 
 STRANGERS = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
@@ -52,9 +55,18 @@ def committed(story: Story, use_id: bytes) -> Any:
     raise AssertionError
 
 
-def change_validators(story: Story) -> ValidatorChange:
+class Rekeyed(Member):
+    """A validator whose consensus key alone was replaced."""
+
+    @property
+    def validator(self) -> Validator:
+        kept = super().validator
+        return replace(kept, consensus_key=signer(f"new consensus {self.name}").public_key)
+
+
+def change_validators(story: Story, members: Sequence[Member] = STRANGERS) -> ValidatorChange:
     """Let other validators decide from now on; return the proof of it."""
-    story.chain.commit({"ledger/note/0": 1}, next_members=STRANGERS)
+    story.chain.commit({"ledger/note/0": 1}, next_members=members)
     change = story.chain.change_evidence()
     story.chain.commit({"ledger/note/1": 1})
     return change
