@@ -28,7 +28,7 @@ from cli.wallet_link import (
     open_wallet,
 )
 from cli.wallet_policy import policy
-from cli.wallet_receipts import Exported, export_receipts
+from cli.wallet_receipts import Exported, export_receipts, list_receipts
 from cli.window import consent_text, read_request
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
@@ -227,7 +227,7 @@ def receipts(
     Without --fetch they are what the wallet has seen so far; `mulu wallet watch` keeps looking. The
     export has all that is needed to check them later. A request that may still be answered, and for a
     day a consent whose fields may still be disclosed, is not removed; nor is a receipt whose evidence cannot
-    be exported: it is named, with exit code 3.
+    be exported. A receipt that cannot be told, or exported, is named, with exit code 3.
     """
     if remove_exported and export is None:
         raise CommandError("only what is exported is removed", hint="Give --export DIRECTORY.")
@@ -240,11 +240,19 @@ def receipts(
     if export is not None:
         _export(opened, export, remove_exported, as_json)
         return
-    held = opened.read()
-    rows = [describe_receipt(opened, receipt, held) for receipt in opened.receipts()]
+    rows = list_receipts(opened)
+    problems = [row for row in rows if "problem" in row]
     if as_json:
         show_json({"receipts": rows})
-        return
+    else:
+        _show_receipts(rows)
+        for row in problems:
+            say(f"Use {row['use']}: {row['problem']}")
+    if problems:
+        raise typer.Exit(int(ExitCode.NOT_ESTABLISHED))
+
+
+def _show_receipts(rows: list[dict[str, Any]]) -> None:
     show_table(
         "Receipts",
         ("Time", "State", "Mode", "Organisation", "Matter", "Purpose or law", "Use"),

@@ -21,6 +21,7 @@ from cli.validation import read_json
 from cli.window import REFUSAL, await_message, basis_text
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import SignedCheckpoint
+from ledger.errors import LedgerError
 from ledger.keys import seal
 from ledger.policy import Policy
 from licenses.holding import Holding, Receipt, WalletError
@@ -240,6 +241,9 @@ def describe_receipt(
     """Return what the holder is shown of a receipt. `held` is what was read of the wallet before, if anything.
 
     Of a use that the holder was never asked about – by law – everything comes from the ledger's proof.
+
+    Raises:
+        LedgerError: the request, or of a use by law the evidence, is damaged: `describe_unreadable` is left then.
     """
     envelope, consent = receipt.envelope(), receipt.consent
     if envelope is None:
@@ -249,10 +253,8 @@ def describe_receipt(
         grants = () if consent is None else SignedConsent.decode(consent).consent.grants
         request, granted = envelope.signed.request, {one.handle: one.fields for one in grants}
     return {
-        "use": receipt.use_id.hex(),
-        "state": receipt.state,
+        **_kept_of(receipt),
         "mode": request.mode,
-        "time": time_text(receipt.time_ms),
         "organisation": request.organisation,
         "matter": request.matter,
         "purpose": envelope.details.purpose if envelope else None,
@@ -261,6 +263,24 @@ def describe_receipt(
             {"license": handle.hex(), "fields": list(granted.get(handle, ()))}
             for handle in receipt.licenses
         ],
+    }
+
+
+def describe_unreadable(receipt: Receipt, error: LedgerError) -> dict[str, Any]:
+    """Return what the holder is shown of a receipt that cannot be told, and why: what is not known is None."""
+    return {
+        **_kept_of(receipt),
+        **dict.fromkeys(("mode", "organisation", "matter", "purpose", "basis")),
+        "licenses": [{"license": handle.hex(), "fields": None} for handle in receipt.licenses],
+        "problem": str(error),
+    }
+
+
+def _kept_of(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "use": receipt.use_id.hex(),
+        "state": receipt.state,
+        "time": time_text(receipt.time_ms),
         "transaction": receipt.transaction_id.hex() if receipt.transaction_id else None,
         "height": receipt.height,
     }

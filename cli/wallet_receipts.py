@@ -1,4 +1,4 @@
-"""Receipts out of the wallet: a directory of files that anybody can check who trusts the policy beside them.
+"""Receipts of a wallet: listed, and exported, to files that anybody can check who trusts the policy beside them.
 
 receipts.json    every receipt as it is shown, with request and consent (hex), and the files of its evidence
 <use>.bundle     the evidence of a recorded use: `mulu audit verify`
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.output import CommandError
-from cli.wallet_link import describe_receipt
+from cli.wallet_link import describe_receipt, describe_unreadable
 from ledger.errors import LedgerError
 from ledger.files import replace_file, sync_directory
 from licenses.holding import Holding, Receipt
@@ -43,6 +43,18 @@ class Exported:
     def policies(self) -> tuple[str, ...]:
         """The policy files that the evidence is checked with."""
         return tuple(sorted({row["policy"] for row in self.rows if row["policy"] is not None}))
+
+
+def list_receipts(wallet: Wallet) -> list[dict[str, Any]]:
+    """Return a row for each receipt, oldest first; one that cannot be told has a `problem`, the others are as ever."""
+    held = wallet.read()
+    rows = []
+    for receipt in sorted(held.receipts, key=lambda each: each.time_ms):
+        try:
+            rows.append(describe_receipt(wallet, receipt, held))
+        except LedgerError as error:
+            rows.append(describe_unreadable(receipt, error))
+    return rows
 
 
 def export_receipts(wallet: Wallet, directory: Path) -> Exported:
@@ -90,4 +102,4 @@ def _export(
             row["policy"] = policies.setdefault(policy, f"policy-{len(policies) + 1}.txt")
         return {**row, **describe_receipt(wallet, receipt, held)}
     except LedgerError as error:
-        return {**row, "problem": str(error)}
+        return {**row, **describe_unreadable(receipt, error)}

@@ -143,3 +143,20 @@ def test_the_export_says_which_policies_its_evidence_is_checked_with(
     assert wallet.remove_receipts([consented], now_ms=now_ms()) == 1
     assert run(["wallet", "receipts", "--export", str(tmp_path / "one"), *home]) == 0
     assert f"*.bundle --policy {tmp_path}/one/policy-2.txt" in capsys.readouterr().out
+
+
+def test_a_receipt_that_cannot_be_told_hides_no_other(
+    wallet: Wallet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_law, consented = wallet.receipts()
+    home = ("--wallet", str(wallet.home))
+    (wallet.home / BUNDLES / by_law.use_id.hex()).write_bytes(b"damaged")
+    assert run(["wallet", "receipts", *home, "--json"]) == 3
+    damaged, whole = json.loads(capsys.readouterr().out)["receipts"]
+    assert (damaged["use"], damaged["state"]) == (by_law.use_id.hex(), "recorded")
+    assert "not a file of a wallet" in damaged["problem"] and damaged["organisation"] is None
+    assert (whole["use"], whole["purpose"]) == (consented.use_id.hex(), "登记")
+    assert damaged.keys() == {*whole, "problem"}
+    assert run(["wallet", "receipts", *home]) == 3
+    told = capsys.readouterr().out
+    assert consented.use_id.hex() in told and f"Use {by_law.use_id.hex()}: " in told
