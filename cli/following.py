@@ -6,7 +6,6 @@ any C2SP tool reads it.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from cli.output import CommandError, ExitCode, time_text
 from cli.output_files import write_output
+from cli.validator_changes import fetch_changes
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import DecodeError, InvalidProof
@@ -34,9 +34,6 @@ _EXIT_CODES: Final[dict[Outcome, ExitCode]] = {
     "behind": ExitCode.NOT_ESTABLISHED,
     "contradicts": ExitCode.REFUSED,
 }
-
-_MAX_ROUNDS: Final = 64
-"""Of a thousand changes of validators each."""
 
 _PUBLIC: Final = 0o644
 """Mode of what is kept: others may well compare it with what they have."""
@@ -258,7 +255,7 @@ def _compare(
 ) -> Look:
     signed = SignedCheckpoint.parse(client.checkpoint().encode())
     new = signed.checkpoint
-    changes = tuple(_changes(client, view, new.size))
+    changes = tuple(fetch_changes(client, view.anchor, new.size))
     as_kept = view.restarted()
     view.follow(changes, new.size)
     verified = view.verify_checkpoint(signed)
@@ -283,19 +280,6 @@ def _compare(
     elif kept.checkpoint == new:
         outcome = "same"
     return Look(outcome, signed, verified, kept, growth, tiles.read_count, entries)
-
-
-def _changes(client: NodeClient, view: TrustedView, size: int) -> Iterator[ValidatorChange]:
-    """Yield the changes of validators from the anchor on, as the node shows them, up to a log of `size`."""
-    # Where the change itself is the newest entry under the anchor, the anchor may be of either set.
-    since = 0 if view.anchor is None else max(0, view.anchor.size - 1)
-    for _ in range(_MAX_ROUNDS):
-        encoded = client.validator_changes(since=since)["changes"]
-        changes = [ValidatorChange.decode(base64.b64decode(one)) for one in encoded]
-        yield from changes
-        if not changes or changes[-1].block.checkpoint.checkpoint.size >= size:
-            return
-        since = changes[-1].block.checkpoint.checkpoint.size
 
 
 def _cosigners(

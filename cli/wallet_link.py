@@ -6,7 +6,6 @@ the node which license it asks about, and that it is the holder's: `docs/SECURIT
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ import typer
 from cli.connection import check_node_address, passphrase_of
 from cli.output import CommandError, ExitCode, time_text
 from cli.validation import read_json
+from cli.validator_changes import fetch_changes
 from cli.window import REFUSAL, await_message, basis_text
-from ledger.bundle import ValidatorChange
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LedgerError
 from ledger.keys import seal
@@ -175,10 +174,10 @@ class WalletLink:
         Raises:
             LedgerError: as `Wallet.renew_policy`.
         """
-        anchor = self.wallet.policy().as_of
-        answer = self.client.validator_changes(since=0 if anchor is None else anchor.size)
-        changes = [ValidatorChange.decode(base64.b64decode(one)) for one in answer["changes"]]
+        # The checkpoint first: every change before it can be shown then.
         signed = SignedCheckpoint.parse(self.client.checkpoint().encode())
+        anchor = self.wallet.policy().as_of
+        changes = tuple(fetch_changes(self.client, anchor, signed.checkpoint.size))
         return self.wallet.renew_policy(changes, signed, now_ms=now_ms())
 
     def _token(self, handle: bytes, chain_id: str) -> str:

@@ -315,6 +315,7 @@ class TrustedView:
     ) -> Policy:
         """Follow changes of validators up to a fresh checkpoint; return the policy as of that: a newer anchor.
 
+        Under the checkpoint of a change itself that is still the policy of the old set, and the change comes next.
         An anchor that is too old vouches for no other: retired keys could have signed the changes.
 
         Raises:
@@ -322,8 +323,7 @@ class TrustedView:
             InvalidProof: the evidence is false, or the checkpoint from before the anchor.
             NotEstablishedError: as `advance` and `require_fresh`.
         """
-        for change in self._changes_ahead(changes):
-            self.advance(change)
+        self.follow(changes, signed.checkpoint.size)
         verified = self.verify_checkpoint(signed)
         if verified.time_ms is None:
             raise NotEstablishedError("no_quorum", "the policy asks for no quorum of validators")

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.main import run
 from cli.output import CommandError
 from cli.wallet import _await_disclosure
 from cli.wallet_link import WalletLink
+from ledger.bundle import ValidatorChange
+from ledger.policy import Policy
 from licenses.holding import WalletError
 from licenses.wallet import Wallet
 from node.client import NodeClient
 from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import Story, ready_story
-from tests.licenses.wallet_story import put_license
+from tests.licenses.wallet_story import STRANGERS, change_validators, put_license
 
 PAGE = 2
 
 
 @dataclass
 class Library:
-    """A node that has the uses of one license and their evidence; `hidden` ones are told later."""
+    """A node that has the uses of one license and their evidence; `hidden` ones are told later.
+
+    It shows the newest checkpoint, and `changes` of validators.
+    """
 
     story: Story
     url: str = ""
     hidden: set[str] = field(default_factory=set)
+    changes: list[ValidatorChange] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> tuple[int, bytes]:
@@ -44,6 +53,16 @@ class Library:
             shown = [{"id": use} for use in uses[first : first + limit] if use not in self.hidden]
             cursor = str(first + limit) if first + limit <= len(uses) else None
             return 200, json.dumps({"items": shown, "cursor": cursor, "count": len(uses)}).encode()
+        if where == "/checkpoint":
+            return 200, self.story.chain.checkpoint(int(time.time())).encode()
+        if where == "/v1/validators/changes":
+            since = int(query.removeprefix("since="))
+            newer = [
+                base64.b64encode(each.encode()).decode()
+                for each in self.changes
+                if each.block.checkpoint.checkpoint.size > since
+            ]
+            return 200, json.dumps({"since": since, "changes": newer}).encode()
         use = where.rpartition("/")[2]
         if where == f"/v1/evidence/uses/{use}" and use in uses:
             return 200, self.story.use_bundle(bytes.fromhex(use))
@@ -62,13 +81,22 @@ def library() -> Iterator[Library]:
         yield library
 
 
+def young(story: Story) -> Policy:
+    """Return the policy of the validators of now, obtained just now."""
+    policy = story.chain.policy()
+    assert policy.as_of is not None
+    return replace(policy, as_of=replace(policy.as_of, time_s=int(time.time())))
+
+
+def validators_of(policy: Policy) -> bytes:
+    assert policy.as_of is not None
+    return policy.as_of.validators_hash
+
+
 @pytest.fixture
 def link(library: Library, tmp_path: Path) -> Iterator[WalletLink]:
-    policy = library.story.chain.policy()
-    assert policy.as_of is not None
-    young = replace(policy, as_of=replace(policy.as_of, time_s=int(time.time())))
     home = tmp_path / "wallet"
-    wallet = Wallet.create(home, "", chain_id=CHAIN_ID, policy=young.encode())
+    wallet = Wallet.create(home, "", chain_id=CHAIN_ID, policy=young(library.story).encode())
     put_license(library.story, wallet)
     with WalletLink(wallet, NodeClient(library.url), page=PAGE) as link:
         yield link
@@ -128,3 +156,53 @@ def test_a_use_that_is_not_recorded_is_waited_for_in_vain(
         _await_disclosure(link, use_id, timeout_s=0)
     with pytest.raises(WalletError, check=lambda error: error.code == "wallet.not_consented"):
         _await_disclosure(link, bytes(32), timeout_s=0)
+
+
+def test_a_policy_is_renewed_by_what_the_node_shows(library: Library, link: WalletLink) -> None:
+    library.changes = [change_validators(library.story)]
+    renewed = link.renew_policy()
+    assert replace(renewed, as_of=None) == replace(library.story.chain.policy(), as_of=None)
+    assert renewed == link.wallet.policy()
+    assert use(library, link) in [receipt.use_id for receipt in link.new_uses()]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_policy_renewed_at_a_change_s_own_checkpoint_is_renewed_through_the_change_next(
+    library: Library, link: WalletLink, shown: bool
+) -> None:
+    """The old set cosigns that checkpoint: the anchor then has the change's size, and is of the old set."""
+    chain, before = library.story.chain, validators_of(link.wallet.policy())
+    chain.commit({"ledger/note/0": 1}, next_members=STRANGERS)
+    change = chain.change_evidence()
+    library.changes = [change] if shown else []
+    assert validators_of(link.renew_policy()) == before
+    chain.commit({"ledger/note/1": 1})
+    library.changes = [change]
+    for _ in range(2):
+        assert validators_of(link.renew_policy()) == validators_of(chain.policy()) != before
+
+
+def test_the_command_renews_a_policy_and_takes_another(
+    library: Library, link: WalletLink, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ("--wallet", str(link.wallet.home), "--json")
+
+    def told(*words: str, expect: int = 0) -> dict[str, Any]:
+        assert run(["wallet", "policy", *words, *home]) == expect
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    founders = told()["validators"]
+    old = tmp_path / "old.txt"
+    old.write_bytes(link.wallet.policy().encode())
+    library.changes = [change_validators(library.story)]
+    renewed = told("--renew", "--node", library.url)
+    assert set(renewed["validators"]) == {member.name for member in STRANGERS} != set(founders)
+    assert renewed["age_days"] == 0
+    refused = told("--replace", str(old), expect=2)
+    assert refused["error"]["code"] == "wallet.policy_older"
+    library.story.chain.commit({"ledger/note/2": 1})
+    new = tmp_path / "new.txt"
+    new.write_bytes(young(library.story).encode())
+    assert told("--replace", str(new))["validators"] == renewed["validators"]
+    assert link.wallet.policy() == Policy.parse(link.wallet.suite, new.read_bytes())

@@ -203,6 +203,21 @@ def test_changes_of_validators_are_followed_from_the_anchor_on() -> None:
     assert view.verify_state(chain.state_evidence(_KEY, chain.checkpoint())).value == ("valid",)
 
 
+def test_a_policy_is_renewed_up_to_its_checkpoint_and_no_further() -> None:
+    """Changes are fetched beside the checkpoint, not with it: some may lie at or beyond its end."""
+    chain, anchor, changes = _changed_chain(_NEWCOMERS)
+    before, last = chain.checkpoint(), chain.policy()
+    chain.commit(next_members=_ROTATED)
+    own, now_ms = chain.checkpoint(), chain.time_ms
+    changes.append(chain.change_evidence())
+    chain.commit({"ledger/note/9": 1})
+    for signed in (before, own):
+        renewed = TrustedView(SUITE, anchor).renewed(changes, signed, now_ms)
+        assert dataclasses.replace(renewed, as_of=None) == dataclasses.replace(last, as_of=None)
+        again = TrustedView(SUITE, renewed).renewed(changes, chain.checkpoint(), chain.time_ms)
+        assert again == chain.policy()
+
+
 def test_without_the_changes_a_newer_checkpoint_is_not_established() -> None:
     strangers = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
     chain, anchor, changes = _changed_chain(strangers, (*strangers[:3], FOUNDERS[1]))
