@@ -68,7 +68,8 @@ class WalletLink:
 
     def open_session(self) -> OpenedSession:
         """Open a session at the node and return it with its one-time code."""
-        return self.client.open_session(self.wallet.open_session().public_key.hex())
+        key = self.wallet.open_session(now_ms=now_ms())
+        return self.client.open_session(key.public_key.hex())
 
     def await_request(self, session: OpenedSession, *, timeout_s: float) -> RequestEnvelope | None:
         """Return the request that came through a session, or None."""

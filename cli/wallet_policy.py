@@ -40,8 +40,9 @@ def policy(
 ) -> None:
     """Show whom the wallet believes; with --renew or --replace, renew that.
 
-    Under a policy older than 90 days a wallet believes no evidence and discloses nothing: validators that
-    have left since might sign anything. Renew it before; afterwards only --replace helps.
+    Under a policy older than 90 days a wallet believes no evidence, consents to nothing and discloses
+    nothing: validators that have left since might sign anything. Renew it before; afterwards only
+    --replace helps.
     """
     if renew and replace is not None:
         raise CommandError("--renew asks a node, --replace takes a file", hint="Give one of them.")

@@ -38,7 +38,25 @@ def require_young(view: TrustedView, now_ms: int) -> None:
     except NotEstablishedError as error:
         raise NotEstablishedError(
             error.code,
-            f"{error} (give the wallet one from somebody you trust: wallet policy --replace FILE)",
+            f"{error} (give the wallet one from somebody you trust: mulu wallet policy --replace FILE)",
+        ) from None
+
+
+def require_reliance(suite: Suite, holding: Holding, now_ms: int, until_ms: int) -> None:
+    """Check that a wallet's policy may be relied upon from now until then, before anything is begun that rests on it.
+
+    Raises:
+        NotEstablishedError: as `require_young`; where it can still be renewed, that says so.
+    """
+    view = TrustedView(suite, policy_of(suite, holding))
+    require_young(view, now_ms)
+    try:
+        view.require_fresh(until_ms, until_ms)
+    except NotEstablishedError as error:
+        raise NotEstablishedError(
+            error.code,
+            "the policy will be too old before the request expires, and disclosure be refused "
+            "(renew it now: mulu wallet policy --renew)",
         ) from None
 
 

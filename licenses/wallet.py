@@ -140,11 +140,16 @@ class Wallet:
         """Return the receipts, oldest first."""
         return tuple(sorted(self.read().receipts, key=lambda each: each.time_ms))
 
-    def open_session(self) -> SealingKey:
-        """Make the sealing key of a one-time-code session; its public part goes to the relay."""
+    def open_session(self, *, now_ms: int) -> SealingKey:
+        """Make the sealing key of a one-time-code session; its public part goes to the relay.
+
+        Raises:
+            NotEstablishedError: the policy is too old, so that nothing could be disclosed in the end.
+        """
         key = SealingKey.generate()
 
         def change(held: Holding) -> tuple[Holding, SealingKey]:
+            trust.require_reliance(self.suite, held, now_ms, now_ms)
             kept = held.sessions[-15:]  # a session lives two minutes
             return _with_sessions(held, (*kept, key.secret)), key
 
@@ -166,12 +171,23 @@ class Wallet:
         handles: Sequence[bytes] | None = None,
         fields: Sequence[Sequence[str]] | None = None,
     ) -> SignedConsent:
-        """Consent to a request; the receipt is on disk before the consent is returned."""
-        return self._change(
-            lambda held: holding.consent(
+        """Consent to a request; the receipt is on disk before the consent is returned.
+
+        Raises:
+            WalletError: as `holding.consent`.
+            NotEstablishedError: the policy is too old, or will be while the use may be recorded: it would be recorded,
+                and count, and its fields never be disclosed.
+        """
+
+        def change(held: Holding) -> tuple[Holding, SignedConsent]:
+            changed = holding.consent(
                 self.suite, held, envelope, now_ms=now_ms, handles=handles, fields=fields
             )
-        )
+            expires_ms = envelope.signed.request.expires_ms
+            trust.require_reliance(self.suite, held, now_ms, expires_ms)
+            return changed
+
+        return self._change(change)
 
     def refuse(self, envelope: RequestEnvelope, *, now_ms: int) -> None:
         """Refuse a request; it cannot be consented to afterwards."""

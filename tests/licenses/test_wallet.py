@@ -32,7 +32,7 @@ from tests.licenses.wallet_story import committed, last_use, put_license, record
 
 
 def test_request_consent_record_disclose(story: Story, wallet: Wallet, handle: bytes) -> None:
-    session = wallet.open_session()
+    session = wallet.open_session(now_ms=story.time_ms)
     envelope = story.request()
     received = wallet.open_request(seal(session.public_key, envelope.encode()))
     assert received == envelope and received.details.window == "3 号窗口"
@@ -209,7 +209,7 @@ def test_bad_requests_are_refused_before_the_holder_sees_them(
 
 
 def test_a_request_sealed_to_nobody_here_is_refused(story: Story, wallet: Wallet) -> None:
-    wallet.open_session()
+    wallet.open_session(now_ms=story.time_ms)
     for sealed in (b"", b"x" * 500, seal(SealingKey.generate().public_key, b"x")):
         with refused("bad_request"):
             wallet.open_request(sealed)

@@ -46,6 +46,29 @@ def test_under_a_policy_that_is_too_old_nothing_is_believed_nor_disclosed(
     assert wallet.disclose(bundle, use_id, now_ms=last_ms)
 
 
+def test_nothing_is_begun_under_a_policy_that_is_too_old_to_disclose(
+    story: Story, wallet: Wallet, handle: bytes
+) -> None:
+    """A use would be recorded, and count, and its fields never be disclosed."""
+    anchor = wallet.policy().as_of
+    assert anchor is not None
+    last_ms = anchor.time_s * 1000 + DEFAULT_MAX_ANCHOR_AGE_MS
+    story.wait(last_ms - story.time_ms - 60_000)
+    before = wallet.read()
+    expires_first, expires_later = story.request(lifetime_ms=60_000), story.request()
+    with pytest.raises(NotEstablishedError, match="--renew"):
+        wallet.consent(expires_later, now_ms=story.time_ms)
+    with pytest.raises(NotEstablishedError, match="--replace"):
+        wallet.open_session(now_ms=last_ms + 1)
+    with pytest.raises(NotEstablishedError, match="--replace"):
+        wallet.consent(expires_later, now_ms=last_ms + 1)
+    assert wallet.read() == before
+    assert wallet.open_session(now_ms=last_ms)
+    wallet.refuse(expires_later, now_ms=last_ms + 1)
+    story.record(expires_first, consent=wallet.consent(expires_first, now_ms=story.time_ms))
+    assert wallet.disclose(story.use_bundle(story.last_use), story.last_use, now_ms=story.time_ms)
+
+
 def test_a_policy_is_renewed_through_changes_of_validators(
     story: Story, wallet: Wallet, handle: bytes
 ) -> None:
