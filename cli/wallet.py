@@ -65,7 +65,9 @@ def init(
     if len(origins) != 1:
         raise CommandError(f"{policy} is not the policy of one chain")
     passphrase = "" if unprotected else new_passphrase("--unprotected")
-    Wallet.create(home, passphrase, chain_id=origins.pop(), policy=trusted.encode())
+    Wallet.create(
+        home, passphrase, chain_id=origins.pop(), policy=trusted.encode(), now_ms=now_ms()
+    )
     replace_file(home / "node.json", json.dumps({"node": node}).encode())
     if as_json:
         show_json({"wallet": str(home), "node": node})

@@ -52,7 +52,7 @@ def policy(
     else:
         opened = open_wallet(wallet)
         if replace is not None:
-            opened.replace_policy(load_policy(replace))
+            opened.replace_policy(load_policy(replace), now_ms=now_ms())
         trusted = opened.policy()
     record = describe_policy(trusted, now_ms())
     if as_json:

@@ -77,18 +77,31 @@ def renew_policy(
     return _with_policy(suite, holding, view.renewed(changes, signed, now_ms))
 
 
-def replace_policy(suite: Suite, holding: Holding, policy: Policy) -> Holding:
+def require_usable(suite: Suite, chain_id: str, policy: Policy, now_ms: int) -> None:
+    """Check that a policy which the holder gives a wallet of a chain is one under which it can do anything.
+
+    Raises:
+        WalletError: `wallet.other_chain`, or `wallet.bad_policy`: without a quorum, or the time that it is of.
+        NotEstablishedError: `anchor_too_old`.
+    """
+    if {log.key.name for log in policy.logs} != {chain_id}:
+        raise WalletError("wallet.other_chain", f"not a policy of {chain_id}")
+    if policy.quorum == NO_QUORUM or policy.as_of is None:
+        raise WalletError("wallet.bad_policy", "the policy has no quorum, or no as-of line")
+    TrustedView(suite, policy).require_fresh(now_ms, now_ms)
+
+
+def replace_policy(suite: Suite, holding: Holding, policy: Policy, now_ms: int) -> Holding:
     """Trust another policy of the same chain, because the holder says so.
 
     Raises:
-        WalletError: `wallet.other_chain`, `wallet.bad_policy`: it establishes nothing, or `wallet.policy_older`.
+        WalletError: as `require_usable`, or `wallet.policy_older`.
+        NotEstablishedError: as `require_usable`.
     """
-    if {log.key.name for log in policy.logs} != {holding.chain_id}:
-        raise WalletError("wallet.other_chain", f"not a policy of {holding.chain_id}")
-    if policy.quorum == NO_QUORUM or policy.as_of is None:
-        raise WalletError("wallet.bad_policy", "the policy has no quorum, or no as-of line")
-    known = policy_of(suite, holding).as_of
-    if known is not None and (policy.as_of.time_s, policy.as_of.size) < (known.time_s, known.size):
+    require_usable(suite, holding.chain_id, policy, now_ms)
+    known, given = policy_of(suite, holding).as_of, policy.as_of
+    assert given is not None, "else it is not usable"
+    if known is not None and (given.time_s, given.size) < (known.time_s, known.size):
         raise WalletError("wallet.policy_older", "the wallet has a newer policy already")
     return _with_policy(suite, holding, policy)
 

@@ -75,15 +75,22 @@ class Wallet:
 
     @staticmethod
     def create(
-        home: Path, passphrase: str, *, chain_id: str, policy: bytes, suite: Suite = SHA256_ED25519
+        home: Path,
+        passphrase: str,
+        *,
+        chain_id: str,
+        policy: bytes,
+        now_ms: int,
+        suite: Suite = SHA256_ED25519,
     ) -> Wallet:
         """Set up a wallet in a new or empty directory. `policy` is the policy file that it trusts.
 
         Raises:
-            WalletError: there is a wallet already, or the directory cannot be written.
+            WalletError: there is a wallet already, the directory cannot be written, or as `replace_policy`.
+            NotEstablishedError: as `replace_policy`.
             DecodeError: the policy is not one.
         """
-        Policy.parse(suite, policy)
+        trust.require_usable(suite, chain_id, Policy.parse(suite, policy), now_ms)
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -291,13 +298,14 @@ class Wallet:
 
         return self._change(change)
 
-    def replace_policy(self, policy: Policy) -> None:
+    def replace_policy(self, policy: Policy, *, now_ms: int) -> None:
         """Trust another policy, because the holder says so.
 
         Raises:
             WalletError: of another chain, older than the present one, or one that establishes nothing.
+            NotEstablishedError: too old to be relied upon.
         """
-        self._change(lambda held: (trust.replace_policy(self.suite, held, policy), None))
+        self._change(lambda held: (trust.replace_policy(self.suite, held, policy, now_ms), None))
 
     def unseen_uses(self, bundle: bytes, handle: bytes, *, now_ms: int) -> int:
         """Return how many uses of a license the ledger counts now that the receipts do not show.

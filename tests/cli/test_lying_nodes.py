@@ -20,7 +20,7 @@ from node.client import NodeClient
 from node.errors import NodeUnreachable
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import ISSUER, ready_story
-from tests.licenses.wallet_story import put_license
+from tests.licenses.wallet_story import put_license, young_policy
 
 ZEROS = "0" * 64
 
@@ -108,8 +108,10 @@ class Home:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     directory = tmp_path_factory.mktemp("home")
     story = ready_story()
-    policy = story.chain.policy().encode()
-    wallet = Wallet.create(directory / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+    policy = young_policy(story).encode()
+    wallet = Wallet.create(
+        directory / "wallet", "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms
+    )
     put_license(story, wallet)
     permit = directory / "permit.json"
     permit.write_text(story.prepare(wallet.offer(ISSUER)).package(), "utf-8")

@@ -18,7 +18,7 @@ from ledger.genesis import MAX_GENESIS_BYTES
 from ledger.policy import MAX_POLICY_BYTES
 from licenses.wallet import Wallet
 from tests.cli.officers import DEPARTMENT
-from tests.ledger.sample_chain import CHAIN_ID, SampleChain
+from tests.ledger.sample_chain import CHAIN_ID, START_MS, SampleChain
 
 POLICY = SampleChain().policy().encode()
 
@@ -168,7 +168,7 @@ def test_json_that_is_not_what_a_command_reads_is_wrong_input(
 def test_a_wallet_whose_node_cannot_be_read_asks_for_one(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Wallet.create(tmp_path / "w", "", chain_id=CHAIN_ID, policy=POLICY)
+    Wallet.create(tmp_path / "w", "", chain_id=CHAIN_ID, policy=POLICY, now_ms=START_MS)
     (tmp_path / "w" / "node.json").write_bytes(content)
     assert run(["wallet", "check", "--wallet", str(tmp_path / "w")]) == 2
     assert "the wallet names no node" in capsys.readouterr().err

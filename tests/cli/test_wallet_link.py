@@ -25,7 +25,7 @@ from node.client import NodeClient
 from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import Story, ready_story
-from tests.licenses.wallet_story import STRANGERS, change_validators, put_license
+from tests.licenses.wallet_story import STRANGERS, change_validators, put_license, young_policy
 
 PAGE = 2
 
@@ -81,13 +81,6 @@ def library() -> Iterator[Library]:
         yield library
 
 
-def young(story: Story) -> Policy:
-    """Return the policy of the validators of now, obtained just now."""
-    policy = story.chain.policy()
-    assert policy.as_of is not None
-    return replace(policy, as_of=replace(policy.as_of, time_s=int(time.time())))
-
-
 def validators_of(policy: Policy) -> bytes:
     assert policy.as_of is not None
     return policy.as_of.validators_hash
@@ -96,7 +89,13 @@ def validators_of(policy: Policy) -> bytes:
 @pytest.fixture
 def link(library: Library, tmp_path: Path) -> Iterator[WalletLink]:
     home = tmp_path / "wallet"
-    wallet = Wallet.create(home, "", chain_id=CHAIN_ID, policy=young(library.story).encode())
+    wallet = Wallet.create(
+        home,
+        "",
+        chain_id=CHAIN_ID,
+        policy=young_policy(library.story).encode(),
+        now_ms=library.story.time_ms,
+    )
     put_license(library.story, wallet)
     with WalletLink(wallet, NodeClient(library.url), page=PAGE) as link:
         yield link
@@ -203,6 +202,24 @@ def test_the_command_renews_a_policy_and_takes_another(
     assert refused["error"]["code"] == "wallet.policy_older"
     library.story.chain.commit({"ledger/note/2": 1})
     new = tmp_path / "new.txt"
-    new.write_bytes(young(library.story).encode())
+    new.write_bytes(young_policy(library.story).encode())
     assert told("--replace", str(new))["validators"] == renewed["validators"]
     assert link.wallet.policy() == Policy.parse(link.wallet.suite, new.read_bytes())
+
+
+def test_no_wallet_is_set_up_under_a_policy_that_proves_nothing_now(
+    library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy, home = tmp_path / "policy.txt", tmp_path / "new"
+    words = ("wallet", "init", "--policy", str(policy), "--node", library.url, "--unprotected")
+    old = library.story.chain.policy()
+    for given, code, expect in (
+        (replace(old, as_of=None), "wallet.bad_policy", 2),
+        (old, "anchor_too_old", 3),
+    ):
+        policy.write_bytes(given.encode())
+        assert run([*words, "--wallet", str(home), "--json"]) == expect
+        assert json.loads(capsys.readouterr().out)["error"]["code"] == code
+        assert not home.exists()
+    policy.write_bytes(young_policy(library.story).encode())
+    assert run([*words, "--wallet", str(home), "--json"]) == 0

@@ -35,7 +35,9 @@ def story() -> Story:
 def wallet(story: Story, tmp_path: Path) -> Wallet:
     """A wallet with a use by law from before a change of validators, and one with consent from after it."""
     policy = story.chain.policy().encode()
-    wallet = Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+    wallet = Wallet.create(
+        tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms
+    )
     handle = put_license(story, wallet)
     use_id, bundle = use_by_law(story, handle)
     wallet.note_use(bundle, use_id, now_ms=story.time_ms)

@@ -46,7 +46,9 @@ def world(prepared: tuple[Story, Holder]) -> Iterator[World]:
 @pytest.fixture
 def wallet(story: Story, tmp_path: Path) -> Wallet:
     policy = story.chain.policy().encode()
-    return Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy)
+    return Wallet.create(
+        tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms
+    )
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ def test_nothing_is_disclosed_on_a_checkpoint_without_quorum(
         "",
         chain_id=CHAIN_ID,
         policy=foreign_policy(story).encode(),
+        now_ms=story.time_ms,
     )
     with pytest.raises(NotEstablishedError):
         other.disclose(bundle, use_id, now_ms=story.time_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.disclosure import open_disclosure
 from licenses.holding import Holding
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import FOUNDERS, validator_set
+from tests.ledger.sample_chain import CHAIN_ID, FOUNDERS, validator_set
 from tests.licenses.story import CENTRE, DEPARTMENT, Story, sealing_key_of
 from tests.licenses.wallet_story import (
     Rekeyed,
@@ -130,7 +131,7 @@ def test_a_policy_that_is_too_old_vouches_for_no_other(story: Story, wallet: Wal
     signed = story.chain.checkpoint()
     with not_established("anchor_too_old"):
         wallet.renew_policy([change], signed, now_ms=story.time_ms)
-    wallet.replace_policy(story.chain.policy())
+    wallet.replace_policy(story.chain.policy(), now_ms=story.time_ms)
     assert wallet.renew_policy([], signed, now_ms=story.time_ms) == story.chain.policy()
 
 
@@ -145,8 +146,25 @@ def test_a_policy_is_renewed_by_a_fresh_checkpoint_only(story: Story, wallet: Wa
         wallet.renew_policy([], story.chain.checkpoint(), now_ms=later_ms)
 
 
-def test_a_holder_replaces_the_policy_by_a_newer_one_of_the_chain_only(
-    story: Story, wallet: Wallet
+def test_a_holder_gives_a_wallet_a_policy_that_is_not_too_old_to_begin_with(
+    story: Story, wallet: Wallet, tmp_path: Path
+) -> None:
+    story.chain.commit({"ledger/note/1": 1})
+    new = story.chain.policy()
+    assert new.as_of is not None
+    last_ms = new.as_of.time_s * 1000 + DEFAULT_MAX_ANCHOR_AGE_MS
+    home, policy = tmp_path / "another", new.encode()
+    with not_established("anchor_too_old"):
+        Wallet.create(home, "", chain_id=CHAIN_ID, policy=policy, now_ms=last_ms + 1)
+    with not_established("anchor_too_old"):
+        wallet.replace_policy(new, now_ms=last_ms + 1)
+    assert not home.exists()
+    wallet.replace_policy(new, now_ms=last_ms)
+    assert Wallet.create(home, "", chain_id=CHAIN_ID, policy=policy, now_ms=last_ms)
+
+
+def test_a_holder_gives_a_wallet_a_policy_of_its_chain_and_then_newer_ones_only(
+    story: Story, wallet: Wallet, tmp_path: Path
 ) -> None:
     old = wallet.policy()
     story.chain.commit({"ledger/note/1": 1})
@@ -158,10 +176,18 @@ def test_a_holder_replaces_the_policy_by_a_newer_one_of_the_chain_only(
         (replace(new, as_of=None), "bad_policy"),
     ):
         with refused(code):
-            wallet.replace_policy(policy)
-    wallet.replace_policy(new)
+            wallet.replace_policy(policy, now_ms=story.time_ms)
+        with refused(code):
+            Wallet.create(
+                tmp_path / "another",
+                "",
+                chain_id=CHAIN_ID,
+                policy=policy.encode(),
+                now_ms=story.time_ms,
+            )
+    wallet.replace_policy(new, now_ms=story.time_ms)
     with refused("policy_older"):
-        wallet.replace_policy(old)
+        wallet.replace_policy(old, now_ms=story.time_ms)
     assert wallet.policy() == new
 
 

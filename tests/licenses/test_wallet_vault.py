@@ -143,10 +143,10 @@ def test_a_wallet_is_not_made_over_another_nor_opened_where_there_is_none(
 ) -> None:
     policy = story.chain.policy().encode()
     with refused("exists"):
-        Wallet.create(wallet.home, "", chain_id=CHAIN_ID, policy=policy)
+        Wallet.create(wallet.home, "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms)
     with refused("none"):
         Wallet.open(tmp_path / "nothing", "")
     with pytest.raises(KeyFileError):
         Wallet.open(wallet.home, "not the passphrase")
     with pytest.raises(DecodeError):
-        Wallet.create(tmp_path / "bad", "", chain_id=CHAIN_ID, policy=b"no policy")
+        Wallet.create(tmp_path / "bad", "", chain_id=CHAIN_ID, policy=b"no policy", now_ms=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ledger.bundle import ValidatorChange
 from ledger.errors import InvalidProof
 from ledger.light import open_bundle
+from ledger.policy import Policy
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.validators import Validator
 from licenses.disclosure import committed_use
@@ -70,6 +72,13 @@ def change_validators(story: Story, members: Sequence[Member] = STRANGERS) -> Va
     change = story.chain.change_evidence()
     story.chain.commit({"ledger/note/1": 1})
     return change
+
+
+def young_policy(story: Story) -> Policy:
+    """Return the policy of the validators, obtained just now by this machine's clock."""
+    policy = story.chain.policy()
+    assert policy.as_of is not None
+    return replace(policy, as_of=replace(policy.as_of, time_s=int(time.time())))
 
 
 def use_with_consent(story: Story, wallet: Wallet) -> tuple[bytes, bytes]:
