@@ -25,7 +25,7 @@ from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.errors import DecodeError, InvalidSignature
 from ledger.suite import SHA256_ED25519
 from licenses.issuance import read_package
-from licenses.verdicts import Outcome, Report
+from licenses.verdicts import NOT_APPLICABLE, Outcome, Report
 from licenses.verification import NO_BUNDLE, Question
 from licenses.verifier import Verifier
 from node.errors import ApiProblem
@@ -87,6 +87,8 @@ def verify_license(
 ) -> None:
     """Verify a license: one verdict a check.
 
+    Who shows it is verified with --audience and --nonce only.
+
     Exit codes: 0 valid, 1 not valid, 2 unreadable input, 3 could not be established.
     """
     if offline:
@@ -139,13 +141,13 @@ def show_report(
         (
             (MARKS[one.outcome], one.check.replace("_", " "), one.code, one.text)
             for one in report.verdicts
-            if one.outcome is not Outcome.NOT_CHECKED
+            if one.code != NOT_APPLICABLE
         ),
     )
     say(f"Trusted: {policy}")
     say(
         {
-            0: "Valid.",
+            0: "Valid." if report.shows_holder else "Valid. Who shows it was not verified.",
             1: "NOT valid.",
             2: "Unreadable input.",
             3: "Could not be established.",

@@ -1,7 +1,7 @@
 """What a verification says: a verdict for each check, and what they come to.
 
 Order of outcomes: unreadable input (exit code 2) before a check that failed (1) before one that could not be
-established (3); 0 only if every check that applies has passed.
+established (3); 0 only if every check that applies has passed. What nobody asked for does not count, and is told.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ AUTHORISED_USE: Final = "authorised_use"
 CHECKPOINT_QUORUM: Final = "checkpoint_quorum"
 FRESHNESS: Final = "freshness"
 
+NOT_APPLICABLE: Final = "not_applicable"
+"""The code of a check of which there is nothing to tell."""
+
 CHECKS: Final = (
     FORMAT,
     ISSUER_SIGNATURE,
@@ -39,7 +42,7 @@ CHECKS: Final = (
 
 
 class Outcome(Enum):
-    """How a check ended. `NOT_CHECKED`: it does not apply to what was presented."""
+    """How a check ended. `NOT_CHECKED`: it does not apply to what was presented, or was not asked for."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -89,6 +92,12 @@ class Report:
     def verdict(self, check: str) -> Verdict:
         """Return the verdict of a check."""
         return next(verdict for verdict in self.verdicts if verdict.check == check)
+
+    @property
+    def shows_holder(self) -> bool:
+        """Whether nothing is left to tell of who shows the license: it is verified, or does not apply."""
+        binding = self.verdict(HOLDER_BINDING)
+        return binding.outcome is Outcome.PASSED or binding.code == NOT_APPLICABLE
 
     def to_json(self) -> dict[str, object]:
         """Return the report as a JSON object, for machines."""

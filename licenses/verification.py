@@ -52,6 +52,7 @@ from licenses.verdicts import (
     HOLDER_BINDING,
     ISSUER_ACCREDITED,
     ISSUER_SIGNATURE,
+    NOT_APPLICABLE,
     STATUS,
     VALIDITY_PERIOD,
     Outcome,
@@ -61,6 +62,7 @@ from licenses.verdicts import (
 
 _SUBJECT: Final = re.compile(r"(license|use):([0-9a-f]{64})", re.ASCII)
 
+NOT_PRESENTED: Final = "not_presented"
 NO_BUNDLE: Final = "no bundle of evidence was given"
 
 
@@ -68,11 +70,12 @@ NO_BUNDLE: Final = "no bundle of evidence was given"
 class Question:
     """What the verifier wants to know, and for when.
 
-    `at_ms` None means now. A presentation must be bound to `audience` and `nonce`, else it may have been made for
-    somebody else, and shown again: without both, or `use_id`, no holder's binding is established. `require_holder`
-    refuses what nobody has bound. `use_id` asks for the use under which fields were disclosed: a presentation must be
-    the one for that use. `handle` asks for a license where no credential is presented; without it the bundle's subject
-    says which license it is about.
+    `at_ms` None means now. Who shows a credential is asked with `audience` and `nonce`: without both, or `use_id`, a
+    presentation may have been made for somebody else, and shown again. Who asks for neither, nor sets
+    `require_holder`, which refuses what nobody has bound, learns of the license only: whoever shows it could have cut
+    the holder's signature off, so a good one tells neither for nor against. `use_id` asks for the use under which
+    fields were disclosed: a presentation must be the one for that use. `handle` asks for a license where no
+    credential is presented; without it the bundle's subject says which license it is about.
     """
 
     now_ms: int
@@ -88,7 +91,7 @@ class Question:
 
 @dataclass(slots=True)
 class Verification:
-    """One verification: collects verdicts; the first for a check that is not `PASSED` stays."""
+    """One verification: collects verdicts; the first for a check that is neither `PASSED` nor `NOT_CHECKED` stays."""
 
     suite: Suite
     question: Question
@@ -100,14 +103,14 @@ class Verification:
     def report(self) -> Report:
         verdicts = tuple(
             self.verdicts.get(check)
-            or Verdict(check, Outcome.NOT_CHECKED, "not_applicable", "does not apply here")
+            or Verdict(check, Outcome.NOT_CHECKED, NOT_APPLICABLE, "does not apply here")
             for check in CHECKS
         )
         return Report(verdicts, self.subject, self.facts)
 
     def say(self, check: str, outcome: Outcome, code: str, text: str) -> None:
         known = self.verdicts.get(check)
-        if known is None or known.outcome is Outcome.PASSED:
+        if known is None or known.outcome in (Outcome.PASSED, Outcome.NOT_CHECKED):
             self.verdicts[check] = Verdict(check, outcome, code, text)
 
     def passed(self, check: str, text: str, code: str = "ok") -> None:
@@ -347,10 +350,14 @@ class Verification:
     def _check_holder_binding(self, presented: Credential) -> None:
         question = self.question
         binding = presented.sd_jwt.key_binding
+        asked = bool(question.require_holder or question.audience or question.nonce)
         if binding is None:
-            wanted = question.require_holder or question.audience or question.nonce
-            if wanted:
+            if asked:
                 self.failed(HOLDER_BINDING, "not_bound", "not presented by its holder")
+            elif presented.holder is not None:
+                self.say(
+                    HOLDER_BINDING, Outcome.NOT_CHECKED, NOT_PRESENTED, "not shown by its holder"
+                )
             return
         audience = question.audience or binding.payload.get("aud")
         nonce = question.nonce or binding.payload.get("nonce")
@@ -365,8 +372,9 @@ class Verification:
             self.failed(HOLDER_BINDING, "bad_binding", str(error))
             return
         if question.use_id is None and not (question.audience and question.nonce):
-            self.unknown(
+            self.say(
                 HOLDER_BINDING,
+                Outcome.UNESTABLISHED if asked else Outcome.NOT_CHECKED,
                 "not_asked_for",
                 f"signed by the holder for {audience}, but it may be shown again by somebody else: "
                 "give --audience and --nonce as they were asked for",
@@ -442,7 +450,14 @@ class Verification:
         if beyond:
             self.failed(AUTHORISED_USE, "field_not_granted", f"not granted: {', '.join(beyond)}")
         binding = presented.sd_jwt.key_binding
-        if binding is not None and (
+        if binding is None:
+            if use.consent is not None:
+                self.unknown(
+                    HOLDER_BINDING,
+                    NOT_PRESENTED,
+                    "the holder consented to this use, and did not present this for it",
+                )
+        elif (
             binding.payload.get("nonce") != use.nonce
             or binding.payload.get("aud") != use.request.organisation
         ):

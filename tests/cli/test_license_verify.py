@@ -16,9 +16,13 @@ from cli.main import run
 from cli.processes import python_environment
 from ledger.policy import policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
+from licenses.credentials import present
 from tests.cli.stand_in import serving
 from tests.ledger.sample_chain import FOUNDERS, validator_set
-from tests.licenses.story import Holder, Story, ready_story
+from tests.licenses.story import CENTRE, Holder, Story, ready_story
+
+AT_THAT_TIME = ("--fresh", "1e9", "--max-anchor-age", "36500")
+"""The story's clock stands still."""
 
 
 @dataclass
@@ -191,3 +195,21 @@ def test_a_bundle_under_another_network_s_policy_is_not_established(
     done = offline(*audit)
     assert done.returncode == 3, done.stderr
     assert unestablished(json.loads(done.stdout)) == {"checkpoint_quorum": "other_network"}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_valid_adds_that_who_shows_a_license_was_not_verified(
+    home: Path, story: Story, person: Holder, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    binding = (person.signer, CENTRE, "nonce-1", story.chain.time_ms)
+    text = present(SUITE, person.issued.credential, ["name"], binding=binding)
+    (home / "presented").write_text(text if shown else text[: text.rindex("~") + 1])
+    (home / "bundle").write_bytes(story.license_bundle(person.handle))
+    words = [str(home / "presented"), "--bundle", str(home / "bundle"), *AT_THAT_TIME]
+    assert run(["license", "verify", *words]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.endswith("Valid. Who shows it was not verified.")
+    assert ("not_asked_for" if shown else "not_presented") in told
+    asked = ["--audience", CENTRE, "--nonce", "nonce-1"]
+    assert run(["license", "verify", *words, *asked]) == (0 if shown else 1)
+    assert capsys.readouterr().out.endswith("\nValid.\n" if shown else "\nNOT valid.\n")

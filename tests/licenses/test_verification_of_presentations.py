@@ -9,13 +9,21 @@ from ledger.suite import SHA256_ED25519 as SUITE
 from licenses.credentials import present
 from licenses.models import BindHolder
 from licenses.sd_jwt import Disclosure
-from licenses.verdicts import CONTENT_DIGEST, HOLDER_BINDING, ISSUER_SIGNATURE, ExitCode
-from tests.licenses.story import CENTRE, DEPARTMENT, Holder, Story
+from licenses.use import Item
+from licenses.verdicts import (
+    AUTHORISED_USE,
+    CONTENT_DIGEST,
+    HOLDER_BINDING,
+    ISSUER_SIGNATURE,
+    ExitCode,
+    Outcome,
+)
+from tests.licenses.story import CENTRE, DEPARTMENT, TYPE, Holder, Story
 from tests.licenses.verification_story import BY, ask, check_license
 
 
-def presentation(story: Story, person: Holder, by: Any = None) -> str:
-    binding = (by or person.signer, CENTRE, "nonce-1", story.chain.time_ms)
+def presentation(story: Story, person: Holder, by: Any = None, *, nonce: str = "nonce-1") -> str:
+    binding = (by or person.signer, CENTRE, nonce, story.chain.time_ms)
     return present(SUITE, person.issued.credential, ["name"], binding=binding)
 
 
@@ -39,22 +47,66 @@ def test_a_presentation_that_nobody_asked_for_may_be_a_copy(story: Story, person
     bundle = story.license_bundle(person.handle)
     text = presentation(story, person)
     stranger = presentation(story, person, story.holder("thief").signer)
-    known: tuple[dict[str, Any], ...] = (
-        {},
-        {"audience": CENTRE},
-        {"nonce": "nonce-1"},
-        {"audience": "", "nonce": ""},
-        {"require_holder": True},
+    known: tuple[tuple[dict[str, Any], Outcome, ExitCode], ...] = (
+        ({}, Outcome.NOT_CHECKED, ExitCode.VALID),
+        ({"audience": "", "nonce": ""}, Outcome.NOT_CHECKED, ExitCode.VALID),
+        ({"audience": CENTRE}, Outcome.UNESTABLISHED, ExitCode.UNESTABLISHED),
+        ({"nonce": "nonce-1"}, Outcome.UNESTABLISHED, ExitCode.UNESTABLISHED),
+        ({"require_holder": True}, Outcome.UNESTABLISHED, ExitCode.UNESTABLISHED),
     )
-    for options in known:
+    for options, outcome, exit_code in known:
         report = ask(story, credential=text, bundle=bundle, **options)
         verdict = report.verdict(HOLDER_BINDING)
-        assert (report.exit_code, verdict.code) == (ExitCode.UNESTABLISHED, "not_asked_for")
+        assert (verdict.outcome, verdict.code) == (outcome, "not_asked_for")
+        assert report.exit_code is exit_code and not report.shows_holder
         assert "--audience" in verdict.text and "--nonce" in verdict.text
         report = ask(story, credential=stranger, bundle=bundle, **options)
         assert report.verdict(HOLDER_BINDING).code == "bad_binding"
         assert report.exit_code is ExitCode.NOT_VALID
-    assert check_license(story, person).verdict(HOLDER_BINDING).code == "not_applicable"
+
+
+def test_a_credential_that_its_holder_does_not_show_is_told_as_that(
+    story: Story, person: Holder
+) -> None:
+    report = check_license(story, person)
+    verdict = report.verdict(HOLDER_BINDING)
+    assert (verdict.outcome, verdict.code) == (Outcome.NOT_CHECKED, "not_presented")
+    assert report.exit_code is ExitCode.VALID and not report.shows_holder
+    issued = story.prepare(None)
+    story.apply(BY, ("licenses.license.issue", issued.body))
+    bundle = story.license_bundle(issued.body.license)
+    report = ask(story, credential=str(issued.credential.sd_jwt), bundle=bundle)
+    assert report.verdict(HOLDER_BINDING).code == "not_applicable" and report.shows_holder
+
+
+def test_less_evidence_is_never_better(story: Story, person: Holder) -> None:
+    """Whoever shows a presentation can cut the holder's signature off, unless that is bad it must not tell against."""
+    envelope = story.request(items=(Item(TYPE, ("name",)),))
+    story.record(envelope, consent=story.consent(envelope, person))
+    use_id = story.last_use
+    of_use, of_license = story.use_bundle(use_id), story.license_bundle(person.handle)
+    asked: tuple[dict[str, Any], ...] = (
+        {},
+        {"audience": CENTRE},
+        {"nonce": use_id.hex()},
+        {"audience": CENTRE, "nonce": use_id.hex()},
+        {"require_holder": True},
+        {"use_id": use_id},
+    )
+    worse = (ExitCode.VALID, ExitCode.UNESTABLISHED, ExitCode.NOT_VALID)
+    for nonce in (use_id.hex(), "another"):
+        text = presentation(story, person, nonce=nonce)
+        cut = text[: text.rindex("~") + 1]
+        for options in asked:
+            for bundle in (of_use, of_license, None):
+                whole = ask(story, credential=text, bundle=bundle, **options)
+                less = ask(story, credential=cut, bundle=bundle, **options)
+                if whole.verdict(HOLDER_BINDING).code == "bad_binding":
+                    assert whole.exit_code is ExitCode.NOT_VALID
+                elif whole.verdict(AUTHORISED_USE).code == "other_use":
+                    assert less.exit_code is not ExitCode.VALID
+                else:
+                    assert worse.index(less.exit_code) >= worse.index(whole.exit_code), options
 
 
 def test_a_presentation_by_somebody_else_is_not_valid(story: Story, person: Holder) -> None:
