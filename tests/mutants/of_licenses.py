@@ -325,6 +325,54 @@ _DISCLOSED: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        "consent-under-an-old-policy",
+        "A wallet consents although it will not believe the use to be recorded, nor disclose.",
+        "licenses/wallet.py",
+        "trust.require_reliance(self.suite, held, now_ms, expires_ms)",
+        "trust.require_reliance(self.suite, held, 0, min(0, now_ms, expires_ms))",
+        (
+            "tests/licenses/test_wallet_policy.py::test_nothing_is_begun_under_a_policy_that_is_too_old_to_disclose",
+        ),
+    ),
+    Mutant(
+        "former-policy-forgotten",
+        "What was proved before a consensus key alone was replaced verifies under no policy any more.",
+        "licenses/trust.py",
+        "return replace(policy, as_of=None), validators_hash",
+        "return replace(policy, as_of=None), validators_hash and None",
+        (
+            "tests/licenses/test_wallet_policy.py::test_what_was_proved_before_a_consensus_key_alone_was_replaced_stays_proved",
+        ),
+    ),
+    Mutant(
+        "unexported-evidence-removed",
+        "Evidence that could not be exported is removed from the wallet.",
+        "cli/wallet_receipts.py",
+        'return tuple(receipt for receipt, row in pairs if "problem" not in row)',
+        "return tuple(receipt for receipt, row in pairs if row)",
+        ("tests/cli/test_wallet_receipts.py::test_evidence_that_was_not_exported_is_not_removed",),
+    ),
+    Mutant(
+        "change-at-the-anchor-never-asked-for",
+        "A policy of a change's own checkpoint is never renewed past that change.",
+        "cli/validator_changes.py",
+        "max(0, anchor.size - 1)",
+        "max(0, anchor.size)",
+        (
+            "tests/cli/test_wallet_link.py::test_a_policy_renewed_at_a_change_s_own_checkpoint_is_renewed_through_the_change_next",
+        ),
+    ),
+    Mutant(
+        "binding-cut-off",
+        "A presentation for another use is valid once its key binding is cut off.",
+        "licenses/verification.py",
+        "            if use.consent is not None:\n                self.unknown(",
+        "            if use.consent is not None and beyond:\n                self.unknown(",
+        (
+            "tests/licenses/test_verification_of_presentations.py::test_less_evidence_is_never_better",
+        ),
+    ),
+    Mutant(
         "fields-beyond-the-grant-accepted",
         "A disclosure shows more than the holder granted, and is accepted.",
         "licenses/disclosure.py",
