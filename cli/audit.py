@@ -157,8 +157,9 @@ def follow(
 ) -> None:
     """Look whether the log has only grown since the last look, and keep its newest checkpoint.
 
-    Exit codes: 0 it has, or is the same; 1 it was forked (the evidence is written beside the file), or the node shows
-    what is false; 3 not established: the node is behind, no quorum has cosigned, checkpoint or policy are too old.
+    Exit codes: 0 it has, or is the same; 1 it was forked (the evidence is written beside the file, or
+    it is said why not), or the node shows what is false; 3 not established: the node is behind, no quorum has
+    cosigned, checkpoint or policy are too old.
     """
     from cli.following import look
 

@@ -44,7 +44,8 @@ class Look:
     """What came of one look at a node's log.
 
     `kept` is what was kept before, None at first. `signed_by` are those who vouch for the kept checkpoint under the
-    policy, None where the policy does not say; it is looked up for a contradiction only, and `evidence` written.
+    policy, None where the policy does not say; it is looked up for a contradiction only, and its `evidence` written.
+    Where that fails, `unwritten` is what is lacking, and `unwritten_because` says why.
     """
 
     outcome: Outcome
@@ -56,6 +57,8 @@ class Look:
     entries: int | None
     signed_by: tuple[str, ...] | None = None
     evidence: tuple[Path, ...] = ()
+    unwritten: tuple[Path, ...] = ()
+    unwritten_because: str | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -78,6 +81,8 @@ class Look:
             "tiles": self.tiles,
             "entries": self.entries,
             "evidence": [str(path) for path in self.evidence],
+            "evidence_not_written": [str(path) for path in self.unwritten],
+            "evidence_not_written_because": self.unwritten_because,
         }
 
     def text(self, file: Path) -> str:
@@ -113,7 +118,6 @@ class Look:
 
     def _contradiction(self, file: Path) -> str:
         assert self.kept is not None and self.growth is not None, "nothing else contradicts"
-        paths = ", ".join(str(path) for path in self.evidence)
         what = "The log was FORKED"
         if self.signed_by is None:
             what = "The log contradicts the kept checkpoint"
@@ -126,8 +130,18 @@ class Look:
             whose = f"Who signed both: {', '.join(both) or 'nobody, the validators have changed'}."
         return (
             f"{what}: the first {self.growth.old.size} entries of the node's log of size "
-            f"{self.growth.new.size} are others than were kept. {whose} {file} stays; the evidence is in "
-            f"{paths}. Show it to the members."
+            f"{self.growth.new.size} are others than were kept. {whose} {file} stays; {self._evidence_text()}"
+        )
+
+    def _evidence_text(self) -> str:
+        written = ", ".join(str(path) for path in self.evidence)
+        if not self.unwritten:
+            return f"the evidence is in {written}. Show it to the members."
+        only = f"only {written} has been written. " if self.evidence else ""
+        lacking = ", ".join(str(path) for path in self.unwritten)
+        return (
+            f"{only}THE EVIDENCE IS NOT WRITTEN: {lacking} ({self.unwritten_because}). Mend that, and look at "
+            "the same node again."
         )
 
 
@@ -189,9 +203,12 @@ class NodeTiles:
 def look(client: NodeClient, view: TrustedView, file: Path, *, with_entries: bool) -> Look:
     """Compare the newest checkpoint of a node with the one in `file`, and keep what extends it, or is the first.
 
+    That a contradiction's evidence cannot be written hides no contradiction: the look tells both.
+
     Raises:
         CommandError: the file is no checkpoint of this log, or what the node shows is false.
         NotEstablishedError: no quorum vouches for the node's checkpoint.
+        OSError: what is to be kept cannot be written.
     """
     kept = load_kept(file, view.chain_id)
     try:
@@ -206,7 +223,7 @@ def look(client: NodeClient, view: TrustedView, file: Path, *, with_entries: boo
     if found.keeps:
         write_output(file, found.signed.encode(), mode=_PUBLIC)
     if found.outcome == "contradicts":
-        return replace(found, evidence=write_evidence(file, found))
+        return write_evidence(file, found)
     return found
 
 
@@ -235,19 +252,30 @@ def load_kept(file: Path, chain_id: str) -> SignedCheckpoint | None:
     return signed
 
 
-def write_evidence(file: Path, found: Look) -> tuple[Path, ...]:
-    """Write both notes and what shows that they contradict each other beside the kept file; return where.
+def write_evidence(file: Path, found: Look) -> Look:
+    """Write both notes and what shows that they contradict each other beside the kept file; return the look with where.
 
-    What was found first for this kept checkpoint stays.
+    What was found first for this kept checkpoint stays. What cannot be written is told in the look.
     """
     assert found.kept is not None and found.growth is not None, "nothing else contradicts"
     contents = (found.kept.encode(), found.growth.encode(), found.signed.encode())
     stem = f"{file.name}.fork-{found.growth.old.root.hex()[:16]}"
     paths = tuple(file.with_name(f"{stem}.{part}") for part in ("kept", "proof", "new"))
-    if not paths[-1].exists():  # written last: where it is, the others are, and belong to it
-        for path, content in zip(paths, contents, strict=True):
-            write_output(path, content, mode=_PUBLIC)
-    return paths
+    written = 0
+    try:
+        if not paths[-1].exists():  # written last: where it is, the others are, and belong to it
+            for path, content in zip(paths, contents, strict=True):
+                write_output(path, content, mode=_PUBLIC)
+                written += 1
+    except (OSError, CommandError) as error:
+        because = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return replace(
+            found,
+            evidence=paths[:written],
+            unwritten=paths[written:],
+            unwritten_because=because,
+        )
+    return replace(found, evidence=paths)
 
 
 def _compare(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from cli.main import run
+from cli.output_files import write_output
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import SignedCheckpoint
 from ledger.merkle import verify_consistency
@@ -246,6 +249,55 @@ def test_a_fork_is_told_with_who_signed_both_and_its_evidence_is_kept(
     assert len(auditor.files()) == 4
     node.chain = grown(1_200)
     assert auditor.follows()["outcome"] == "extends", "another node may have the kept log"
+
+
+def test_a_fork_is_told_also_where_its_evidence_cannot_be_written(
+    auditor: Auditor, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the disk is full, or the directory read-only, must not stand in the place of the fork."""
+    auditor.follows()
+    node.chain = grown(420, differs_at=200)
+    full_from = 0
+
+    def write(path: Path, data: bytes, *, mode: int) -> None:
+        if len(auditor.files()) > full_from:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_output(path, data, mode=mode)
+
+    monkeypatch.setattr("cli.following.write_output", write)
+    lacking = ["kept", "proof", "new"]
+    for full_from in (0, 1, 2):
+        told = auditor.follows(expect=1)
+        assert told["outcome"] == "contradicts"
+        written, unwritten = told["evidence"], told["evidence_not_written"]
+        assert [Path(path).suffix[1:] for path in written + unwritten] == lacking
+        assert len(written) == full_from
+        assert told["evidence_not_written_because"] == "No space left on device"
+        text = auditor.reads(expect=1)
+        assert "FORKED" in text and "NOT WRITTEN" in text and "No space left on device" in text
+        for path in written:
+            Path(path).unlink()
+
+
+def test_a_fork_is_told_also_where_something_else_has_the_place_of_its_evidence(
+    auditor: Auditor, node: Node
+) -> None:
+    auditor.follows()
+    node.chain = grown(420, differs_at=200)
+    evidence = [Path(path) for path in auditor.follows(expect=1)["evidence"]]
+    for path in evidence:
+        path.unlink()
+    evidence[1].mkdir()
+    told = auditor.follows(expect=1)
+    assert told["evidence"] == [str(evidence[0])]
+    assert told["evidence_not_written"] == [str(path) for path in evidence[1:]]
+    assert "is no regular file" in told["evidence_not_written_because"]
+    evidence[1].rmdir()
+    told = auditor.follows(expect=1)
+    assert told["evidence"] == [str(path) for path in evidence] and all(
+        path.exists() for path in evidence
+    )
+    assert (told["evidence_not_written"], told["evidence_not_written_because"]) == ([], None)
 
 
 def test_a_fork_from_a_file_that_nobody_vouches_for_says_so(auditor: Auditor, node: Node) -> None:
