@@ -44,8 +44,8 @@ class Look:
     """What came of one look at a node's log.
 
     `kept` is what was kept before, None at first. `signed_by` are those who vouch for the kept checkpoint under the
-    policy, None where the policy does not say; it is looked up for a contradiction only, and its `evidence` written.
-    Where that fails, `unwritten` is what is lacking, and `unwritten_because` says why.
+    policy, None where the policy does not say; it is looked up where the node's checkpoint does not extend the kept
+    one. Of a contradiction the `evidence` is written; `unwritten` is what is lacking of it, `unwritten_because` why.
     """
 
     outcome: Outcome
@@ -109,12 +109,23 @@ class Look:
             case "same":
                 return f"Nothing new: {file} has the newest checkpoint, of size {size}, {vouched}."
             case "behind":
-                return (
-                    f"This node is behind: its newest checkpoint has size {size}, the kept one {before}. That is not "
-                    f"false, and shows nothing new; {file} stays. Ask another node."
-                )
+                return self._behind(file)
             case "contradicts":
                 return self._contradiction(file)
+
+    def _behind(self, file: Path) -> str:
+        assert self.kept is not None, "nothing is behind nothing"
+        size, before = self.signed.checkpoint.size, self.kept.checkpoint.size
+        if self.signed_by is None:
+            return (
+                f"The node's newest checkpoint has size {size}, {file} says {before}, but whether that was ever "
+                "vouched for, policy and node do not show: the validators have changed since, or the file was "
+                f"altered. This shows nothing; {file} stays. Ask another node."
+            )
+        return (
+            f"This node is behind: its newest checkpoint has size {size}, the kept one {before}, cosigned by "
+            f"{', '.join(self.signed_by)}. This shows nothing new; {file} stays. Ask another node."
+        )
 
     def _contradiction(self, file: Path) -> str:
         assert self.kept is not None and self.growth is not None, "nothing else contradicts"
@@ -255,11 +266,15 @@ def load_kept(file: Path, chain_id: str) -> SignedCheckpoint | None:
 def write_evidence(file: Path, found: Look) -> Look:
     """Write both notes and what shows that they contradict each other beside the kept file; return the look with where.
 
-    What was found first for this kept checkpoint stays. What cannot be written is told in the look.
+    Each fork from what was kept has its own files; what was found first of it stays. What cannot be written is told
+    in the look.
     """
     assert found.kept is not None and found.growth is not None, "nothing else contradicts"
     contents = (found.kept.encode(), found.growth.encode(), found.signed.encode())
-    stem = f"{file.name}.fork-{found.growth.old.root.hex()[:16]}"
+    kept_root, new_root = (
+        signed.checkpoint.root.hex()[:16] for signed in (found.kept, found.signed)
+    )
+    stem = f"{file.name}.fork-{kept_root}-{new_root}"
     paths = tuple(file.with_name(f"{stem}.{part}") for part in ("kept", "proof", "new"))
     written = 0
     try:
@@ -288,7 +303,8 @@ def _compare(
     view.follow(changes, new.size)
     verified = view.verify_checkpoint(signed)
     if kept is not None and kept.checkpoint.size > new.size:
-        return Look("behind", signed, verified, kept, None, 0, None)
+        signed_by = _cosigners(as_kept, changes, kept)
+        return Look("behind", signed, verified, kept, None, 0, None, signed_by)
     tiles = NodeTiles(client, new.size)
     tree = TileTree(SHA256_ED25519, tiles.read)
     empty = Checkpoint(new.origin, 0, SHA256_ED25519.digest(b""))
@@ -317,7 +333,7 @@ def _cosigners(
     try:
         view.follow(changes, kept.checkpoint.size)
         return view.verify_checkpoint(kept).cosigners
-    except (InvalidProof, NotEstablishedError):
+    except (DecodeError, InvalidProof, NotEstablishedError):
         return None
 
 

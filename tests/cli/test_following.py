@@ -208,9 +208,25 @@ def test_a_node_that_is_behind_is_not_false_and_the_file_stays(
     content, node.chain = auditor.kept.read_bytes(), grown(100)
     told = auditor.follows(expect=3)
     assert (told["outcome"], told["checkpoint"]["size"]) == ("behind", node.chain.frontier.size)
+    assert len(told["kept_before_cosigners"]) == 3
     assert "This node is behind" in auditor.reads(expect=3)
     assert auditor.kept.read_bytes() == content
     assert auditor.files() == {"checkpoint.txt"}
+
+
+def test_a_kept_size_that_nobody_has_signed_makes_no_node_behind(
+    auditor: Auditor, node: Node
+) -> None:
+    signed = node.chain.checkpoint(now_s())
+    altered = replace(signed.checkpoint, size=10**9)
+    auditor.kept.write_bytes(replace(signed, checkpoint=altered).encode())
+    content = auditor.kept.read_bytes()
+    told = auditor.follows(expect=3)
+    assert (told["outcome"], told["kept_before_cosigners"]) == ("behind", None)
+    text = auditor.reads(expect=3)
+    assert "is behind" not in text
+    assert "whether that was ever vouched for" in text and "This shows nothing;" in text
+    assert auditor.kept.read_bytes() == content
 
 
 @pytest.mark.parametrize("size", [400, 420, 1_000])
@@ -243,10 +259,20 @@ def test_a_fork_is_told_with_who_signed_both_and_its_evidence_is_kept(
         SUITE, shown["old_size"], shown["new_size"], path, root, notes[1].checkpoint.root
     )
 
-    node.chain = grown(size + 100, differs_at=50)
     assert auditor.follows(expect=1)["evidence"] == told["evidence"]
     assert Path(told["evidence"][2]).read_bytes() == new, "what was found first stays"
     assert len(auditor.files()) == 4
+
+    node.chain = grown(size + 100, differs_at=50)
+    other = auditor.follows(expect=1)["evidence"]
+    old, proof, newer = (Path(path).read_bytes() for path in other)
+    assert (old, SignedCheckpoint.parse(newer).checkpoint.root) == (
+        kept,
+        node.chain.frontier.root(SUITE),
+    )
+    assert json.loads(proof) != shown, "another fork has its own evidence"
+    assert Path(told["evidence"][2]).read_bytes() == new
+    assert len(auditor.files()) == 7
     node.chain = grown(1_200)
     assert auditor.follows()["outcome"] == "extends", "another node may have the kept log"
 
