@@ -21,7 +21,7 @@ from cli.output import (
     show_error,
 )
 from cli.questions import end_line
-from ledger.errors import LedgerError
+from ledger.errors import InvalidPolicy, InvalidProof, LedgerError
 from node.collector import collect_rarely
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
 
 
 def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
+    """Report an error of the ledger's own. False evidence that gets here is a node's: what is false in a file that
+    somebody gave has a verdict, or an error of its command."""
     from ledger.light import NotEstablishedError
     from node.errors import ApiProblem, NodeUnreachable
 
@@ -196,6 +198,10 @@ def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
         code = error.code or "refused"
         show_error(str(error), hint=_api_hint(error), code=code, as_json=as_json)
         return _api_exit_code(error.status)
+    if isinstance(error, InvalidProof) and not isinstance(error, InvalidPolicy):
+        text = f"what the node shows is false: {error}"
+        show_error(text, hint="Ask another node.", code="proof_false", as_json=as_json)
+        return ExitCode.REFUSED
     code = getattr(error, "code", "bad_input")
     show_error(str(error), hint=_HINTS.get(code, ""), code=code, as_json=as_json)
     if isinstance(error, NotEstablishedError):

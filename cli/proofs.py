@@ -127,7 +127,10 @@ def verify_transaction_proof(view: TransactionView, policy: Policy) -> str:
             raise InvalidProof("the node's answer is not what the proof shows")
     except (DecodeError, InvalidProof) as error:
         raise CommandError(
-            f"the node's proof is false: {error}", code="proof_false", exit_code=ExitCode.REFUSED
+            f"the node's proof is false: {error}",
+            hint="Ask another node.",
+            code="proof_false",
+            exit_code=ExitCode.REFUSED,
         ) from None
     if not verdict.satisfied:
         raise CommandError(

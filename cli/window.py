@@ -21,7 +21,7 @@ from cli.tracing import find_use
 from cli.validation import read_json
 from directory.codes import place_problem
 from ledger.codec import Value
-from ledger.errors import DecodeError
+from ledger.errors import DecodeError, InvalidProof, InvalidSignature
 from ledger.keys import SealingKey, seal
 from ledger.light import open_bundle
 from ledger.operations import body_value
@@ -362,10 +362,19 @@ def open_fields(
     """Open what a wallet has disclosed and check every part of it against proved records.
 
     Raises:
-        LedgerError: it does not verify.
+        CommandError: what was disclosed is not what the proved use grants.
+        LedgerError: the use is not proved, or what was disclosed is unreadable.
     """
     use, records = proved_use(client, case.use_id, policy)
-    return open_disclosure(_SUITE, sealing, sealed, use, records)
+    try:
+        return open_disclosure(_SUITE, sealing, sealed, use, records)
+    except (InvalidProof, InvalidSignature) as error:
+        raise CommandError(
+            f"what was disclosed is false: {error}",
+            hint="Nothing of it is shown. Who disclosed it can do so again.",
+            code="disclosure_false",
+            exit_code=ExitCode.REFUSED,
+        ) from None
 
 
 def proved_use(

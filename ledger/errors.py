@@ -35,6 +35,10 @@ class InvalidProof(LedgerError):
     """A Merkle proof, note, checkpoint or bundle does not prove what it claims."""
 
 
+class InvalidPolicy(InvalidProof):
+    """A policy names no chain, or several: nothing can be held against it, whatever evidence shows."""
+
+
 class BundleSizeError(LedgerError, ValueError):
     """What a bundle is to hold makes a file that is larger than anyone reads."""
 

@@ -27,7 +27,7 @@ from ledger.bundle import Bundle, EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.codec import Value, decode
 from ledger.entries import BlockEntry, Entry, GenesisEntry, decode_entry
-from ledger.errors import InvalidProof, LedgerError
+from ledger.errors import InvalidPolicy, InvalidProof, LedgerError
 from ledger.limits import CHECKPOINT_FRESH_MS, CLOCK_BOUND_MS
 from ledger.policy import AsOf, Policy, PolicyVerdict, policy_for
 from ledger.suite import Suite
@@ -110,11 +110,11 @@ class TrustedView:
         """Start from a policy.
 
         Raises:
-            InvalidProof: the policy names no log, or several origins, so no one chain is meant.
+            InvalidPolicy: it names no log, or several origins, so no one chain is meant.
         """
         origins = {log.key.name for log in policy.logs}
         if len(origins) != 1:
-            raise InvalidProof("the policy must name the logs of exactly one chain")
+            raise InvalidPolicy("the policy must name the logs of exactly one chain")
         self.chain_id: Final = origins.pop()
         self.anchor: Final = policy.as_of
         self._suite = suite

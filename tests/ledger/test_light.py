@@ -13,7 +13,7 @@ from ledger import light
 from ledger.bundle import EntryEvidence, StateEvidence, ValidatorChange
 from ledger.checkpoints import SignedCheckpoint, cosign, sign_checkpoint
 from ledger.entries import BlockEntry, TransactionEntry
-from ledger.errors import DecodeError, InvalidProof
+from ledger.errors import DecodeError, InvalidPolicy, InvalidProof
 from ledger.light import NotEstablishedError, TrustedView, require_network
 from ledger.policy import Policy, policy_for
 from ledger.suite import SHA256_ED25519 as SUITE
@@ -174,7 +174,7 @@ def test_a_checkpoint_is_of_a_policy_s_network_where_one_of_its_logs_has_its_ori
 def test_a_policy_of_no_chain_or_of_two_is_no_anchor() -> None:
     policy = _issued_and_revoked().policy()
     for logs in ((), (*policy.logs, *policy_for(SUITE, [Member("x").validator], "b").logs)):
-        with pytest.raises(InvalidProof, match="exactly one chain"):
+        with pytest.raises(InvalidPolicy, match="exactly one chain"):
             TrustedView(SUITE, dataclasses.replace(policy, logs=logs))
 
 
