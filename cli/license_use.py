@@ -320,7 +320,11 @@ def uses(
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     whole: Annotated[
-        bool, typer.Option("--all", help="All of them, not a page; checked to be complete.")
+        bool,
+        typer.Option(
+            "--all",
+            help="All of them, not a page; checked to be complete, by ids and transactions.",
+        ),
     ] = False,
     node: NodeOption = None,
     key: KeyOption = None,
@@ -330,21 +334,30 @@ def uses(
 ) -> None:
     """List the recorded uses of a license, by number, and check that the list is complete: the ledger counts them.
 
-    A page of a longer list is not checked. Exit code 1 if the node keeps a use back or shows a false one.
+    Ids and transactions are proved; who, for which matter and in which block is the node's word, until mulu audit
+    trace proves a use. A page of a longer list is not checked. Exit code 1 if the node keeps a use back or shows a
+    false one.
     """
     if whole and cursor is not None:
         raise CommandError("--all begins at the first use", hint="Leave --cursor out.")
     handle_of(handle)
     connection = connect(node, key, profile, policy=policy)
     with connection.client as client:
-        record, why_not = None, "that takes a policy, and the whole list (--all)"
-        if whole or (cursor is None and connection.policy is not None):
-            try:
-                record = proved_record(client, require_policy(connection.policy), handle)
-            except NotEstablishedError as error:
-                if whole:
-                    raise
-                why_not = str(error)
+        record, trusted, why_not = None, None, "that takes a policy, and the whole list (--all)"
+        try:
+            if whole or (cursor is None and connection.policy is not None):
+                trusted = require_policy(connection.policy)
+        except CommandError as error:
+            if whole or policy is not None:
+                raise
+            why_not = error.text  # the profile's, which nobody has named here
+        try:
+            if trusted is not None:
+                record = proved_record(client, trusted, handle)
+        except NotEstablishedError as error:
+            if whole:
+                raise
+            why_not = str(error)
         complete = record is not None and (whole or record.uses <= limit)
         if record is not None and complete:
             page = Page(all_uses(client, record), None)
@@ -363,7 +376,10 @@ def uses(
         as_json=False,
     )
     if complete:
-        say(f"Complete: {len(page.items)} uses, as many as the ledger counts, and the same.")
+        say(
+            f"Complete: {len(page.items)} uses, as many as the ledger counts. Their ids and transactions are proved; "
+            "who and for what is the node's word: mulu audit trace USE proves it."
+        )
     else:
         say(f"Not checked whether it is complete: {why_not}.")
 

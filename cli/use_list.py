@@ -1,7 +1,8 @@
 """The list of a license's uses, held against the license's own proved record: complete, or not to be believed.
 
 The record counts the uses and holds the head of a chain over them (`licenses.receipts.check_use_list`). That covers
-which uses there are, in which order and transactions; who asked and for what, `mulu audit trace` proves one by one.
+which uses there are, in which order and transactions; who asked and for what, and the block, are the node's word, until
+`mulu audit trace` proves them one by one.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 
 from cli import use_list
 from cli.main import run
+from cli.profiles import Profile, Profiles, save_profiles
 from ledger.policy import AsOf
 from tests.cli.stand_in import serving
 from tests.licenses.story import Holder, Story, ready_story
@@ -112,7 +113,38 @@ def lists(node: Node, capsys: pytest.CaptureFixture[str]) -> Lister:
 def test_a_whole_list_is_said_to_be_complete(lists: Lister, policy: Path, node: Node) -> None:
     told = lists("--policy", str(policy), "--json")
     assert (told["complete"], told["items"], told["cursor"]) == (True, node.items, None)
-    assert "Complete: 5 uses" in lists("--policy", str(policy))
+    said = " ".join(lists("--policy", str(policy)).split())
+    assert "Complete: 5 uses" in said and "and the same" not in said
+
+
+def test_what_nobody_has_proved_of_a_complete_list_is_said_to_be_the_node_s_word(
+    lists: Lister, policy: Path, node: Node
+) -> None:
+    """Ids, transactions and numbers are checked; whoever the node names beside them, the list is complete."""
+    node.items = [
+        {**one, "organisation": "another", "matter": "another", "height": 9_999}
+        for one in node.items
+    ]
+    said = " ".join(lists("--policy", str(policy)).split())
+    assert "another" in said
+    assert "ids and transactions are proved; who and for what is the node's word" in said
+    assert "mulu audit trace USE proves it" in said
+
+
+def test_a_profile_whose_policy_cannot_be_used_lists_without_a_check(
+    lists: Lister, policy: Path, node: Node, tmp_path: Path
+) -> None:
+    profile = Profile(node=node.url, policy=policy.name)
+    save_profiles(Profiles(tmp_path, "reader", {"reader": profile}))
+    assert lists("--json")["complete"] is True
+    policy.unlink()
+    told = lists()
+    assert "Not checked whether it is complete: " in told and policy.name in told
+    assert node.items[4]["id"] in told
+    assert lists("--json")["items"] == node.items
+    assert policy.name in lists("--all", "--json", expect=2)["error"]["message"]
+    named = lists("--policy", str(policy), "--json", expect=2)
+    assert policy.name in named["error"]["message"], "what somebody has named must be there"
 
 
 def test_all_pages_are_fetched_as_far_as_the_record_counts_and_no_further(
