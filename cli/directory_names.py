@@ -1,16 +1,19 @@
 """The names of what an entry mentions by code: organisations, the owners of keys, and the entries that it rests on.
 
-Names are for people to read beside the codes, as a node tells them; nothing is concluded from them.
+Names are for people to read beside the codes, as a node tells them; nothing is concluded from them. Nothing that a node
+tells in their place keeps an entry from being shown: then it is shown without names.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-from directory.records import entry_key, record_from_value
+from directory.records import entry_key
 from ledger.bundle import Bundle
 from ledger.codec import Value, decode
+from ledger.errors import DecodeError
 from ledger.membership import enrolled_key_key, organisation_key
 from ledger.suite import SHA256_ED25519
 from node.answers import Json
@@ -64,44 +67,52 @@ def names_in(client: NodeClient, record: Json) -> dict[Mention, str]:
     with_mentions(record, note)
     try:
         return _names(client, mentions)
-    except (ApiProblem, NodeUnreachable):  # names are for members; an open entry is shown to all
-        return {}
+    except (ApiProblem, NodeUnreachable, DecodeError):
+        return {}  # names are for members, an open entry is shown to all; or what was told is none
 
 
 def _names(client: NodeClient, mentions: Iterable[Mention]) -> dict[Mention, str]:
     found = _values(client, mentions)
     owners = {
-        mention: (_ORGANISATION, cast("str", value["organisation"]))
+        mention: (_ORGANISATION, owner)
         for mention, value in found.items()
-        if mention[0] == KEY
+        if mention[0] == KEY and (owner := _text(value, "organisation"))
     }
     found |= _values(client, (owner for owner in owners.values() if owner not in found))
     names = {mention: _name(mention, value) for mention, value in found.items()}
     return names | {mention: names.get(owner, owner[1]) for mention, owner in owners.items()}
 
 
-def _name(mention: Mention, value: Mapping[str, Value]) -> str:
+def _name(mention: Mention, value: Value) -> str:
     """Return what people call an organisation or entry: by the version that counts, else the one that waits."""
     kind, _ = mention
     if kind == KEY:
         return ""
     if kind == _ORGANISATION:
-        return str(value["name"])
-    record = record_from_value(value)
-    waiting = None if record.pending is None else record.pending.body
-    return str((record.effective or waiting or {}).get("name", ""))
+        return _text(value, "name")
+    return _text(value, "effective", "name") or _text(value, "pending", "body", "name")
 
 
-def _values(client: NodeClient, mentions: Iterable[Mention]) -> dict[Mention, Mapping[str, Value]]:
+def _text(value: Value, *fields: str) -> str:
+    """Return the text at a path of fields; "" where there is none: nobody has verified what a node tells."""
+    for field in fields:
+        value = value.get(field) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _values(client: NodeClient, mentions: Iterable[Mention]) -> dict[Mention, Value]:
     """Return the state's values of what is mentioned, where there are any."""
-    by_key = {_state_key(mention): mention for mention in mentions}
+    by_key: dict[str, Mention] = {}
+    for mention in mentions:
+        with contextlib.suppress(ValueError):  # of a code that no key can have, there is no value
+            by_key[_state_key(mention)] = mention
     keys = list(by_key)
     found = {}
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         data = client.state_evidence(*keys[start : start + _KEYS_AT_ONCE])
         for state in Bundle.decode(SHA256_ED25519, data).states:
             if state.value is not None and state.key in by_key:
-                found[by_key[state.key]] = cast("Mapping[str, Value]", decode(state.value))
+                found[by_key[state.key]] = decode(state.value)
     return found
 
 

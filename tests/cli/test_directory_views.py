@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cli.directory_names import Mention, with_mentions
+from cli.directory_names import Mention, names_in, with_mentions
 from cli.directory_views import show_entry, show_waiting
+from directory.records import entry_key
+from ledger.bundle import Bundle, StateEvidence
+from ledger.codec import Value
+from ledger.membership import enrolled_key_key, organisation_key
+from ledger.suite import SHA256_ED25519 as SUITE
+from node.client import NodeClient
+from tests.cli.stand_in import serving
+from tests.ledger.sample_chain import SampleChain
 
 DEPARTMENT = "11110112MB1D52349B"
 KEY = "ed25519:" + "0123456789abcdef" * 4
@@ -72,6 +82,66 @@ def test_an_entry_is_shown_with_the_names_that_are_known(
     assert KEY not in shown
     assert "ed25519:short " in shown
     assert '"instrument": "order-711"' in shown
+
+
+NAMED: dict[str, tuple[Mention, Value, str]] = {
+    "an organisation": (("organisation", DEPARTMENT), {"name": "通州区"}, "通州区"),
+    "an entry that counts": (
+        ("instrument", "order-711"),
+        {"effective": {"name": "Order"}, "pending": {"body": {"name": "Another"}}},
+        "Order",
+    ),
+    "an entry that waits": (
+        ("instrument", "order-711"),
+        {"effective": None, "pending": {"body": {"name": "Order"}}},
+        "Order",
+    ),
+    "an entry that is to be retired": (
+        ("instrument", "order-711"),
+        {"effective": {"name": "Order"}, "pending": {"action": "retire"}},
+        "Order",
+    ),
+    "a key": (("key", KEY), {"organisation": DEPARTMENT}, DEPARTMENT),
+    "a key of nobody": (("key", KEY), {}, ""),
+    "a key that is a number": (("key", KEY), 5, ""),
+    "an organisation that is a list": (("organisation", DEPARTMENT), ("name",), ""),
+    "an organisation whose name is none": (("organisation", DEPARTMENT), {"name": 5}, ""),
+    "an entry of no form": (("instrument", "order-711"), {"effective": "x", "pending": 1}, ""),
+}
+STATE_KEYS: dict[str, Callable[[str], str]] = {
+    "organisation": organisation_key,
+    "key": enrolled_key_key,
+    "instrument": lambda code: entry_key("instrument", code),
+}
+
+
+def names_told(mention: Mention, state: Callable[[SampleChain, str], StateEvidence]) -> Any:
+    """Return the names of what RECORD mentions, as a node tells them that gives this evidence and no other."""
+    chain = SampleChain()
+    chain.commit({"ledger/note/0": 1})
+    evidence = state(chain, STATE_KEYS[mention[0]](mention[1]))
+    data = Bundle.of("state:x", states=[evidence]).encode(SUITE)
+    with serving(lambda _: (200, data)) as url, NodeClient(url) as client:
+        return names_in(client, {**RECORD, "matters": ["", "no code/at all"]})
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_name_is_what_the_node_tells_and_nothing_where_that_is_none(case: str) -> None:
+    mention, value, name = NAMED[case]
+
+    def state(chain: SampleChain, key: str) -> StateEvidence:
+        chain.commit({key: value})
+        return chain.state_evidence(key, chain.checkpoint())
+
+    assert names_told(mention, state) == {mention: name}
+
+
+def test_a_value_that_cannot_be_read_keeps_no_entry_from_being_shown() -> None:
+    def state(chain: SampleChain, key: str) -> StateEvidence:
+        chain.commit({key: 1})
+        return replace(chain.state_evidence(key, chain.checkpoint()), value=b"\xc1")
+
+    assert names_told(("organisation", DEPARTMENT), state) == {}
 
 
 def waiting(old: dict[str, Any] | None, new: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
