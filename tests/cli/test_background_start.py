@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from cli.processes import running_process, stop_process
 from node.client import NodeClient
 from node.config import ApiConfig, NodeConfig, format_config
 from node.errors import NodeUnreachable
+from tests.cli.stand_in import serving
 
 
 def stopped(network: Network, name: str) -> Path:
@@ -57,43 +56,21 @@ ANSWERS = {
 }
 
 
-def stranger(port: int, answer: tuple[int, str, bytes]) -> http.server.ThreadingHTTPServer:
-    """Return a web server that happens to have a node's port, and gives one answer to whatever is asked."""
-    status, kind, body = answer
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-
-
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_another_program_at_a_node_s_port_is_not_taken_for_the_node(
     network: Network, answer: tuple[int, str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = stopped(network, "xiongan")
     port = int(network.node("xiongan").api.rpartition(":")[2])
-    with stranger(port, answer) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            capsys.readouterr()
-            assert run(["node", "start", str(home), "--detach"]) == 3
-            assert "ended before it answered" in capsys.readouterr().err
-            assert run(["node", "status", "--home", str(home), "--json"]) == 3
-            assert json.loads(capsys.readouterr().out)["reason"] == NOT_RUNNING
-            assert run(["network", "status", "--node", f"http://127.0.0.1:{port}"]) == 3
-            assert "is no Mulu node" in capsys.readouterr().err
-        finally:
-            server.shutdown()
-            thread.join()
+    status, kind, body = answer
+    with serving(lambda _: (status, body), port=port, kind=kind) as url:
+        capsys.readouterr()
+        assert run(["node", "start", str(home), "--detach"]) == 3
+        assert "ended before it answered" in capsys.readouterr().err
+        assert run(["node", "status", "--home", str(home), "--json"]) == 3
+        assert json.loads(capsys.readouterr().out)["reason"] == NOT_RUNNING
+        assert run(["network", "status", "--node", url]) == 3
+        assert "is no Mulu node" in capsys.readouterr().err
     assert run(["node", "start", str(home), "--detach"]) == 0
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,27 +16,10 @@ from licenses.wallet import Wallet
 from node.answers import MAX_ANSWER_BYTES
 from node.client import NodeClient
 from node.errors import NodeUnreachable
+from tests.cli.stand_in import NETWORK, ZEROS, serving
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import ISSUER, ready_story
 from tests.licenses.wallet_story import put_license, young_policy
-
-ZEROS = "0" * 64
-
-NETWORK = {
-    "chain_id": CHAIN_ID,
-    "name": "beijing",
-    "validators": [{"name": "beijing", "online": True}],
-    "online": 1,
-    "total": 1,
-    "quorum": True,
-    "height": 1,
-    "checkpoint_size": 1,
-    "checkpoint_time_ms": 1,
-    "app_hash": ZEROS,
-    "stalled": None,
-    "engine": dict.fromkeys(("height", "round", "step", "peers", "address"), None)
-    | {"name": "tendermint"},
-}
 
 
 @dataclass(slots=True)
@@ -56,35 +37,19 @@ class Liar:
 def server() -> Iterator[Liar]:
     liar = Liar("")
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            is_true = liar.knows_the_network and self.path == "/v1/network"
-            body = json.dumps(NETWORK).encode() if is_true else liar.body
-            self.send_response(200 if is_true else liar.status)
-            if not liar.is_endless:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            try:
-                self.wfile.write(body)
-                while liar.is_endless:
-                    self.wfile.write(b" " * 1_000_000)
-            except OSError:
-                pass
+    def answer(path: str) -> tuple[int, bytes | Iterable[bytes]]:
+        if liar.knows_the_network and path == "/v1/network":
+            return 200, json.dumps(NETWORK).encode()
+        return liar.status, endless() if liar.is_endless else liar.body
 
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        liar.url = f"http://127.0.0.1:{http_server.server_port}"
-        thread = threading.Thread(target=http_server.serve_forever)
-        thread.start()
+    with serving(answer, posted=lambda path, _: answer(path)) as liar.url:
         yield liar
-        http_server.shutdown()
-        thread.join()
+
+
+def endless() -> Iterator[bytes]:
+    """Yield spaces for as long as somebody reads them."""
+    while True:
+        yield b" " * 1_000_000
 
 
 @pytest.fixture
