@@ -144,7 +144,7 @@ def require_success(result: SubmissionResult, profile: str = "") -> None:
             f"the node refused the transaction ({result.code}){detail}",
             code=result.code,
             exit_code=ExitCode.REFUSED,
-            hint=f"Nothing was recorded.{whose}",
+            hint=f"Nothing of it was recorded.{whose}",
         )
     if result.status == "failed":
         raise CommandError(

@@ -204,6 +204,7 @@ def approve(
     """Approve what waits, exactly as it is shown now: the approval names the version's hash.
 
     With --all, what the validators refuse is named and left out, and the others are approved; then the exit code is 1.
+    Where a transaction ends it midway, what was approved before is shown, then the error.
     """
     name = _collection(collection)
     connection = connect(node, key, profile)

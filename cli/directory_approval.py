@@ -9,10 +9,12 @@ from typing import Final
 import typer
 
 from cli.connection import Connection, operation, require_success
-from cli.output import CommandError, ExitCode, say, show_json
+from cli.failures import command_error
+from cli.output import CommandError, ExitCode, say, show_error, show_json
 from cli.validation import build
 from directory.codes import Collection, owner_of
 from directory.models import ApproveEntry
+from ledger.errors import LedgerError
 from ledger.transactions import Operation
 from node.answers import Json, SubmissionResult
 
@@ -25,11 +27,15 @@ _OF_AN_OWNER: Final = ("directory.entry.not_competent", "directory.entry.owner_d
 
 @dataclass(slots=True)
 class Approvals:
-    """What became of the entries, by identifier; `refused` with code and text."""
+    """What became of the entries, by identifier; `refused` with code and text.
+
+    `failure` is what ended it before all were decided, where something had been decided before.
+    """
 
     approved: list[str] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     transactions: list[str] = field(default_factory=list)
+    failure: CommandError | None = None
 
 
 def approve_entries(
@@ -42,54 +48,93 @@ def approve_entries(
 ) -> Approvals:
     """Approve entries as they are given; of a transaction that is refused for one of them, the others are tried again.
 
-    `is_one` says that somebody has named the only one: then its refusal is an error like any other.
+    `is_one` says that somebody has named the only one: then its refusal is an error like any other. What ends it
+    midway is in the account that is returned: transactions before it stand.
 
     Raises:
-        CommandError: it was refused, or a transaction as a whole, or one was not decided in time; those before stand.
+        CommandError, LedgerError: nothing was decided: the first transaction was refused as a whole, was not decided
+            in time, or the node does not answer.
     """
     done = Approvals()
     left = {str(entry["id"]): _approval(collection, entry, opinion) for entry in waiting}
-    while left:
-        batch = list(left)[:AT_ONCE]
-        result = connection.attempt([left[one] for one in batch])
-        if result.status == "failed" and result.operation_index is not None and not is_one:
-            refused = batch[result.operation_index]
-            for one in _alike(refused, result, list(left)):
-                done.refused.append((one, result.code, result.text))
-                del left[one]
-            continue
+    try:
+        while left:
+            _approve_some(connection, left, done, is_one)
+    except (CommandError, LedgerError) as error:
+        if not done.approved and not done.refused:
+            raise
+        done.failure = _midway(error, done, len(left))
+    return done
+
+
+def _approve_some(
+    connection: Connection, left: dict[str, Operation], done: Approvals, is_one: bool
+) -> None:
+    """Submit one transaction, note what became of it, and take what is decided out of what is left."""
+    batch = list(left)[:AT_ONCE]
+    result = connection.attempt([left[one] for one in batch])
+    at_fault = result.operation_index if result.status == "failed" and not is_one else None
+    if at_fault is not None and 0 <= at_fault < len(batch):
+        decided = _alike(batch[at_fault], result, list(left))
+        done.refused += [(one, result.code, result.text) for one in decided]
+    else:
         require_success(result, connection.profile)
+        decided = batch
         done.approved += batch
         done.transactions.append(result.id)
-        for one in batch:
-            del left[one]
-    return done
+    for one in decided:
+        del left[one]
+
+
+def _midway(error: CommandError | LedgerError, done: Approvals, left: int) -> CommandError:
+    """Return an error that ended the approvals, with what stands and what does not."""
+    failure = error if isinstance(error, CommandError) else command_error(error)
+    hint = f"{len(done.approved)} approved before stand; {left} are not known to be decided. {failure.hint}"
+    return CommandError(
+        failure.text, hint=hint.rstrip(), code=failure.code, exit_code=failure.exit_code
+    )
 
 
 def show_approvals(done: Approvals, *, as_json: bool) -> None:
     """Show what was approved and what was not.
 
     Raises:
-        CommandError: something was refused; as JSON that is said in the answer, and typer.Exit is raised.
+        CommandError: something was refused, or ended the approvals midway; as JSON that is said in the answer, and
+            typer.Exit is raised.
     """
     if as_json:
-        refused = [{"id": one, "code": code, "text": text} for one, code, text in done.refused]
-        show_json(
-            {"approved": done.approved, "refused": refused, "transactions": done.transactions}
-        )
-        if done.refused:
-            raise typer.Exit(ExitCode.REFUSED)
+        _show_json(done)
         return
     if done.approved:
         say(f"Approved {len(done.approved)}; transactions: {', '.join(done.transactions)}")
+    lines = [f"  {one}: {text or code} ({code})" for one, code, text in done.refused]
+    refusals = "\n".join([f"the validators refused {len(done.refused)}:", *lines])
+    if done.failure is not None:
+        if done.refused:
+            say(refusals[0].upper() + refusals[1:])
+        raise done.failure
     if done.refused:
-        lines = [f"  {one}: {text or code} ({code})" for one, code, text in done.refused]
         raise CommandError(
-            "\n".join([f"the validators refused {len(done.refused)}:", *lines]),
+            refusals,
             code=done.refused[0][1],
             exit_code=ExitCode.REFUSED,
             hint="All others are approved. `mulu directory return` sends an entry back to its owner.",
         )
+
+
+def _show_json(done: Approvals) -> None:
+    refused = [{"id": one, "code": code, "text": text} for one, code, text in done.refused]
+    document = {"approved": done.approved, "refused": refused, "transactions": done.transactions}
+    failure = done.failure
+    if failure is None:
+        show_json(document)
+        if done.refused:
+            raise typer.Exit(ExitCode.REFUSED)
+        return
+    error = {"code": failure.code, "message": failure.text, "hint": failure.hint}
+    show_json({**document, "error": error})
+    show_error(failure.text, hint=failure.hint)
+    raise typer.Exit(failure.exit_code)
 
 
 def pending_version(entry: Json) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -21,11 +21,8 @@ from cli.output import (
     show_error,
 )
 from cli.questions import end_line
-from ledger.errors import InvalidPolicy, InvalidProof, LedgerError
+from ledger.errors import LedgerError
 from node.collector import collect_rarely
-
-if TYPE_CHECKING:
-    from node.errors import ApiProblem
 
 GROUPS: Final = {
     "network": "cli.network",
@@ -45,11 +42,6 @@ GROUPS: Final = {
 
 DEBUG: Final = "MULU_DEBUG"
 """Where this is set in the environment, an error of Mulu's own shows its traceback."""
-
-_HINTS: Final = {
-    "other_network": "Give the policy of that network: GET /v1/policy of a member that you trust."
-}
-"""What to do about an error of the ledger's own, by its code."""
 
 
 def build_app(words: list[str]) -> typer.Typer:
@@ -131,10 +123,11 @@ def run(words: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except CommandError as error:
-        show_error(error.text, hint=error.hint, code=error.code, as_json=as_json)
-        return error.exit_code
+        return _command_error(error, as_json)
     except LedgerError as error:
-        return _ledger_error(error, as_json)
+        from cli.failures import command_error
+
+        return _command_error(command_error(error), as_json)
     except (OutputError, BrokenPipeError):
         raise
     except SystemExit as ended:  # so ends the framework where the reader of our output has gone
@@ -147,6 +140,11 @@ def run(words: list[str]) -> int:
     except Exception as error:
         return _own_error(error, as_json)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _command_error(error: CommandError, as_json: bool) -> ExitCode:
+    show_error(error.text, hint=error.hint, code=error.code, as_json=as_json)
+    return error.exit_code
 
 
 def _own_error(error: Exception, as_json: bool) -> ExitCode:
@@ -180,59 +178,6 @@ def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
     hint = f"See {context.command_path} --help" if context is not None else ""
     show_error(text, hint=hint, code="usage", as_json=as_json)
     return ExitCode.BAD_INPUT
-
-
-def _ledger_error(error: LedgerError, as_json: bool) -> ExitCode:
-    """Report an error of the ledger's own. False evidence that gets here is a node's: what is false in a file that
-    somebody gave has a verdict, or an error of its command."""
-    from ledger.light import NotEstablishedError
-    from node.errors import ApiProblem, NodeUnreachable
-
-    if isinstance(error, NodeUnreachable):
-        hint = (
-            "Does the node run (`mulu network status`)? Is --node, MULU_NODE or the profile right?"
-        )
-        show_error(str(error), hint=hint, code="unreachable", as_json=as_json)
-        return ExitCode.NOT_ESTABLISHED
-    if isinstance(error, ApiProblem):
-        code = error.code or "refused"
-        show_error(str(error), hint=_api_hint(error), code=code, as_json=as_json)
-        return _api_exit_code(error.status)
-    if isinstance(error, InvalidProof) and not isinstance(error, InvalidPolicy):
-        text = f"what the node shows is false: {error}"
-        show_error(text, hint="Ask another node.", code="proof_false", as_json=as_json)
-        return ExitCode.REFUSED
-    code = getattr(error, "code", "bad_input")
-    show_error(str(error), hint=_HINTS.get(code, ""), code=code, as_json=as_json)
-    if isinstance(error, NotEstablishedError):
-        return ExitCode.NOT_ESTABLISHED
-    return ExitCode.BAD_INPUT
-
-
-def _api_hint(problem: ApiProblem) -> str:
-    from ledger.admission import ROLE_MISSING
-
-    if problem.code == "key_not_enrolled":
-        return "Give an enrolled key with --key or --profile; a registrar enrols one: `mulu org enrol`."
-    if problem.code == ROLE_MISSING:
-        asked = f"It was asked with {problem.asked_with}. " if problem.asked_with else ""
-        return f"{asked}Give another key with --key or --profile; `mulu profile list` shows whose you have."
-    if problem.code == "session.refused":
-        return (
-            "A code's first digit names the holder's jurisdiction; if that is not your node's, give "
-            "--session-node URL, of a node there."
-        )
-    if problem.status == 401:
-        return "Give an enrolled key with --key or --profile; check this machine's clock."
-    if problem.status == 429:
-        return "Too many requests; wait a moment."
-    return ""
-
-
-def _api_exit_code(status: int) -> ExitCode:
-    if status >= 500 or status == 429:
-        return ExitCode.NOT_ESTABLISHED
-    return ExitCode.BAD_INPUT if status in (400, 413, 415, 422) else ExitCode.REFUSED
 
 
 if __name__ == "__main__":
