@@ -83,7 +83,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     young = replace(trusted, as_of=replace(trusted.as_of, time_s=int(time.time())))
     file = tmp_path / "policy.txt"
     file.write_bytes(young.encode())
-    wallet = Wallet.create(tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=young.encode())
+    wallet = Wallet.create(
+        tmp_path / "wallet",
+        "",
+        chain_id=CHAIN_ID,
+        policy=young.encode(),
+        now_ms=int(time.time() * 1000),
+    )
     handle = put_license(story, wallet)
     uses = []
     for _ in range(2):
