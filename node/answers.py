@@ -50,8 +50,8 @@ class SubmissionResult:
     """What became of one submitted transaction.
 
     committed: took effect. failed: stands in the log with `code`, without effect, for the operation at
-    `operation_index`. refused: never admitted, for
-    `code`. pending: admitted, not asked to wait. not_committed: admitted, but not decided in time; it may still be.
+    `operation_index`. refused: never admitted, for `code`. pending: admitted, not asked to wait. not_committed:
+    admitted, but not decided in time; it may still be.
     """
 
     id: str
@@ -172,7 +172,7 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request: HTTP status and body, which is no longer than `MAX_ANSWER_BYTES`.
+    """What came back for one request: HTTP status and body, which `AnswerReader` has bounded.
 
     `origin` and `path` say who was asked for what.
     """

@@ -98,6 +98,7 @@ class _ResultShape(Shape):
     height: int | None
     index: int | None
     text: str
+    operation_index: int | None
 
 
 class SubmissionShape(Shape):
