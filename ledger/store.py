@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,6 +44,10 @@ TABLE_BYTES: Final = 16 * 1024 * 1024
 
 BLOOM_FILTER_BITS: Final = 10
 """One per cent false positives: most look-ups of absent transaction ids read no table."""
+
+COMPACTION_NICENESS: Final = 10
+"""A tenth of the processor time of another thread that wants it too: enough not to be starved, and to write a full
+buffer before the next one is full."""
 
 FIRST_DAMAGED_COPIES: Final = 4
 NEWEST_DAMAGED_COPIES: Final = 2
@@ -284,6 +290,30 @@ class Store:
         with self._writing:
             self._database.close()
             self._marker.close()
+
+
+def lower_compaction_priority() -> None:
+    """Have LevelDB compact, in this process, with less priority than everything else has that asks for a processor.
+
+    Compaction keeps a processor busy for a second and more at a time. LevelDB has one thread for it whatever the number
+    of databases, starts it when it is first needed, and a thread begins with the priority of the one that starts it. So
+    a thread of ours that gives up its own has it started, in a database that is thrown away. It is a wish: where the
+    system does not grant it, nothing changes.
+    """
+    if not sys.platform.startswith("linux"):
+        return  # elsewhere a priority is the whole process'
+    starter = threading.Thread(target=_start_compaction_thread, name="compaction")
+    starter.start()
+    starter.join()
+
+
+def _start_compaction_thread() -> None:
+    # LevelDB may have no place for files here, and a sandbox may forbid the rest.
+    with suppress(*_FAILURES), tempfile.TemporaryDirectory(prefix="mulu-") as scratch:
+        os.nice(COMPACTION_NICENESS)  # of this thread alone
+        database = plyvel.DB(scratch, create_if_missing=True)
+        database.compact_range()
+        database.close()
 
 
 def _create(directory: Path) -> None:

@@ -19,7 +19,7 @@ from ledger.errors import DamagedStoreError, LedgerError
 from ledger.files import replace_file
 from ledger.fsck import open_store
 from ledger.operations import OperationTable
-from ledger.store import Store
+from ledger.store import Store, lower_compaction_priority
 from node.collector import settle
 from node.cometbft.program import supervised_home
 from node.cometbft.supervisor import DAMAGED, NOT_USABLE, supervise, supervisor_id
@@ -62,6 +62,7 @@ def run_node(
     configure_logging(opened.config.log.level, opened.config.log.format)
     structlog.contextvars.bind_contextvars(node=opened.config.name)
     process_id = supervisor_id() if supervised else os.getpid()
+    lower_compaction_priority()
     try:
         return _run_once(opened, process_id, unreadable=set_aside)
     except DamagedStoreError as error:

@@ -24,6 +24,7 @@ from ledger.light import TrustedView
 from ledger.suite import SHA256_ED25519
 from licenses.models import License, license_key
 from node.auth import make_token
+from node.long_reads import MAX_READS_OF_ONE
 
 KEYS_AT_ONCE: Final = 50
 """License handles in one request of the array form."""
@@ -46,12 +47,16 @@ class QueryOptions:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Paths that are asked in turn, how many answers each brings, and the check of an answer (path, body)."""
+    """Paths that are asked in turn, how many answers each brings, and the check of an answer (path, body).
+
+    `at_once` is how many a node answers one organisation at the same time, where it refuses more.
+    """
 
     name: str
     paths: tuple[str, ...]
     answers: int
     check: Callable[[str, bytes], None]
+    at_once: int | None = None
 
 
 def measure_queries(world: World, options: QueryOptions, progress: Progress) -> dict[str, Any]:
@@ -122,7 +127,11 @@ def _questions(world: World, handles: Sequence[str], entries: int) -> tuple[Ques
             bundled,
         ),
         Question(
-            "trace", (f"/v1/directory/matter/{content.MATTER}/trace?direction=basis",), 1, _trace
+            "trace",
+            (f"/v1/directory/matter/{content.MATTER}/trace?direction=basis",),
+            1,
+            _trace,
+            at_once=MAX_READS_OF_ONE,
         ),
         Question(
             "search",
@@ -191,6 +200,9 @@ def _asking(world: World, question: Question, options: QueryOptions, number: int
     assert address.hostname is not None and address.port is not None, "as configured"
     token = make_token(world.signer("national-auditor"), world.network.chain_id, int(time.time()))
     head = f"Host: {address.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    connections = options.connections
+    if question.at_once is not None:
+        connections = max(1, min(connections, question.at_once // options.clients))
     # Each client begins elsewhere, so that they do not ask the same at the same time.
     turn = number * len(question.paths) // options.clients
     paths = question.paths[turn:] + question.paths[:turn]
@@ -199,7 +211,7 @@ def _asking(world: World, question: Question, options: QueryOptions, number: int
         address.hostname,
         address.port,
         requests,
-        options.connections,
+        connections,
         options.warm_up_s,
         options.seconds,
         _KEEP_EVERY,

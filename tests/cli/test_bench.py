@@ -140,7 +140,8 @@ def test_a_transaction_that_is_decided_late_is_asked_for_again(world: World) -> 
 def test_a_query_nodes_answers_are_counted_and_samples_verified(world: World) -> None:
     questions = ("status", "status_in_arrays", "trace", "search")
 
-    options = QueryOptions(seconds=0.5, warm_up_s=0.1, connections=4, licenses=50, entries=20)
+    # More than the node lets one organisation trace at once.
+    options = QueryOptions(seconds=0.5, warm_up_s=0.1, connections=8, licenses=50, entries=20)
     handles = populate(world, options, silent)
     figures = measured(
         lambda seconds: ask(world, replace(options, seconds=seconds), handles, silent),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from ledger.bundle import Bundle
 from ledger.keyfile import load_key
 from ledger.light import TrustedView
 from ledger.policy import Policy
+from ledger.store import COMPACTION_NICENESS
 from ledger.suite import SHA256_ED25519
 from ledger.transactions import Transaction
 from node.client import NodeClient
@@ -63,6 +65,18 @@ def test_every_thread_of_a_node_leaves_others_their_time(processes: Processes) -
         with suppress(ProcessLookupError):  # it has ended since
             policies.add(os.sched_getscheduler(int(name)))
     assert policies == {os.SCHED_BATCH}
+
+
+def test_a_node_compacts_with_less_priority_than_it_decides(processes: Processes) -> None:
+    process_id = processes.running["beijing"].pid
+    own = os.getpriority(os.PRIO_PROCESS, process_id)
+    lower = min(19, own + COMPACTION_NICENESS)
+    found = Counter[int]()
+    for name in os.listdir(f"/proc/{process_id}/task"):
+        with suppress(ProcessLookupError):  # it has ended since
+            found[os.getpriority(os.PRIO_PROCESS, int(name))] += 1
+    assert found[lower] == 1
+    assert set(found) == {own, lower}
 
 
 def await_agreement(processes: Processes) -> int:
