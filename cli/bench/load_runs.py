@@ -27,6 +27,9 @@ from node.async_client import AsyncNodeClient
 _GRACE_S: Final = 60.0
 """What is under way when a run's time is over is answered within the loader's patience, which is shorter."""
 
+REQUESTS_PER_VALIDATOR: Final = 16
+"""Requests that clients have under way, for each validator: those of one that is dead ask the others."""
+
 _KILLED: Final = "hebei"
 """Another than the validator whose disk and memory are told."""
 
@@ -115,7 +118,13 @@ async def _send(
             AsyncNodeClient(query_place(world).api, signer=auditor, chain_id=chain_id)
         )
         sending = Sending(
-            targets, prover, load.operations, options.warm_up_s, options.seconds, rate
+            targets,
+            REQUESTS_PER_VALIDATOR * len(world.network.validators),
+            prover,
+            load.operations,
+            options.warm_up_s,
+            options.seconds,
+            rate,
         )
         sender = Sender(sending, transactions, measured)
         return await sender.run(), sender.unsent

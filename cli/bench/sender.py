@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Final
 
 from ledger.suite import SHA256_ED25519
@@ -22,7 +23,6 @@ OPERATIONS_PER_REQUEST: Final = 200
 """Operations in one request, where a transaction has many: what is under way at a time is a few blocks, and an answer
 takes as long as that, not longer than the loader waits."""
 
-REQUESTS_PER_NODE: Final = 16
 _TIMEOUT_S: Final = 30.0
 _UNDECIDED: Final = "not_committed"
 _ASK_AGAIN_S: Final = 0.2
@@ -58,10 +58,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Where a load goes and how. `operations` are those of one transaction; `rate` is in transactions a second, None
-    for as fast as they are committed. Latency is followed to `prover`, which asks the query node."""
+    """Where a load goes and how: `requests` at a time, spread over `targets`. `operations` are those of one transaction;
+    `rate` is in transactions a second, None for as fast as they are committed. Latency is followed to `prover`, which
+    asks the query node."""
 
     targets: Sequence[AsyncNodeClient]
+    requests: int
     prover: AsyncNodeClient | None
     operations: float
     warm_up_s: float
@@ -94,9 +96,8 @@ class Sender:
         async with asyncio.TaskGroup() as tasks:
             if self._sending.warm_up_s:
                 tasks.create_task(self._warm_up())
-            for client in self._sending.targets:
-                for _ in range(REQUESTS_PER_NODE):
-                    tasks.create_task(self._work(client, tasks))
+            for client in islice(cycle(self._sending.targets), self._sending.requests):
+                tasks.create_task(self._work(client, tasks))
         return self.tally
 
     @property

@@ -111,7 +111,7 @@ def test_a_transaction_that_is_decided_late_is_asked_for_again(world: World) -> 
 
     async def send() -> Tally:
         async with asyncio.timeout(60), AsyncNodeClient(place.api) as client:
-            sending = Sending([client], None, 1, warm_up_s=0.0, seconds=1.0, rate=None)
+            sending = Sending([client], 16, None, 1, warm_up_s=0.0, seconds=1.0, rate=None)
             sender = Sender(sending, load, not_measured)
             running = asyncio.create_task(sender.run())
             await asyncio.to_thread(
