@@ -142,7 +142,7 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
         parsed = x509.load_der_x509_certificate(certificate)
         names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         authority_itself = _is_authority(parsed)
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension):
+    except (ValueError, *_UNREADABLE):
         raise InvalidCertificate("the certificate cannot be read") from None
     if authority_itself:
         raise InvalidCertificate("the certificate is an authority's, not a node's")

@@ -11,8 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +61,32 @@ def test_random_bytes_are_no_certificate(data: bytes) -> None:
         identify(data, TRUSTED)
     with pytest.raises(InvalidCertificate):
         certificate_der(data)
+
+
+def with_alternative_names(encoded: bytes) -> bytes:
+    """Return beijing's certificate of its own authority (DER), with these bytes for its alternative names."""
+    issuer = x509.load_pem_x509_certificate(BEIJING.certificate_pem)
+    issuer_key = load_pem_private_key(BEIJING.key_pem, password=None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, encoded)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "beijing")]))
+        .issuer_name(issuer.subject)
+        .public_key(issuer_key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+    )
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_with_a_name_of_a_kind_that_nobody_reads_is_refused() -> None:
+    """OpenSSL takes it; an error of another kind would end the node that is dialled, and the one that dials."""
+    party_name = bytes.fromhex("3007a505a1030c0161")
+    with pytest.raises(InvalidCertificate):
+        identify(with_alternative_names(party_name), TRUSTED)
 
 
 def test_openssl_takes_certificate_key_and_authorities(tmp_path: Path) -> None:
