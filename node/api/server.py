@@ -54,7 +54,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
+        # llhttp takes any number of zeros before a length, Python's reader of numbers does not.
+        digits = declared.lstrip(b"0") or b"0"
+        if not declared.isdigit() or len(digits) > 20 or int(digits) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
         received = 0

@@ -1,11 +1,15 @@
-"""The HTTP server's own parts: what is written in one turn of the loop leaves as one write."""
+"""The HTTP server's own parts: how answers leave, how a connection ends, how long a body may be."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import pytest
+
+from node.api.asgi import Receive, Scope, Send
 from node.api.connection import GatheringTransport
+from node.api.server import BodyLimit
 
 
 class Recorder(asyncio.Transport):
@@ -56,3 +60,25 @@ def test_what_was_written_before_a_close_leaves_and_before_an_abort_does_not() -
 
     assert asyncio.run(end("close")) == [b"last", "close"]
     assert asyncio.run(end("abort")) == ["abort"]
+
+
+@pytest.mark.parametrize(
+    ("length", "is_taken"),
+    [(b"0" * 5_000 + b"9", True), (b"0" * 5_000 + b"11", False), (b"1" * 5_000, False)],
+)
+def test_a_declared_length_is_read_whatever_its_digits(length: bytes, is_taken: bool) -> None:
+    reached: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append("app")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            reached.append(str(message["status"]))
+
+    scope = {"type": "http", "headers": [(b"content-length", length)]}
+    asyncio.run(BodyLimit(app, max_bytes=10)(scope, receive, send))
+    assert reached == (["app"] if is_taken else ["413"])
