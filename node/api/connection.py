@@ -7,6 +7,7 @@ bounds neither a request's head nor the requests that come at once, so that is d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -37,12 +38,19 @@ waits, but takes all that have come by then."""
 class GatheringTransport:
     """A transport that writes at once what is given to it in one turn of the loop: head and body of an answer.
 
-    Each write is a system call that wakes the client, and for a short answer costs more than making it.
+    Each write is a system call that wakes the client, and for a short answer costs more than making it. `closing` is
+    called when the connection is closed from here, and what is written has yet to leave.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        closing: Callable[[], None] = lambda: None,
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._closing = closing
         self._parts: list[bytes] = []
 
     def write(self, data: bytes) -> None:
@@ -57,7 +65,9 @@ class GatheringTransport:
 
     def close(self) -> None:
         self._flush()
-        self._transport.close()
+        if not self._transport.is_closing():
+            self._transport.close()
+            self._closing()
 
     def abort(self) -> None:
         self._parts = []
@@ -83,7 +93,8 @@ class HttpConnection(HttpToolsProtocol):
     # --- a connection's life ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+        gathering = GatheringTransport(transport, self.loop, self._watch_writing)
+        super().connection_made(gathering)  # type: ignore[arg-type]
         if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many_of_its_address():
             transport.abort()
             return
@@ -97,6 +108,10 @@ class HttpConnection(HttpToolsProtocol):
             answering.disconnected = not answering.response_complete
             answering.message_event.set()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._watch_writing()  # the transport closes now, when all has left
 
     def _is_one_too_many_of_its_address(self) -> bool:
         if self.client is None or len(self.connections) <= MAX_PER_ADDRESS:
@@ -163,7 +178,10 @@ class HttpConnection(HttpToolsProtocol):
         self._watch_writing()
 
     def resume_writing(self) -> None:
-        self._unwatch_writing()
+        if (
+            not self.transport.is_closing()
+        ):  # else nothing else ends it: what is left may never leave
+            self._unwatch_writing()
         super().resume_writing()
 
     def _watch_writing(self) -> None:
