@@ -35,6 +35,9 @@ AUTHORITY_LIFETIME_DAYS: Final = 3_650
 NODE_LIFETIME_DAYS: Final = 825
 """Longest lifetime that common TLS stacks accept for a leaf certificate."""
 
+MAX_NAME_CHARACTERS: Final = 64
+"""Of a common name (RFC 5280, appendix A.1); neither TLS nor the library that reads certificates holds to it."""
+
 _UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
@@ -148,6 +151,8 @@ def identify(certificate: bytes, authorities: Iterable[TrustedAuthority]) -> Nod
         raise InvalidCertificate("the certificate is an authority's, not a node's")
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise InvalidCertificate("the certificate does not name exactly one node")
+    if len(names[0].value) > MAX_NAME_CHARACTERS:
+        raise InvalidCertificate("the certificate's name is too long")
     issuers = tuple(authority for authority in authorities if _issued_by(parsed, authority))
     if not issuers:
         raise InvalidCertificate("the certificate was issued by none of the known authorities")

@@ -201,6 +201,7 @@ class PeerNetwork:
             _log.info("link down", peer=link.name)
 
     def _ban(self, name: str, reason: str) -> None:
+        self._banned_until = {n: s for n, s in self._banned_until.items() if self._is_banned(n)}
         self._banned_until[name] = time.monotonic() + BAN_S
         self._note(name, Refusal(is_ours=True, reason=reason))
         _log.warning("peer cut off", peer=name, reason=reason, seconds=BAN_S)
@@ -302,6 +303,8 @@ class PeerNetwork:
                     raise
         finally:
             self._greeting[name] -= 1
+            if not self._greeting[name]:
+                del self._greeting[name]  # an authority may certify any number of names
 
     async def _keep_dialling(self, address: PeerAddress) -> None:
         pause_s = FIRST_REDIAL_S

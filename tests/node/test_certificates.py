@@ -63,15 +63,15 @@ def test_random_bytes_are_no_certificate(data: bytes) -> None:
         certificate_der(data)
 
 
-def with_alternative_names(encoded: bytes) -> bytes:
-    """Return beijing's certificate of its own authority (DER), with these bytes for its alternative names."""
+def with_alternative_names(encoded: bytes, name: str = "beijing") -> bytes:
+    """Return a certificate of beijing's authority (DER), with these bytes for its alternative names."""
     issuer = x509.load_pem_x509_certificate(BEIJING.certificate_pem)
     issuer_key = load_pem_private_key(BEIJING.key_pem, password=None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
     names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, encoded)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "beijing")]))
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)]))
         .issuer_name(issuer.subject)
         .public_key(issuer_key.public_key())
         .serial_number(1)
@@ -87,6 +87,13 @@ def test_a_certificate_with_a_name_of_a_kind_that_nobody_reads_is_refused() -> N
     party_name = bytes.fromhex("3007a505a1030c0161")
     with pytest.raises(InvalidCertificate):
         identify(with_alternative_names(party_name), TRUSTED)
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")
+def test_a_name_longer_than_names_may_be_is_refused() -> None:
+    certificate = with_alternative_names(bytes.fromhex("300382016e"), "n" * 15_000)
+    with pytest.raises(InvalidCertificate, match="too long"):
+        identify(certificate, TRUSTED)
 
 
 def test_openssl_takes_certificate_key_and_authorities(tmp_path: Path) -> None:

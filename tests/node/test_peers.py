@@ -458,6 +458,23 @@ def test_a_member_that_never_says_hello_keeps_only_itself_out(tmp_path: Path) ->
     run(scenario)
 
 
+def test_of_who_has_gone_without_a_hello_nothing_is_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        place = Place(tmp_path)
+        context = context_of("beijing", place)
+        tianjin = place.node("tianjin")
+        async with running(tianjin):
+            _, writer = await asyncio.open_connection("127.0.0.1", tianjin.port, ssl=context)
+            async with asyncio.timeout(5):
+                while "beijing" not in tianjin._greeting:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                writer.transport.abort()
+                while tianjin._greeting:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
 def test_what_a_peer_says_when_it_refuses_us_moves_no_terminal() -> None:
     told = Close(CloseCode.POLICY_VIOLATION, "no\x1b[2J\nnever")
     assert told_reason(ConnectionClosedError(told, None)) == "no?[2J?never"
