@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import Final
 
@@ -10,19 +9,21 @@ from consensus.tendermint.errors import InvalidMessage
 from ledger.blocks import Block
 from ledger.errors import DecodeError
 from ledger.suite import Suite
+from node.workers import Worker
 
 KEPT_BLOCKS: Final = 8
 """Blocks of the current height and the next that are kept decoded; others are decoded again."""
 
 INLINE_BODY_BYTES: Final = 256 * 1024
-"""Larger bodies are decoded on a thread, so that the loop stays free."""
+"""Larger bodies are decoded on the application's thread, so that the loop stays free."""
 
 
 class Bodies:
     """Decoded blocks by id."""
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, worker: Worker) -> None:
         self._suite = suite
+        self._worker = worker
         self._blocks: OrderedDict[bytes, tuple[bytes, Block]] = OrderedDict()
 
     def keep(self, block_id: bytes, body: bytes, block: Block) -> None:
@@ -47,7 +48,7 @@ class Bodies:
         if known is not None and known[0] == body:  # the id alone proves nothing of these bytes
             return known[1]
         if len(body) > INLINE_BODY_BYTES:
-            block = await asyncio.to_thread(self._decode, body, block_id, height)
+            block = await self._worker.run(self._decode, body, block_id, height)
         else:
             block = self._decode(body, block_id, height)
         self.keep(block_id, body, block)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from node.origins import origin_of
+
 MAX_UNFINISHED: Final = 128
 """Handshakes under way on one port."""
 
@@ -70,7 +72,7 @@ class Listener:
             if len(self._unfinished) >= MAX_UNFINISHED:
                 self._make_room()
             task = loop.create_task(self._handshake(accepted))
-            self._unfinished[task] = str(address[0])
+            self._unfinished[task] = origin_of(str(address[0]))
             task.add_done_callback(partial(self._finished, accepted))
 
     def _make_room(self) -> None:

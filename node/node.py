@@ -179,6 +179,7 @@ class Node:
     async def _close(self) -> None:
         await self._replica.close()
         await asyncio.to_thread(self._index.close)
+        await asyncio.to_thread(self._services.thread_reads.close)
         _log.info("stopped", height=self._application.tip.height)
 
     # --- commits ---------------------------------------------------------------------------------

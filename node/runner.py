@@ -118,7 +118,7 @@ class Runner:
         self._guard = guard
         self._network = network
         self._executor = BlockExecutor(name, application, mempool, gate, storage_worker)
-        self._bodies = Bodies(application.genesis.suite)
+        self._bodies = Bodies(application.genesis.suite, gate.worker)
         self._pace = Pace(config, self._executor.has_work, self._start_height)
         self._storage = storage_worker
         self._committed = committed

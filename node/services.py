@@ -20,6 +20,7 @@ from node.outcomes import Outcomes
 from node.peers import PeerNetwork
 from node.sessions import Sessions
 from node.signal import Signal
+from node.thread_reads import ThreadReads
 from node.watch import Watch
 
 
@@ -68,6 +69,7 @@ class Services:
     damage: Damage | None = None
     open_streams: Counter[str] = field(default_factory=Counter)
     long_reads: LongReads = field(default_factory=LongReads)
+    thread_reads: ThreadReads = field(default_factory=ThreadReads)
     structure_checks: SharedAnswers = field(default_factory=SharedAnswers)
     failure: Failure = field(default_factory=Failure)
 

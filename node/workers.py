@@ -66,10 +66,10 @@ class Worker:
 
 
 class Gate:
-    """One user of the application at a time; `lock` is held while it is used."""
+    """One user of the application at a time; `lock` is held while it is used, on `worker` where that takes long."""
 
     def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+        self.worker = worker
         self.lock = asyncio.Lock()
 
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts, long: bool = False) -> T:
@@ -81,5 +81,5 @@ class Gate:
         """Run a function as `run` does; the caller holds the lock."""
         assert self.lock.locked()
         if long:
-            return await self._worker.run(function, *arguments)
+            return await self.worker.run(function, *arguments)
         return function(*arguments)

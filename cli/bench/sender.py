@@ -58,9 +58,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Where a load goes and how: `requests` at a time, spread over `targets`. `operations` are those of one transaction;
-    `rate` is in transactions a second, None for as fast as they are committed. Latency is followed to `prover`, which
-    asks the query node."""
+    """Where a load goes and how: `requests` at a time, spread over `targets`. `operations` are those of one
+    transaction; `rate` is in transactions a second, None for as fast as they are committed. Latency is followed to
+    `prover`, which asks the query node."""
 
     targets: Sequence[AsyncNodeClient]
     requests: int

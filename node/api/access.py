@@ -12,6 +12,7 @@ from ledger.membership import enrolled_key, organisation
 from node.api.problems import problem
 from node.auth import Token, verify_token
 from node.errors import InvalidToken
+from node.origins import origin_of
 from node.services import Services
 
 
@@ -31,6 +32,14 @@ async def services_of(request: Request) -> Services:
 
 
 Node = Annotated[Services, Depends(services_of)]
+
+
+async def asked_from(request: Request) -> str:
+    """Return the origin of a request, "" where the server does not tell."""
+    return "" if request.client is None else origin_of(request.client.host)
+
+
+Origin = Annotated[str, Depends(asked_from)]
 
 
 def bearer_token(services: Services, authorization: str | None) -> Token:

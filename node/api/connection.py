@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from node.origins import origin_of
+
 KEEP_ALIVE_S: Final = 30
 MAX_CONNECTIONS: Final = 2_000
 """Connections at one time; beyond, they are closed at once."""
 
 MAX_PER_ADDRESS: Final = 1_000
-"""Connections at one time from one address: whoever has one only leaves room for others."""
+"""Connections at one time from one origin (`node.origins`): whoever has one only leaves room for others."""
 
 REQUEST_S: Final = 20.0
 """A request, body included, arrives within this, or the connection ends."""
@@ -87,6 +89,7 @@ class HttpConnection(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _origin = ""
     _answering: RequestResponseCycle | None = None
     """The request that is being answered, or was last. `cycle` is the newest: others may have come meanwhile."""
 
@@ -95,6 +98,8 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         gathering = GatheringTransport(transport, self.loop, self._watch_writing)
         super().connection_made(gathering)  # type: ignore[arg-type]
+        if self.client is not None:
+            self._origin = origin_of(self.client[0])
         if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many_of_its_address():
             transport.abort()
             return
@@ -116,11 +121,11 @@ class HttpConnection(HttpToolsProtocol):
     def _is_one_too_many_of_its_address(self) -> bool:
         if self.client is None or len(self.connections) <= MAX_PER_ADDRESS:
             return False
-        address = self.client[0]
+        address, origin = self.client[0], self._origin
         if self.config.proxy_headers and address in (self.config.forwarded_allow_ips or ()):
             return False  # a proxy's: many clients'
-        others = [one.client for one in self.connections if isinstance(one, HttpConnection)]
-        same = sum(other is not None and other[0] == address for other in others)
+        others = (one for one in self.connections if isinstance(one, HttpConnection))
+        same = sum(one._origin == origin for one in others)
         return same > MAX_PER_ADDRESS
 
     # --- what comes ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ledger.entries import BlockEntry, EvidenceEntry, TransactionEntry, decode_entry
 from ledger.errors import DamagedStoreError
@@ -53,17 +54,35 @@ async def events(
     if open_streams.total() >= most or open_streams[caller.organisation] >= share:
         raise problem(503, "too_many_streams", "too many event streams; try another node")
     wanted = frozenset(kinds.split(",")) if kinds else None
-    return StreamingResponse(
-        _stream(services, caller, start, wanted),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+    return _EventStream(services, caller, start, wanted)
+
+
+class _EventStream(StreamingResponse):
+    """A stream that counts among the open ones from when it is admitted until it ends."""
+
+    def __init__(
+        self, services: Services, caller: Caller, position: int, wanted: frozenset[str] | None
+    ) -> None:
+        super().__init__(
+            _stream(services, caller, position, wanted),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+        self._open, self._organisation = services.open_streams, caller.organisation
+        self._open[self._organisation] += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._open[self._organisation] -= 1
+            if not self._open[self._organisation]:
+                del self._open[self._organisation]
 
 
 async def _stream(
     services: Services, caller: Caller, position: int, wanted: frozenset[str] | None
 ) -> AsyncIterator[bytes]:
-    services.open_streams[caller.organisation] += 1
     try:
         yield b": new records follow\n\n"
         while is_active(services, caller):
@@ -82,8 +101,6 @@ async def _stream(
     except DamagedStoreError as error:
         services.failure.tell(error)
         raise
-    finally:
-        services.open_streams[caller.organisation] -= 1
 
 
 def _format(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -17,7 +16,7 @@ from ledger.codec import decode
 from ledger.errors import BundleSizeError
 from ledger.proven import ProvenView
 from node import evidence
-from node.api.access import Member, Node, caller_of
+from node.api.access import Member, Node, Origin, caller_of
 from node.api.jsonable import jsonable
 from node.api.licenses import Handle, UseId, holder_of, is_told, proven_use, unknown_use
 from node.api.log import require_proven
@@ -68,27 +67,32 @@ def state_answer(services: Services, key: str) -> bytes:
 
 
 @router.get("/evidence/state", summary="Bundle about state values or their absence")
-async def state_bundle(services: Node, _: Member, key: StateKeys) -> Response:
+async def state_bundle(services: Node, _: Member, origin: Origin, key: StateKeys) -> Response:
     proven = require_proven(services)
     keys = tuple(dict.fromkeys(key))
     subject = f"state:{keys[0]}" if len(keys) == 1 else "states"
-    return await _bundle(services, lambda: evidence.state_bundle(proven, keys, subject))
+    return await _bundle(services, origin, lambda: evidence.state_bundle(proven, keys, subject))
 
 
 @router.get("/evidence/transactions/{transaction_id}", summary="Bundle about a transaction")
-async def transaction_bundle(services: Node, _: Member, transaction_id: TransactionId) -> Response:
+async def transaction_bundle(
+    services: Node, _: Member, origin: Origin, transaction_id: TransactionId
+) -> Response:
     proven, wanted = require_proven(services), bytes.fromhex(transaction_id)
 
     def make() -> Bundle:
         found = evidence.transaction_bundle(services.genesis.suite, proven, wanted)
         return _found(found, "transaction_unknown", "not in the log under the newest checkpoint")
 
-    return await _bundle(services, make)
+    return await _bundle(services, origin, make)
 
 
 @router.get("/evidence/licenses/{handle}", summary="Bundle about a license")
 async def license_bundle(
-    services: Node, handle: Handle, authorization: Annotated[str | None, Header()] = None
+    services: Node,
+    origin: Origin,
+    handle: Handle,
+    authorization: Annotated[str | None, Header()] = None,
 ) -> Response:
     _member_or_holder(services, authorization, {handle})
     proven = require_proven(services)
@@ -97,12 +101,15 @@ async def license_bundle(
         found = evidence.license_bundle(proven, bytes.fromhex(handle))
         return _found(found, "license_unknown", f"no license {handle}")
 
-    return await _bundle(services, make)
+    return await _bundle(services, origin, make)
 
 
 @router.get("/evidence/uses/{use_id}", summary="Bundle about a recorded use")
 async def use_bundle(
-    services: Node, use_id: UseId, authorization: Annotated[str | None, Header()] = None
+    services: Node,
+    origin: Origin,
+    use_id: UseId,
+    authorization: Annotated[str | None, Header()] = None,
 ) -> Response:
     proven = require_proven(services)
     rows = await proven_use(services, proven, use_id)
@@ -114,7 +121,7 @@ async def use_bundle(
         found = _use_bundle(services, proven, rows[0].log_index, use_id)
         return _found(found, "use_unknown", f"no use {use_id}")
 
-    return await _bundle(services, make)
+    return await _bundle(services, origin, make)
 
 
 def _use_bundle(services: Services, proven: ProvenView, index: int, use_id: str) -> Bundle | None:
@@ -124,10 +131,14 @@ def _use_bundle(services: Services, proven: ProvenView, index: int, use_id: str)
 
 @router.get("/validators/changes", summary="Changes of the validator set, as evidence")
 async def validator_changes(
-    services: Node, since: Annotated[int, Query(ge=0, description="Log size known already")] = 0
+    services: Node,
+    origin: Origin,
+    since: Annotated[int, Query(ge=0, description="Log size known already")] = 0,
 ) -> dict[str, Any]:
     proven = require_proven(services)
-    found = await asyncio.to_thread(evidence.validator_changes, proven, since)
+    found = await services.thread_reads.run(
+        origin, lambda: evidence.validator_changes(proven, since)
+    )
     return {
         "since": since,
         "changes": [base64.b64encode(change.encode()).decode("ascii") for change in found],
@@ -151,14 +162,17 @@ def _member_or_holder(services: Services, authorization: str | None, handles: se
     return True
 
 
-async def _bundle(services: Services, make: Callable[[], Bundle]) -> Response:
+async def _bundle(services: Services, origin: str, make: Callable[[], Bundle]) -> Response:
     """Make and encode a bundle in a thread.
 
     Raises:
         ApiProblem: what `make` raises; 413, the file would be larger than anyone reads.
+        TooManyReadsError: 503, too many wait.
     """
     try:
-        encoded = await asyncio.to_thread(lambda: make().encode(services.genesis.suite))
+        encoded = await services.thread_reads.run(
+            origin, lambda: make().encode(services.genesis.suite)
+        )
     except BundleSizeError as error:
         raise problem(413, "bundle_too_large", f"{error}; ask for fewer keys at once") from None
     return Response(encoded, media_type=BUNDLE_TYPE)

@@ -6,11 +6,11 @@ import base64
 import binascii
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from licenses.session import MAX_SEALED_BYTES, SessionError
-from node.api.access import Caller, Member, Node, caller_of, require_role
+from node.api.access import Caller, Member, Node, Origin, caller_of, require_role
 from node.api.problems import problem
 from node.errors import ApiProblem
 from node.services import Services
@@ -51,10 +51,9 @@ def _problem(error: SessionError) -> ApiProblem:
 
 
 @router.post("", summary="Open a session (wallet)", status_code=201)
-async def open_session(services: Node, request: Request, body: OpenSession) -> dict[str, Any]:
-    address = "" if request.client is None else request.client.host
+async def open_session(services: Node, origin: Origin, body: OpenSession) -> dict[str, Any]:
     try:
-        opened = services.sessions.open(bytes.fromhex(body.sealing_key), address)
+        opened = services.sessions.open(bytes.fromhex(body.sealing_key), origin)
     except SessionError as error:
         raise _problem(error) from None
     return {

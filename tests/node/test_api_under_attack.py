@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import re
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from node.api import connection, events
+from node.api.access import Caller
 from node.certificates import create_certificate_authority, issue_node_certificate
 from node.client import NodeClient
 from node.config import format_config, load_config
@@ -157,6 +160,28 @@ def test_a_stream_ends_with_its_connection_whatever_else_was_asked_for(
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * more)
         time.sleep(0.1)
     eventually(lambda: streams.total() == 0)
+
+
+def test_streams_count_from_when_they_are_admitted(cluster: Cluster) -> None:
+    services = cluster.nodes["beijing"]._services
+    caller = Caller("ed25519:" + "11" * 32, "11110000MB2A3XQ17T", frozenset())
+    share = services.config.api.max_event_streams // 4
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def dropped(_: Message) -> None:
+        pass
+
+    async def ask() -> None:
+        admitted = [await events.events(services, caller) for _ in range(share)]
+        with pytest.raises(ApiProblem, match="too many event streams"):
+            await events.events(services, caller)
+        for response in admitted:
+            await response({"type": "http", "asgi": {"spec_version": "2.0"}}, gone, dropped)
+        assert services.open_streams[caller.organisation] == 0
+
+    asyncio.run(ask())
 
 
 def test_the_address_of_a_client_is_told_by_trusted_proxies_only(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from consensus.tendermint.errors import InvalidMessage
 from ledger.blocks import Block
 from ledger.suite import SHA256_ED25519 as SUITE
 from node.bodies import INLINE_BODY_BYTES, Bodies
+from node.workers import Worker
 from tests.ledger.chain import Chain
 
 
@@ -21,6 +22,9 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
     chain = Chain.open(tmp_path / "data")
     yield chain
     chain.close()
+
+
+WORKER = Worker("bodies")
 
 
 def checked(bodies: Bodies, body: bytes, named: Block) -> Block:
@@ -32,11 +36,11 @@ def test_a_body_is_taken_for_the_block_of_its_id_only(chain: Chain, length: int)
     notes = [chain.note(f"n{number}", "x" * length) for number in range(6)]
     block, other = chain.propose(*notes), chain.propose()
     assert (len(block.encode()) > INLINE_BODY_BYTES) == (length == 50_000)
-    assert checked(Bodies(SUITE), block.encode(), block) == block
+    assert checked(Bodies(SUITE, WORKER), block.encode(), block) == block
     with pytest.raises(InvalidMessage, match="another block's"):
-        checked(Bodies(SUITE), block.encode(), other)
+        checked(Bodies(SUITE, WORKER), block.encode(), other)
     with pytest.raises(InvalidMessage, match="another block's"):
-        asyncio.run(Bodies(SUITE).checked(block.encode(), block.id(SUITE), 2))
+        asyncio.run(Bodies(SUITE, WORKER).checked(block.encode(), block.id(SUITE), 2))
 
 
 def test_a_body_holds_what_its_header_names(chain: Chain) -> None:
@@ -45,11 +49,11 @@ def test_a_body_holds_what_its_header_names(chain: Chain) -> None:
     for wrong in (swapped, replace(block, transactions=())):
         assert wrong.id(SUITE) == block.id(SUITE)
         with pytest.raises(InvalidMessage, match="transactions_root"):
-            checked(Bodies(SUITE), wrong.encode(), block)
+            checked(Bodies(SUITE, WORKER), wrong.encode(), block)
 
 
 def test_other_bytes_under_a_known_id_are_checked_again(chain: Chain) -> None:
-    bodies = Bodies(SUITE)
+    bodies = Bodies(SUITE, WORKER)
     block = chain.propose(chain.note("one"))
     assert checked(bodies, block.encode(), block) == block
     wrong = replace(block, transactions=())
@@ -61,4 +65,4 @@ def test_other_bytes_under_a_known_id_are_checked_again(chain: Chain) -> None:
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x94\xc0\xc0\xc0\xc0"])
 def test_bytes_that_are_no_block_are_the_peers_fault(chain: Chain, body: bytes) -> None:
     with pytest.raises(InvalidMessage):
-        checked(Bodies(SUITE), body, chain.propose())
+        checked(Bodies(SUITE, WORKER), body, chain.propose())
