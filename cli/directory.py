@@ -201,7 +201,7 @@ def approve(
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Approve what waits, exactly as it is shown now: the approval names the version's hash.
+    """Approve what waits, exactly as it is shown now: the approval names the hash of that, whatever the node says.
 
     With --all, what the validators refuse is named and left out, and the others are approved; then the exit code is 1.
     Where a transaction ends it midway, what was approved before is shown, then the error.
@@ -214,7 +214,7 @@ def approve(
         waiting = (
             _waiting(client, name, owner)
             if identifier is None
-            else [client.directory_entry(name, identifier)]
+            else [_entry(client, name, identifier)]
         )
         if not waiting:
             if as_json:
@@ -223,6 +223,8 @@ def approve(
                 say("Nothing waits.")
             return
         if not yes and not as_json:
+            for entry in waiting:
+                pending_version(name, entry)  # nobody is asked about what a node makes up
             _ask(waiting, f"Approve {len(waiting)}?", done="approved")
         done = approve_entries(connection, name, waiting, opinion, is_one=identifier is not None)
     show_approvals(done, as_json=as_json)
@@ -245,8 +247,8 @@ def return_entry(
     name = _collection(collection)
     connection = connect(node, key, profile)
     with connection.client as client:
-        entry = client.directory_entry(name, identifier)
-        version = pending_version(entry)
+        entry = _entry(client, name, identifier)
+        version = pending_version(name, entry)
         if not yes and not as_json:
             _ask([entry], "Return it to its owner?", done="returned")
         body = build(ReturnEntry, collection=name, id=identifier, version=version, opinion=opinion)
@@ -268,8 +270,8 @@ def withdraw(
     name = _collection(collection)
     connection = connect(node, key, profile)
     with connection.client as client:
-        entry = client.directory_entry(name, identifier)
-        version = pending_version(entry)
+        entry = _entry(client, name, identifier)
+        version = pending_version(name, entry)
         if not yes and not as_json:
             _ask([entry], "Withdraw it?", done="withdrawn")
         body = build(WithdrawEntry, collection=name, id=identifier, version=version)
@@ -393,6 +395,23 @@ def check(
         )
     if findings:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _entry(client: NodeClient, collection: Collection, identifier: str) -> Json:
+    """Return the entry of which something is to be decided.
+
+    Raises:
+        CommandError: the node shows another one.
+    """
+    entry = client.directory_entry(collection, identifier)
+    if entry["id"] != identifier:
+        raise CommandError(
+            f"the node shows {entry['id']} in the place of {identifier}",
+            hint="Nothing was decided. Ask another node.",
+            code="version_false",
+            exit_code=ExitCode.REFUSED,
+        )
+    return entry
 
 
 def _waiting(client: NodeClient, collection: Collection, owner: str | None) -> list[Json]:

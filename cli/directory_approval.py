@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import typer
 
@@ -13,8 +13,10 @@ from cli.failures import command_error
 from cli.output import CommandError, ExitCode, say, show_error, show_json
 from cli.validation import build
 from directory.codes import Collection, owner_of
-from directory.models import ApproveEntry
+from directory.models import ENTRY_MODELS, ApproveEntry
+from directory.records import version_hash
 from ledger.errors import LedgerError
+from ledger.suite import SHA256_ED25519
 from ledger.transactions import Operation
 from node.answers import Json, SubmissionResult
 
@@ -137,11 +139,11 @@ def _show_json(done: Approvals) -> None:
     raise typer.Exit(failure.exit_code)
 
 
-def pending_version(entry: Json) -> str:
-    """Return the hash of the version of an entry that waits.
+def pending_version(collection: Collection, entry: Json) -> str:
+    """Return the hash of the version of an entry that waits: it is of what the node shows, which nobody need believe.
 
     Raises:
-        CommandError: nothing waits.
+        CommandError: nothing waits, or the node shows something else than what has this hash, or than what it amends.
     """
     pending = entry.get("pending")
     if not pending:
@@ -150,11 +152,66 @@ def pending_version(entry: Json) -> str:
             code="directory.entry.nothing_pending",
             exit_code=ExitCode.REFUSED,
         )
-    return str(pending["version"])
+    version = str(pending["version"])
+    try:
+        is_shown = _counts_as_shown(collection, entry) and version == _hash_of(
+            collection,
+            entry,
+            entry.get("versions", 0) + 1,
+            entry.get("last"),
+            pending["action"],
+            pending.get("body"),
+            pending.get("reason"),
+        )
+    except (TypeError, ValueError, OverflowError):  # nothing such can be an entry
+        is_shown = False
+    if not is_shown:
+        raise CommandError(
+            f"what the node shows of {entry['id']} is false: version {version} is of something else",
+            hint="Nothing was decided. Ask another node.",
+            code="version_false",
+            exit_code=ExitCode.REFUSED,
+        )
+    return version
+
+
+def _counts_as_shown(collection: Collection, entry: Json) -> bool:
+    """Tell whether what counts, which what waits is shown against, has the hash that the waiting version builds on."""
+    effective, history = entry.get("effective"), entry.get("history", [])
+    if effective is None:
+        return True  # then all that waits is shown
+    before = history[-2]["version"] if len(history) > 1 else None
+    action = history[-1]["action"] if history else "publish"
+    shown = _hash_of(collection, entry, entry.get("versions", 0), before, action, effective)
+    return shown == entry.get("last")
+
+
+def _hash_of(
+    collection: Collection,
+    entry: Json,
+    number: int,
+    previous: str | None,
+    action: Any,
+    body: Any,
+    reason: str | None = None,
+) -> str:
+    before = None if previous is None else bytes.fromhex(previous)
+    value = None if body is None else _value_of(collection, body)
+    named = version_hash(
+        SHA256_ED25519, collection, entry["id"], number, before, action, value, reason
+    )
+    return named.hex()
+
+
+def _value_of(collection: Collection, body: Json) -> dict[str, Any]:
+    """Return a version as the ledger has it: of what a node shows as text, bytes are in hex."""
+    fields = ENTRY_MODELS[collection].model_fields
+    in_hex = {name for name, one in fields.items() if one.annotation is bytes}
+    return {name: bytes.fromhex(one) if name in in_hex else one for name, one in body.items()}
 
 
 def _approval(collection: Collection, entry: Json, opinion: str | None) -> Operation:
-    version = pending_version(entry)
+    version = pending_version(collection, entry)
     body = build(
         ApproveEntry, collection=collection, id=entry["id"], version=version, opinion=opinion
     )

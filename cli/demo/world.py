@@ -170,7 +170,8 @@ class World(Keyring):
 
     def pending_version(self, profile: str, collection: Collection, identifier: str) -> str:
         """Return the version of an entry that waits for approval, as the profile's node shows it."""
-        return pending_version(self.client(profile).directory_entry(collection, identifier))
+        entry = self.client(profile).directory_entry(collection, identifier)
+        return pending_version(collection, entry)
 
     def shown_by(self, transaction: str, node: str, *, code: str = "") -> str:
         """Ask a node for a transaction, verify its proof under our policy, and say so.

@@ -6,18 +6,30 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from cli.connection import Connection
-from cli.directory_approval import Approvals, approve_entries, show_approvals
+from cli.demo import content
+from cli.directory_approval import (
+    Approvals,
+    approve_entries,
+    pending_version,
+    show_approvals,
+)
+from cli.main import run
 from cli.output import CommandError
+from directory.codes import Collection
+from directory.models import ENTRY_MODELS
+from directory.records import entry_value, version_hash
 from ledger.errors import LedgerError
 from ledger.keys import SoftwareSigner
 from ledger.suite import SHA256_ED25519 as SUITE
 from ledger.transactions import decode_transaction
+from node.api.jsonable import jsonable
 from node.client import NodeClient
 from node.errors import NodeUnreachable
 from tests.cli.stand_in import NETWORK, serving
@@ -27,10 +39,37 @@ OWNERS = (uscc("110112"), uscc("120000"))
 NOT_COMPETENT = "directory.entry.not_competent"
 
 
+def waiting_entry(identifier: str, **more: Any) -> dict[str, Any]:
+    """Return an entry as a node shows it, of which a first version waits."""
+    body = {"id": identifier, "name": "Desk"}
+    version = version_hash(SUITE, "system", identifier, 1, None, "publish", body)
+    pending = {"action": "publish", "version": version.hex(), "body": body}
+    return {"id": identifier, "versions": 0, "pending": pending, "history": [], **more}
+
+
 def entries(count: int, owner: str = OWNERS[0]) -> list[dict[str, Any]]:
-    return [
-        {"id": f"{owner}-s{number}", "pending": {"version": "ab" * 32}} for number in range(count)
-    ]
+    return [waiting_entry(f"{owner}-s{number}") for number in range(count)]
+
+
+def amended(versions: int) -> dict[str, Any]:
+    """Return an entry of which so many versions have counted, and an amendment waits."""
+    identifier, last, history = f"{OWNERS[0]}-s0", None, []
+    for number in range(1, versions + 2):
+        action: Any = "publish" if number == 1 else "amend"
+        body = {"id": identifier, "name": f"Desk {number}"}
+        version = version_hash(SUITE, "system", identifier, number, last, action, body)
+        if number <= versions:
+            last, effective = version, body
+            history.append({"action": action, "version": version.hex()})
+    assert last is not None
+    return {
+        "id": identifier,
+        "versions": versions,
+        "last": last.hex(),
+        "effective": effective,
+        "pending": {"action": action, "version": version.hex(), "body": body},
+        "history": history,
+    }
 
 
 def committed(**more: Any) -> dict[str, Any]:
@@ -216,3 +255,81 @@ def test_a_node_that_has_gone_midway_is_told_with_what_stands(node: Node) -> Non
     assert done.failure is not None and done.failure.code == "unreachable"
     with pytest.raises(NodeUnreachable):
         approve(node, entries(1))
+
+
+SAMPLES: dict[Collection, dict[str, Any]] = {
+    "instrument": content.instrument(),
+    "resource": content.resource(),
+    "matter": content.matter(),
+    "entrustment": content.entrustment(1_763_780_400_000),
+}
+
+
+@pytest.mark.parametrize("collection", SAMPLES)
+def test_an_entry_has_the_hash_that_validators_give_it(collection: Collection) -> None:
+    sample = ENTRY_MODELS[collection].model_validate_json(json.dumps(SAMPLES[collection]))
+    body, identifier = entry_value(sample), sample.identifier
+    version = version_hash(SUITE, collection, identifier, 1, None, "publish", body)
+    shown = {"action": "publish", "version": version, "body": body}
+    entry = jsonable({"id": identifier, "versions": 0, "pending": shown})
+    assert pending_version(collection, json.loads(json.dumps(entry))) == version.hex()
+
+
+@pytest.mark.parametrize("versions", [1, 2, 3])
+def test_what_a_node_shows_as_it_is_has_the_hash_that_an_approval_names(versions: int) -> None:
+    entry = amended(versions)
+    assert pending_version("system", entry) == entry["pending"]["version"]
+
+
+def test_a_retirement_has_the_hash_of_its_reason() -> None:
+    entry = amended(2)
+    last = bytes.fromhex(entry["last"])
+    version = version_hash(SUITE, "system", entry["id"], 3, last, "retire", None, "no longer used")
+    entry["pending"] = {"action": "retire", "version": version.hex(), "reason": "no longer used"}
+    assert pending_version("system", entry) == version.hex()
+    entry["pending"]["reason"] = "replaced"
+    with pytest.raises(CommandError, match="is false"):
+        pending_version("system", entry)
+
+
+LIES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "another text waits": lambda entry: entry["pending"]["body"].update(name="Harmless"),
+    "a text more waits": lambda entry: entry["pending"]["body"].update(more="x"),
+    "it would be retired": lambda entry: entry["pending"].update(action="retire"),
+    "there is a reason": lambda entry: entry["pending"].update(reason="x"),
+    "what waits is the same as what counts": lambda entry: entry["effective"].update(
+        entry["pending"]["body"]
+    ),
+    "another version counts": lambda entry: entry.update(last="00" * 32),
+    "more versions have counted": lambda entry: entry.update(versions=3),
+    "it is another entry": lambda entry: entry.update(id=f"{OWNERS[0]}-s1"),
+    "what waits is none": lambda entry: entry["pending"].update(body={"name": 1 << 70}),
+    "the last version is none": lambda entry: entry.update(last="x"),
+    "versions are not counted": lambda entry: entry.update(versions="two"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_nothing_is_approved_of_which_a_node_shows_something_else(node: Node, lie: str) -> None:
+    entry = amended(2)
+    LIES[lie](entry)
+    with pytest.raises(CommandError, match="is false") as raised:
+        approve(node, [*entries(2, OWNERS[1]), entry])
+    assert (raised.value.code, raised.value.exit_code) == ("version_false", 1)
+    assert not node.submitted
+
+
+@pytest.mark.parametrize("command", ["approve", "return", "withdraw"])
+def test_an_entry_in_the_place_of_another_is_not_decided(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    shown, wanted = entries(2)
+    opinion = ["--opinion", "x"] if command == "return" else []
+    with serving(lambda _: (200, json.dumps(shown).encode())) as url:
+        words = ["directory", command, "system", wanted["id"], "--yes", "--node", url, *opinion]
+        assert run(words) == 1
+    assert f"shows {shown['id']} in the place of {wanted['id']}" in capsys.readouterr().err
