@@ -175,7 +175,13 @@ def consent(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a request that came as a file, and consent to it or not."""
+    """Look at a request that came as a file, and consent to it or not. With --json nobody sees it: give --yes, too."""
+    if as_json and not yes:
+        raise CommandError(
+            "with --json nobody is shown what is asked",
+            hint="Give --yes as well, or leave --json out.",
+            code="no_answer",
+        )
     if check_output(out).exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
     envelope = read_request(read_bytes(file).decode("ascii", "replace"))
