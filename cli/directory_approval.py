@@ -109,7 +109,10 @@ def show_approvals(done: Approvals, *, as_json: bool) -> None:
         return
     if done.approved:
         say(f"Approved {len(done.approved)}; transactions: {', '.join(done.transactions)}")
-    lines = [f"  {one}: {text or code} ({code})" for one, code, text in done.refused]
+    lines = [
+        f"  {one}: {text.removeprefix(f'{one}: ') or code} ({code})"
+        for one, code, text in done.refused
+    ]
     refusals = "\n".join([f"the validators refused {len(done.refused)}:", *lines])
     if done.failure is not None:
         if done.refused:
@@ -120,7 +123,8 @@ def show_approvals(done: Approvals, *, as_json: bool) -> None:
             refusals,
             code=done.refused[0][1],
             exit_code=ExitCode.REFUSED,
-            hint="All others are approved. `mulu directory return` sends an entry back to its owner.",
+            hint=f"{'All others are' if done.approved else 'None was'} approved. "
+            "`mulu directory return` sends an entry back to its owner.",
         )
 
 

@@ -69,12 +69,18 @@ def show_waiting(entries: list[Json]) -> None:
             (
                 entry["id"],
                 entry["pending"]["action"],
-                entry.get("title"),
+                _title(entry),
                 entry["pending"]["version"],
             )
             for entry in entries
         ),
     )
+
+
+def _title(entry: Json) -> object:
+    """Return the title of what waits; of what is to be retired, and of what has none, that of what counts."""
+    body = entry["pending"].get("body") or {}
+    return body.get("name") or body.get("document") or entry.get("title")
 
 
 def _show_change(entry: Json) -> None:

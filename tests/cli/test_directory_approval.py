@@ -245,6 +245,21 @@ def test_refusals_before_a_failure_are_told_as_well(
     assert json.loads(capsys.readouterr().out)["refused"][0]["id"] == f"{OWNERS[0]}-s1"
 
 
+@pytest.mark.parametrize(
+    ("some_approved", "hint"), [(True, "All others are approved."), (False, "None was approved.")]
+)
+def test_of_refusals_it_is_told_once_of_which_entry_and_whether_others_are_approved(
+    some_approved: bool, hint: str
+) -> None:
+    waiting = ids(entries(2))
+    refused = [(one, "directory.x", f"{one}: not in force") for one in waiting[some_approved:]]
+    done = Approvals(waiting[:1] if some_approved else [], refused)
+    with pytest.raises(CommandError) as raised:
+        show_approvals(done, as_json=False)
+    assert raised.value.hint.startswith(hint)
+    assert f"\n  {waiting[1]}: not in force (directory.x)" in raised.value.text
+
+
 def test_a_node_that_has_gone_midway_is_told_with_what_stands(node: Node) -> None:
     def decide(_: Sequence[str], before: int) -> dict[str, Any]:
         return committed() if before == 0 else {"status": "no status"}

@@ -219,6 +219,25 @@ def test_every_entry_that_waits_is_shown_before_the_list_of_all(
     assert [row[:3] for row in rows(capsys.readouterr().out)] == [
         ["name", "old", "x"],
         ["name", "old", "y"],
-        ["x", "amend", "One"],
-        ["y", "amend", "One"],
+        ["x", "amend", "x"],
+        ["y", "amend", "y"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "title"),
+    [
+        (None, {"name": "New"}, "New"),
+        ({"name": "One"}, {"name": "New"}, "New"),
+        ({"document": "One"}, {"document": "Letter 2"}, "Letter 2"),
+        ({"name": "One"}, None, "One"),
+    ],
+)
+def test_what_waits_has_the_title_that_it_would_have(
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    title: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_waiting([waiting(old, new)])
+    assert rows(capsys.readouterr().out)[-1][2] == title
