@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from cli.license_verify import MARKS, show_report
-from cli.output import CommandError, ExitCode, say, show_json, show_table, time_text
+from cli.output import CommandError, ExitCode, counted, say, show_json, show_table, time_text
 from cli.validation import read_bytes
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.errors import DecodeError, InvalidProof
@@ -62,7 +62,8 @@ class EvidenceReport:
             "checkpoint_time_ms": verified.time_ms,
             "cosigners": verified.cosigners,
         }
-        text = f"evidence only: {len(rows)} entries and states, as of {time_text(verified.time_ms)}"
+        what = counted(len(rows), "entry or state", "entries and states")
+        text = f"evidence only: {what}, as of {time_text(verified.time_ms)}"
         return EvidenceReport(evidence.subject, ExitCode.OK, "ok", text, rows, checkpoint)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _show_many(
     reports: Sequence[tuple[Path, AnyReport]], codes: Counter[int], policy: Path | None
 ) -> None:
     show_table(
-        f"{len(reports)} bundles",
+        counted(len(reports), "bundle"),
         ("", "File", "Subject", "What"),
         ((_mark(report), str(file), report.subject, _why(report)) for file, report in reports),
     )

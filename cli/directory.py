@@ -25,6 +25,7 @@ from cli.options import (
 from cli.output import (
     CommandError,
     ExitCode,
+    counted,
     say,
     show_json,
     show_page,
@@ -127,8 +128,8 @@ def import_entries(
             return
         approver = _approver(department or connection.organisation)
         say(
-            f"Submitted {_count(len(plan.operations), 'entry', 'entries')} in "
-            f"{_count(len(transactions), 'transaction', 'transactions')}, waiting for {_COMPETENT}: "
+            f"Submitted {counted(len(plan.operations), 'entry', 'entries')} in "
+            f"{counted(len(transactions), 'transaction')}, waiting for {_COMPETENT}: "
             + "; ".join(
                 f"mulu directory approve {name} --all --profile {approver}"
                 for name in plan.collections
@@ -462,10 +463,6 @@ def _collection(text: str) -> Collection:
             f"{text!r} is not a collection", hint=f"Choose from {', '.join(COLLECTIONS)}."
         )
     return text
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def _committed(transaction: str, height: int | None, as_json: bool, **more: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from cli.connection import Connection
-from cli.output import CommandError, error_console
+from cli.output import CommandError, counted, error_console
 from cli.validation import read_bytes
 from directory.codes import Collection, owner_of
 from directory.importing import (
@@ -214,7 +214,8 @@ def _statement_plan(path: Path, department: str) -> ImportPlan:
     statement = parse_statement(decode_statement(read_bytes(path, MAX_STATEMENT_BYTES)))
     entries = entries_from_statement(statement, department)
     found = statement.responsibilities
-    notes = [f"{len(found)} responsibilities, {sum(one.catch_all for one in found)} catch-all."]
+    count = counted(len(found), "responsibility", "responsibilities")
+    notes = [f"{count}, {sum(one.catch_all for one in found)} catch-all."]
     if statement.unnumbered:
         notes.append(_unnumbered_text(statement.unnumbered))
     return ImportPlan(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from cli.output import CommandError, ExitCode, time_text
+from cli.output import CommandError, ExitCode, counted, time_text
 from cli.output_files import write_output
 from cli.validator_changes import fetch_changes
 from ledger.bundle import ValidatorChange
@@ -104,7 +104,7 @@ class Look:
             case "extends":
                 return (
                     f"The log has grown from {before} to {size} entries, and nothing before was changed: shown by "
-                    f"{_count(self.tiles, 'hash tile')}.{read} Kept in {file}: that of size {size}, {vouched}."
+                    f"{counted(self.tiles, 'hash tile')}.{read} Kept in {file}: that of size {size}, {vouched}."
                 )
             case "same":
                 return f"Nothing new: {file} has the newest checkpoint, of size {size}, {vouched}."
@@ -335,10 +335,6 @@ def _cosigners(
         return view.verify_checkpoint(kept).cosigners
     except (DecodeError, InvalidProof, NotEstablishedError):
         return None
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _describe(signed: SignedCheckpoint) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cli.options import (
     TimeoutOption,
 )
 from cli.org import show_result
-from cli.output import CommandError, say, show_json, show_page, show_record
+from cli.output import CommandError, counted, say, show_json, show_page, show_record
 from cli.output_files import check_output, write_output
 from cli.proofs import require_policy
 from cli.statutory import approve, release
@@ -377,8 +377,9 @@ def uses(
     )
     if complete:
         say(
-            f"Complete: {len(page.items)} uses, as many as the ledger counts. Their ids and transactions are proved; "
-            "who and for what is the node's word: mulu audit trace USE proves it."
+            f"Complete: {counted(len(page.items), 'use')}, as many as the ledger counts. "
+            "Their ids and transactions are proved; who and for what is the node's word: "
+            "mulu audit trace USE proves it."
         )
     else:
         say(f"Not checked whether it is complete: {why_not}.")

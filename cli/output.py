@@ -248,6 +248,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with what it counts: `many`, by default with an s, where that is not one."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def time_text(time_ms: int | None) -> str:
     """Return a time in milliseconds since the epoch as ISO 8601 in UTC, to the second."""
     if time_ms is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cli.output import CommandError, ExitCode
+from cli.output import CommandError, ExitCode, counted
 from cli.proofs import ProvedState
 from ledger.errors import InvalidProof
 from ledger.policy import Policy
@@ -86,7 +86,7 @@ def check_complete(record: License, uses: Sequence[Any]) -> tuple[Json, ...]:
 
 def _false(record: License, how: str) -> CommandError:
     return CommandError(
-        f"the list of uses is false: the ledger counts {record.uses} uses of license "
+        f"the list of uses is false: the ledger counts {counted(record.uses, 'use')} of license "
         f"{record.handle.hex()}, {how}",
         hint="Ask another node.",
         code="uses_false",

@@ -12,7 +12,16 @@ import typer
 
 from cli.connection import check_node_address, new_passphrase
 from cli.options import JsonOption, NodeOption, TimeoutOption, YesOption
-from cli.output import CommandError, ExitCode, say, show_json, show_record, show_table, time_text
+from cli.output import (
+    CommandError,
+    ExitCode,
+    counted,
+    say,
+    show_json,
+    show_record,
+    show_table,
+    time_text,
+)
 from cli.output_files import check_output, write_output
 from cli.proofs import load_policy
 from cli.questions import confirm
@@ -289,7 +298,8 @@ def _export(wallet: Wallet, directory: Path, remove: bool, as_json: bool) -> Non
         )
     else:
         say(
-            f"{len(exported.receipts)} receipts written to {directory}, {removed} of them removed from the wallet."
+            f"{counted(len(exported.receipts), 'receipt')} written to {directory}, "
+            f"{removed} of them removed from the wallet."
         )
         for use, text in exported.problems:
             say(f"Use {use}: {text}. What is left of its evidence stays in the wallet.")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.output import (
     cell,
+    counted,
     printable,
     say,
     show_error,
@@ -110,3 +111,19 @@ def test_identifiers_stay_whole_in_a_narrow_terminal_and_the_table_fits_it(
     assert sum(code in line for line in lines) == 2
     assert {cell_len(line) for line in lines[1:]} == {80}
     assert digest not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (0, ("use",), "0 uses"),
+        (1, ("use",), "1 use"),
+        (2, ("use",), "2 uses"),
+        (1, ("entry", "entries"), "1 entry"),
+        (2, ("entry", "entries"), "2 entries"),
+    ],
+)
+def test_what_is_counted_is_named_by_its_number(
+    number: int, words: tuple[str, ...], text: str
+) -> None:
+    assert counted(number, *words) == text
