@@ -190,8 +190,16 @@ def start(
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in the background; output goes to node.log.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run a node until it is stopped (Ctrl-C, SIGTERM)."""
+    """Run a node until it is stopped (Ctrl-C, SIGTERM).
+
+    --json goes with --detach: what runs in the foreground logs, a JSON object a line.
+    """
+    if as_json and not detach:
+        raise CommandError(
+            "--json tells of a node that is started in the background", hint="Give --detach, too."
+        )
     require_node_home(home)
     process_id = running_process(home)
     if process_id is not None:
@@ -207,11 +215,16 @@ def start(
         raise typer.Exit(run_node(home, passphrase()))
     process = spawn_node(home, detached=True)
     try:
-        waits = "" if _await_answers(home, process) else ", does not answer yet"
+        is_answering = _await_answers(home, process)
     except BaseException:  # Ctrl-C, for one: no process is left that nobody has been told of
         terminate(process)
         raise
-    say(f"Node started, process {process.pid}{waits}; its log: {home / 'node.log'}")
+    log = home / "node.log"
+    if as_json:
+        show_json({"process": process.pid, "answers": is_answering, "log": str(log)})
+    else:
+        waits = "" if is_answering else ", does not answer yet"
+        say(f"Node started, process {process.pid}{waits}; its log: {log}")
 
 
 def _await_answers(home: Path, process: subprocess.Popen[bytes]) -> bool:

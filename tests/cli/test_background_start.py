@@ -48,6 +48,21 @@ def test_a_node_is_told_as_started_when_it_can_be_asked(
     assert f"process {running_process(home)};" in capsys.readouterr().out
 
 
+def test_a_machine_is_told_which_process_has_been_started_and_whether_it_answers(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = stopped(network, "xiongan")
+    capsys.readouterr()
+    assert run(["node", "start", str(home), "--json"]) == 2
+    assert "--detach" in json.loads(capsys.readouterr().out)["error"]["hint"]
+    assert run(["node", "start", str(home), "--detach", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "process": running_process(home),
+        "answers": True,
+        "log": str(home / "node.log"),
+    }
+
+
 ANSWERS = {
     "a page": (200, "text/html", b"<!DOCTYPE html><title>Welcome</title>"),
     "an object": (200, "application/json", b"{}"),
