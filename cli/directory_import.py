@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from cli.connection import Connection
-from cli.output import CommandError, counted, error_console
+from cli.output import CommandError, ExitCode, counted, error_console
 from cli.validation import read_bytes
 from directory.codes import Collection, owner_of
 from directory.importing import (
@@ -32,6 +32,12 @@ from node.client import NodeClient
 
 _ACTIONS: Final = ("publish", "amend", "unchanged", "waits")
 """What an entry of an import comes to, where what counts is amended."""
+
+_PAGE: Final = 500
+"""The most entries that a node shows at once."""
+
+_MAX_PAGES: Final = 4_000
+"""Two million entries of one collection: beyond, a node only keeps the command busy."""
 
 _LINES_SHOWN: Final = 5
 _LINE_SHOWN: Final = 60
@@ -185,14 +191,24 @@ def _gone(recorded: Mapping[tuple[str, str], Json], plan: ImportPlan) -> list[st
 
 
 def every_entry(client: NodeClient, collection: Collection, owner: str | None) -> Iterator[Json]:
-    """Yield all entries of a collection, of one owner or of all, as a node tells them."""
+    """Yield all entries of a collection, of one owner or of all, as a node tells them.
+
+    Raises:
+        CommandError: there is no end of them.
+    """
     cursor = None
-    while True:
-        page = client.directory(collection, owner=owner, cursor=cursor, limit=500)
+    for _ in range(_MAX_PAGES):
+        page = client.directory(collection, owner=owner, cursor=cursor, limit=_PAGE)
         yield from page.items
         cursor = page.cursor
         if cursor is None:
             return
+    raise CommandError(
+        f"the node lists more than {_MAX_PAGES * _PAGE} entries of {collection}",
+        hint="Give one owner, or ask another node.",
+        code="too_many_entries",
+        exit_code=ExitCode.NOT_ESTABLISHED,
+    )
 
 
 def submit_plan(connection: Connection, plan: ImportPlan, *, show_progress: bool) -> list[str]:

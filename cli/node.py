@@ -194,7 +194,7 @@ def start(
 ) -> None:
     """Run a node until it is stopped (Ctrl-C, SIGTERM).
 
-    --json goes with --detach: what runs in the foreground logs, a JSON object a line.
+    --json goes with --detach: in the foreground a node writes its log.
     """
     if as_json and not detach:
         raise CommandError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ledger.bundle import ValidatorChange
+from ledger.errors import InvalidProof
 from ledger.policy import AsOf
 from node.client import NodeClient
 
@@ -21,6 +22,7 @@ def fetch_changes(client: NodeClient, anchor: AsOf | None, size: int) -> Iterato
 
     Raises:
         DecodeError: one is malformed.
+        InvalidProof: they do not go on.
     """
     # Where the change itself is the newest entry under the anchor, the anchor may be of either set.
     since = 0 if anchor is None else max(0, anchor.size - 1)
@@ -30,4 +32,6 @@ def fetch_changes(client: NodeClient, anchor: AsOf | None, size: int) -> Iterato
         yield from changes
         if not changes or changes[-1].block.checkpoint.checkpoint.size >= size:
             return
+        if changes[-1].block.checkpoint.checkpoint.size <= since:
+            raise InvalidProof("the node shows the same changes of validators again")
         since = changes[-1].block.checkpoint.checkpoint.size

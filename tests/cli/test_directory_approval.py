@@ -334,6 +334,24 @@ def test_nothing_is_approved_of_which_a_node_shows_something_else(node: Node, li
     assert not node.submitted
 
 
+def test_a_list_without_end_is_not_read_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MULU_HOME", str(tmp_path))
+    monkeypatch.setattr("cli.directory_import._MAX_PAGES", 3)
+    asked: list[str] = []
+
+    def page(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, json.dumps({"items": [], "cursor": "on"}).encode()
+
+    with serving(page) as url:
+        words = ["directory", "approve", "system", "--all", "--yes", "--node", url, "--json"]
+        assert run(words) == 3
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "too_many_entries"
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize("command", ["approve", "return", "withdraw"])
 def test_an_entry_in_the_place_of_another_is_not_decided(
     command: str,

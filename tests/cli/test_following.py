@@ -423,6 +423,17 @@ def test_changes_of_validators_are_followed_from_the_policy_on(
     assert auditor.follows(expect=3)["error"]["code"] == "no_quorum"
 
 
+def test_changes_that_come_again_and_again_are_asked_for_twice(
+    auditor: Auditor, node: Node
+) -> None:
+    node.chain.commit(next_members=NEWCOMERS, transactions=[b"change"])
+    change = base64.b64encode(node.chain.change_evidence().encode()).decode()
+    node.chain.commit(transactions=[b"after it"])
+    node.instead["/v1/validators/changes"] = json.dumps({"changes": [change]}).encode()
+    assert auditor.follows(expect=1)["error"]["code"] == "proof_false"
+    assert sum("changes" in path for path in node.asked) == 2
+
+
 def test_a_change_that_is_newer_than_the_checkpoint_is_not_followed_yet(
     auditor: Auditor, node: Node
 ) -> None:
