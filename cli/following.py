@@ -45,7 +45,8 @@ class Look:
 
     `kept` is what was kept before, None at first. `signed_by` are those who vouch for the kept checkpoint under the
     policy, None where the policy does not say; it is looked up where the node's checkpoint does not extend the kept
-    one. Of a contradiction the `evidence` is written; `unwritten` is what is lacking of it, `unwritten_because` why.
+    one, or is the same. Of a contradiction the `evidence` is written; `unwritten` is what is lacking of it,
+    `unwritten_because` why.
     """
 
     outcome: Outcome
@@ -66,8 +67,10 @@ class Look:
 
     @property
     def keeps(self) -> bool:
-        """Whether the node's checkpoint takes the kept one's place."""
-        return self.outcome in ("first", "extends")
+        """Whether the node's checkpoint takes the kept one's place: the same one, where nobody vouches for that."""
+        return self.outcome in ("first", "extends") or (
+            self.outcome == "same" and self.signed_by is None
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the look as a JSON object."""
@@ -314,7 +317,7 @@ def _compare(
         return Look(
             "contradicts", signed, verified, kept, growth, tiles.read_count, None, signed_by
         )
-    entries = None
+    entries, signed_by = None, None
     if with_entries:
         after = tiles.entries_from(growth.old.size)
         entries = verify_entries(SHA256_ED25519, growth, tree, after)
@@ -322,8 +325,8 @@ def _compare(
     if kept is None:
         outcome = "first"
     elif kept.checkpoint == new:
-        outcome = "same"
-    return Look(outcome, signed, verified, kept, growth, tiles.read_count, entries)
+        outcome, signed_by = "same", _cosigners(as_kept, changes, kept)
+    return Look(outcome, signed, verified, kept, growth, tiles.read_count, entries, signed_by)
 
 
 def _cosigners(

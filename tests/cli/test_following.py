@@ -164,6 +164,23 @@ def test_the_first_look_keeps_what_a_quorum_has_cosigned_and_says_that_nothing_w
     assert "Nothing was kept before, so nothing was compared" in auditor.reads()
 
 
+def test_the_same_checkpoint_replaces_a_kept_one_that_nobody_has_signed(
+    auditor: Auditor, node: Node
+) -> None:
+    auditor.follows()
+    kept = auditor.kept.read_bytes()
+    signed = SignedCheckpoint.parse(kept)
+    strangers = [replace(one, name="x") for one in signed.signatures]
+    auditor.kept.write_bytes(replace(signed, signatures=tuple(strangers)).encode())
+    assert auditor.follows()["outcome"] == "same"
+    policy = policy_of(node.chain)
+    assert policy.check(SUITE, SignedCheckpoint.parse(auditor.kept.read_bytes())).satisfied
+    again = auditor.kept.read_bytes()
+    node.checkpoint_s = now_s() - 60
+    assert auditor.follows()["kept_before_cosigners"]
+    assert auditor.kept.read_bytes() == again, "what is signed stays"
+
+
 def test_a_log_that_has_grown_takes_the_kept_one_s_place_and_few_tiles_show_it(
     auditor: Auditor, node: Node
 ) -> None:
