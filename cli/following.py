@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from cli.output import CommandError, ExitCode, counted, time_text
 from cli.output_files import write_output
+from cli.validation import read_bytes
 from cli.validator_changes import fetch_changes
 from ledger.bundle import ValidatorChange
 from ledger.checkpoints import Checkpoint, SignedCheckpoint
@@ -250,10 +251,7 @@ def load_kept(file: Path, chain_id: str) -> SignedCheckpoint | None:
     try:
         if not file.exists():
             return None
-        if not file.is_file():
-            raise CommandError(f"{file} is no file")
-        with file.open("rb") as content:
-            signed = SignedCheckpoint.parse(content.read(MAX_NOTE_BYTES + 1))
+        signed = SignedCheckpoint.parse(read_bytes(file, MAX_NOTE_BYTES))
     except OSError as error:
         raise CommandError(f"cannot read {file}: {error.strerror}") from None
     except DecodeError as error:

@@ -25,7 +25,7 @@ from cli.output import (
 from cli.output_files import check_output, write_output
 from cli.proofs import load_policy
 from cli.questions import confirm
-from cli.validation import read_bytes, use_id_of
+from cli.validation import now_ms, read_bytes, use_id_of
 from cli.wallet_link import (
     DEFAULT_WALLET,
     WalletLink,
@@ -33,7 +33,6 @@ from cli.wallet_link import (
     describe_receipt,
     describe_request,
     link_to_node,
-    now_ms,
     open_wallet,
 )
 from cli.wallet_policy import policy

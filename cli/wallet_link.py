@@ -16,7 +16,7 @@ import typer
 
 from cli.connection import check_node_address, passphrase_of
 from cli.output import CommandError, ExitCode, time_text
-from cli.validation import read_json
+from cli.validation import now_ms, read_json
 from cli.validator_changes import fetch_changes
 from cli.window import REFUSAL, await_message, basis_text
 from ledger.checkpoints import SignedCheckpoint
@@ -284,8 +284,3 @@ def _kept_of(receipt: Receipt) -> dict[str, Any]:
         "transaction": receipt.transaction_id.hex() if receipt.transaction_id else None,
         "height": receipt.height,
     }
-
-
-def now_ms() -> int:
-    """Return this machine's time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -10,7 +10,8 @@ import typer
 from cli.options import JsonOption, NodeOption
 from cli.output import CommandError, show_json, show_record, time_text
 from cli.proofs import load_policy
-from cli.wallet_link import DEFAULT_WALLET, WalletOption, link_to_node, now_ms, open_wallet
+from cli.validation import now_ms
+from cli.wallet_link import DEFAULT_WALLET, WalletOption, link_to_node, open_wallet
 from ledger.light import DEFAULT_MAX_ANCHOR_AGE_MS
 from ledger.policy import Policy
 

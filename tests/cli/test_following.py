@@ -474,7 +474,7 @@ def test_a_file_that_holds_something_else_is_wrong_input_and_stays(
         assert auditor.kept.read_bytes() == content
     auditor.kept.unlink()
     auditor.kept.mkdir()
-    assert "is no file" in auditor.follows(expect=2)["error"]["message"]
+    assert "Is a directory" in auditor.follows(expect=2)["error"]["message"]
 
 
 def test_a_tile_that_the_node_does_not_give_establishes_nothing(

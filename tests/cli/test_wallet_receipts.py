@@ -13,7 +13,7 @@ import pytest
 from cli.main import run
 from cli.output import CommandError
 from cli.processes import python_environment
-from cli.wallet_link import now_ms
+from cli.validation import now_ms
 from cli.wallet_receipts import export_receipts
 from licenses.wallet import BUNDLES, Wallet
 from tests.ledger.sample_chain import CHAIN_ID
