@@ -340,7 +340,7 @@ def uses(
     """
     if whole and cursor is not None:
         raise CommandError("--all begins at the first use", hint="Leave --cursor out.")
-    handle_of(handle)
+    handle = handle_of(handle).hex()  # as the ledger spells it
     connection = connect(node, key, profile, policy=policy)
     with connection.client as client:
         record, trusted, why_not = None, None, "that takes a policy, and the whole list (--all)"

@@ -49,7 +49,7 @@ def trace_use(client: NodeClient, use: str, policy: Policy) -> tuple[Link, ...]:
         LedgerError: a proof is false, or there is no quorum.
     """
     use_id = use_id_of(use)
-    data = client.use_evidence(use)
+    data = client.use_evidence(use_id.hex())
     view = TrustedView(SHA256_ED25519, policy)
     evidence = view.verify_bundle(Bundle.decode(SHA256_ED25519, data))
     committed = find_use(view.chain_id, evidence, use_id)
@@ -59,7 +59,7 @@ def trace_use(client: NodeClient, use: str, policy: Policy) -> tuple[Link, ...]:
     links = [
         Link(
             "use",
-            use,
+            use_id.hex(),
             f"{request.mode} mode, by {states.organisation(request.organisation)} in {request.division}"
             + _grounds(committed),
             f"log index {committed.index}",

@@ -184,18 +184,18 @@ def consent(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a request that came as a file, and consent to it or not. With --json nobody sees it: give --yes, too."""
-    if as_json and not yes:
-        raise CommandError(
-            "with --json nobody is shown what is asked",
-            hint="Give --yes as well, or leave --json out.",
-            code="no_answer",
-        )
     if check_output(out).exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
     envelope = read_request(read_bytes(file).decode("ascii", "replace"))
     opened = open_wallet(wallet)
     opened.review(envelope, now_ms())
     record = describe_request(opened, envelope)
+    if as_json and not yes:
+        raise CommandError(
+            "with --json nobody is shown what is asked",
+            hint="Give --yes as well, or leave --json out.",
+            code="no_answer",
+        )
     if not as_json:
         show_record("Somebody asks for your license", record)
     if not yes and not confirm("Do you consent?", "--yes"):
@@ -363,7 +363,7 @@ def disclose(
         sealed = _await_disclosure(link, use_id, timeout)
     write_output(out, sealed)
     if as_json:
-        show_json({"use": use, "file": str(out)})
+        show_json({"use": use_id.hex(), "file": str(out)})
     else:
         say(f"Sealed fields written to {out}.")
 
@@ -429,7 +429,7 @@ def _consent(
     """Show a request, get the holder's answer, send it; return the use's id where it is a consent."""
     record = describe_request(link.wallet, envelope)
     request_id = envelope.signed.request.hash(SHA256_ED25519).hex()
-    _emit(as_json, {"event": "request", "use": request_id, **record}, None)
+    _emit(as_json, {"event": "request", "request": request_id, **record}, None)
     if not as_json:
         show_record("Somebody asks for your license", record)
     consents = answer == "consent" or (
@@ -437,10 +437,11 @@ def _consent(
     )
     if not consents:
         link.refuse(session, envelope)
-        _emit(as_json, {"event": "refused", "use": request_id}, "Refused.")
+        _emit(as_json, {"event": "refused", "request": request_id}, "Refused.")
         return None
     use_id = link.consent(session, envelope)
-    _emit(as_json, {"event": "consented", "use": use_id.hex()}, "Consented.")
+    consented = {"event": "consented", "request": request_id, "use": use_id.hex()}
+    _emit(as_json, consented, "Consented.")
     return use_id
 
 

@@ -117,6 +117,24 @@ def test_a_whole_list_is_said_to_be_complete(lists: Lister, policy: Path, node: 
     assert "Complete: 5 uses" in said and "and the same" not in said
 
 
+def test_a_handle_is_looked_up_as_the_ledger_spells_it(
+    node: Node, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    answer, handle = node.answer, node.holder.handle.hex()
+
+    def noted(path: str) -> Any:
+        asked.append(path)
+        return answer(path)
+
+    node.answer = noted  # type: ignore[method-assign]  # a spy, on this node alone
+    words = ["--node", node.url, "--policy", str(policy), "--json"]
+    assert run(["license", "uses", f" {handle.upper()} ", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["items"] == node.items
+    assert any(handle in path for path in asked)
+    assert not any(handle.upper() in path for path in asked)
+
+
 def test_what_nobody_has_proved_of_a_complete_list_is_said_to_be_the_node_s_word(
     lists: Lister, policy: Path, node: Node
 ) -> None:
