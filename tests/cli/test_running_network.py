@@ -82,6 +82,8 @@ def test_a_license_is_issued_used_by_files_verified_and_withheld(
         *("--division", "110112", "--request-out", request, "--case", case),
         profile="tongzhou-operator",
     )
+    unseen = shell("wallet", "consent", request, "--out", answer, *wallet, expect=2)["error"]
+    assert unseen["code"] == "no_answer" and "--yes" in unseen["hint"]
     asked = shell("wallet", "consent", request, "--out", answer, "--yes", *wallet)
     assert asked["purpose"] == "申请"
     early = shell(

@@ -162,14 +162,3 @@ def test_a_receipt_that_cannot_be_told_hides_no_other(
     assert run(["wallet", "receipts", *home]) == 3
     told = capsys.readouterr().out
     assert consented.use_id.hex() in told and f"Use {by_law.use_id.hex()}: " in told
-
-
-def test_nobody_is_asked_to_consent_to_what_is_not_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("cli.wallet.confirm", lambda *_: pytest.fail("asked"))
-    request = tmp_path / "request.txt"
-    request.write_text("mulu-request:00")
-    assert run(["wallet", "consent", str(request), "--out", str(tmp_path / "x"), "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert error["code"] == "no_answer" and "--yes" in error["hint"]
