@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from ledger.application import Application
 from ledger.genesis import Genesis
@@ -22,6 +23,9 @@ from node.sessions import Sessions
 from node.signal import Signal
 from node.thread_reads import ThreadReads
 from node.watch import Watch
+
+LINK_TABLES: Final = 2
+"""Tables of all links of the directory that are kept at a time: each has 300 bytes a link and more."""
 
 
 class Failure:
@@ -70,6 +74,7 @@ class Services:
     open_streams: Counter[str] = field(default_factory=Counter)
     long_reads: LongReads = field(default_factory=LongReads)
     thread_reads: ThreadReads = field(default_factory=ThreadReads)
+    link_tables: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LINK_TABLES))
     structure_checks: SharedAnswers = field(default_factory=SharedAnswers)
     failure: Failure = field(default_factory=Failure)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast, get_args
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -23,7 +24,7 @@ from directory.records import (
 from directory.trace import Direction, trace_steps
 from ledger.membership import organisation
 from ledger.proven import ProvenView
-from node.api.access import Member, Node, caller_of
+from node.api.access import Caller, Member, Node, caller_of
 from node.api.jsonable import jsonable
 from node.api.log import require_proven
 from node.api.paging import DEFAULT_PAGE, MAX_PAGE, Cursor, Limit, decode_cursor, page
@@ -72,10 +73,12 @@ class _Directory:
         return self._dependents.get(name, ())
 
 
-async def _dependents(services: Services, organisation: str) -> Dependents:
-    """Return what rests on each entry."""
-    links = await services.index.all_links()
-    return await services.long_reads.run(organisation, _by_target(links))
+@asynccontextmanager
+async def _dependents(services: Services, organisation: str) -> AsyncIterator[Dependents]:
+    """Lend what rests on each entry: a table of the whole directory, of which few are kept at a time."""
+    async with services.link_tables:
+        links = await services.index.all_links()
+        yield await services.long_reads.run(organisation, _by_target(links))
 
 
 def _by_target(links: Sequence[tuple[str, str]]) -> Generator[None, None, Dependents]:
@@ -172,9 +175,9 @@ async def _check(
             if len(found) < MAX_PAGE:
                 break
             after = found[-1]
-    directory = _Directory(proven, await _dependents(services, organisation))
-    steps = _check_steps(directory, names, proven.time_s * 1000)
-    answer = await services.long_reads.run(organisation, steps)
+    async with _dependents(services, organisation) as dependents:
+        steps = _check_steps(_Directory(proven, dependents), names, proven.time_s * 1000)
+        answer = await services.long_reads.run(organisation, steps)
     # From an index that has not what is proven yet, nobody else is to have it.
     return _moment(proven) if services.index.height >= proven.height else NEVER, answer
 
@@ -264,12 +267,18 @@ async def trace_entry(
     if _Directory(proven, {}).record(name) is None:
         raise problem(404, "entry_unknown", f"no {collection} {identifier}")
     with services.long_reads.admitted(caller.organisation):
-        dependents: Dependents = {}
-        if way == "dependents":  # what an entry rests on stands in the entry itself
-            await services.index.reach(proven.height)
-            dependents = await _dependents(services, caller.organisation)
-        steps = trace_steps(_Directory(proven, dependents), name, way)
-        found = await services.long_reads.run(caller.organisation, steps)
+        if way == "basis":  # what an entry rests on stands in the entry itself
+            return await _trace(services, caller, _Directory(proven, {}), name, way)
+        await services.index.reach(proven.height)
+        async with _dependents(services, caller.organisation) as dependents:
+            return await _trace(services, caller, _Directory(proven, dependents), name, way)
+
+
+async def _trace(
+    services: Services, caller: Caller, directory: _Directory, name: EntryName, way: Direction
+) -> Response:
+    steps = trace_steps(directory, name, way)
+    found = await services.long_reads.run(caller.organisation, steps)
     return Response(_json(jsonable(found.to_value())), media_type="application/json")
 
 
