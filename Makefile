@@ -74,7 +74,7 @@ mutants: $(INSTALLED) ## Plant one bug after the other into a copy; a test must 
 bench: $(INSTALLED) ## Measure on this machine: ARGS="directory|authorisation|batch|mixed|query|verify|sync|state|idle [--seconds N]".
 	@$(BIN)/mulu bench $(if $(ARGS),$(ARGS),directory)
 
-BENCHES := "directory --half --kill-one" "authorisation --half" "batch --half" "mixed --half" query verify \
+BENCHES := "directory --seconds 60 --half --kill-one" "authorisation --half" "batch --half" "mixed --half" query verify \
 	"sync --as query" "sync --as validator" state idle
 bench-all: $(INSTALLED) ## Measure everything on a quiet machine, some fifteen minutes, and write docs/PERFORMANCE.md.
 	@rm -rf build/bench && mkdir -p build/bench
