@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -66,8 +67,8 @@ class WalletProcess:
                     return str(codes[-1])
                 self._wait(deadline, "a code")
 
-    def event(self, kind: str, use: str) -> dict[str, Any]:
-        """Wait until the wallet has told of an event about a use.
+    def event(self, kind: str, named: str) -> dict[str, Any]:
+        """Wait until the wallet has told of an event about a request or a use, named by its hash or id.
 
         Raises:
             TimeoutError: it has not in time, or has ended.
@@ -76,14 +77,14 @@ class WalletProcess:
             deadline = time.monotonic() + _ANSWER_S
             while True:
                 for event in self._events:
-                    if event["event"] == kind and event.get("use") == use:
+                    if _is_of(event, kind, named):
                         return event
-                self._wait(deadline, f"{kind} of {use}")
+                self._wait(deadline, f"{kind} of {named}")
 
-    def has_told(self, kind: str, use: str) -> bool:
+    def has_told(self, kind: str, named: str) -> bool:
         """Tell whether the wallet has told of an event so far."""
         with self._news:
-            return any(e["event"] == kind and e.get("use") == use for e in self._events)
+            return any(_is_of(event, kind, named) for event in self._events)
 
     def _wait(self, deadline: float, what: str) -> None:
         assert self._process is not None, "the wallet was started"
@@ -118,3 +119,7 @@ class WalletProcess:
 
 
 _MULU: Final = (sys.executable, "-m", "cli")
+
+
+def _is_of(event: Mapping[str, Any], kind: str, named: str) -> bool:
+    return event["event"] == kind and named in (event.get("use"), event.get("request"))
