@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +26,16 @@ from cli.output_files import check_output, write_output
 from cli.proofs import load_policy
 from cli.questions import confirm
 from cli.validation import now_ms, read_bytes, use_id_of
+from cli.wallet_answers import (
+    LicensesOption,
+    answer_and_disclose,
+    answer_request,
+    await_disclosure,
+    choose_licenses,
+    emit,
+    handles_of,
+    try_disclose,
+)
 from cli.wallet_link import (
     DEFAULT_WALLET,
     WalletLink,
@@ -41,7 +51,6 @@ from cli.window import consent_text, read_request
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
 from ledger.uscc import uscc_problem
-from licenses.use import RequestEnvelope
 from licenses.wallet import Wallet
 from node.answers import OpenedSession
 
@@ -150,6 +159,7 @@ def code(
     wallet: WalletOption = DEFAULT_WALLET,
     node: NodeOption = None,
     answer: Annotated[Answer, typer.Option(help="ask, consent or refuse.")] = "ask",
+    licenses: LicensesOption = None,
     timeout: TimeoutOption = 120.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,7 +170,7 @@ def code(
     """
     with link_to_node(wallet, node) as link:
         session = link.open_session()
-        _emit(
+        emit(
             as_json,
             {"event": "code", "code": session.code, "expires": time_text(session.expires_ms)},
             f"Your code: {session.code} (until {time_text(session.expires_ms)})",
@@ -170,7 +180,7 @@ def code(
             raise CommandError(
                 "no request came", code="no_request", exit_code=ExitCode.NOT_ESTABLISHED
             )
-        _answer(link, session, envelope, answer, as_json, timeout)
+        answer_and_disclose(link, session, envelope, answer, handles_of(licenses), as_json, timeout)
 
 
 @app.command(epilog="Example: mulu wallet consent request.txt --out consent.txt")
@@ -179,6 +189,7 @@ def consent(
         Path, typer.Argument(metavar="REQUEST", help="The window's request.", dir_okay=False)
     ],
     out: Annotated[Path, typer.Option(help="File for the consent.", dir_okay=False)],
+    licenses: LicensesOption = None,
     wallet: WalletOption = DEFAULT_WALLET,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -186,6 +197,7 @@ def consent(
     """Look at a request that came as a file, and consent to it or not. With --json nobody sees it: give --yes, too."""
     if check_output(out).exists():
         raise CommandError(f"{out} exists already", hint="Choose another --out.")
+    given = handles_of(licenses)
     envelope = read_request(read_bytes(file).decode("ascii", "replace"))
     opened = open_wallet(wallet)
     opened.review(envelope, now_ms())
@@ -203,7 +215,8 @@ def consent(
         raise CommandError(
             "refused; nothing leaves the wallet", code="refused", exit_code=ExitCode.REFUSED
         )
-    signed = opened.consent(envelope, now_ms=now_ms())
+    chosen = choose_licenses(opened, envelope, given, asks=not yes)
+    signed = opened.consent(envelope, now_ms=now_ms(), handles=chosen)
     write_output(out, consent_text(signed).encode())
     use_id = signed.consent.use_id(SHA256_ED25519).hex()
     if as_json:
@@ -360,7 +373,7 @@ def disclose(
     check_output(out)
     use_id = use_id_of(use)
     with link_to_node(wallet, node) as link:
-        sealed = _await_disclosure(link, use_id, timeout)
+        sealed = await_disclosure(link, use_id, timeout)
     write_output(out, sealed)
     if as_json:
         show_json({"use": use_id.hex(), "file": str(out)})
@@ -376,6 +389,7 @@ def watch(
         bool, typer.Option("--codes", help="Keep a one-time code open, and answer its requests.")
     ] = False,
     answer: Annotated[Answer, typer.Option(help="With --codes: ask, consent or refuse.")] = "ask",
+    licenses: LicensesOption = None,
     interval: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds between looks.")] = 1.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -384,20 +398,27 @@ def watch(
     With `--json` each event is one line.
     """
     with link_to_node(wallet, node) as link:
-        _watch(link, codes, answer, interval, as_json)
+        _watch(link, codes, answer, handles_of(licenses), interval, as_json)
 
 
-def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_json: bool) -> None:
+def _watch(
+    link: WalletLink,
+    codes: bool,
+    answer: str,
+    licenses: Sequence[bytes],
+    interval_s: float,
+    as_json: bool,
+) -> None:
     session: OpenedSession | None = None
     pending: list[tuple[OpenedSession, bytes]] = []
     while True:
         if codes and session is None:
             session = link.open_session()
-            _emit(as_json, {"event": "code", "code": session.code}, f"Your code: {session.code}")
+            emit(as_json, {"event": "code", "code": session.code}, f"Your code: {session.code}")
         if session is not None:
             envelope = link.await_request(session, timeout_s=interval_s)
             if envelope is not None:
-                use_id = _consent(link, session, envelope, answer, as_json)
+                use_id = answer_request(link, session, envelope, answer, licenses, as_json)
                 if use_id is not None:
                     pending.append((session, use_id))
                 session = None
@@ -407,8 +428,8 @@ def _watch(link: WalletLink, codes: bool, answer: str, interval_s: float, as_jso
             time.sleep(interval_s)
         for receipt in link.new_uses():
             told = describe_receipt(link.wallet, receipt)
-            _emit(as_json, {"event": "use", **told}, _told_text(told))
-        pending = [one for one in pending if not _try_disclose(link, *one, as_json)]
+            emit(as_json, {"event": "use", **told}, _told_text(told))
+        pending = [one for one in pending if not try_disclose(link, *one, as_json)]
 
 
 def _told_text(told: dict[str, Any]) -> str:
@@ -421,81 +442,3 @@ def _told_text(told: dict[str, Any]) -> str:
         f"{text}, without your consent, by {told['organisation']} for {told['matter']} on "
         f"{told['basis']}; fields: {fields}"
     )
-
-
-def _consent(
-    link: WalletLink, session: OpenedSession, envelope: RequestEnvelope, answer: str, as_json: bool
-) -> bytes | None:
-    """Show a request, get the holder's answer, send it; return the use's id where it is a consent."""
-    record = describe_request(link.wallet, envelope)
-    request_id = envelope.signed.request.hash(SHA256_ED25519).hex()
-    _emit(as_json, {"event": "request", "request": request_id, **record}, None)
-    if not as_json:
-        show_record("Somebody asks for your license", record)
-    consents = answer == "consent" or (
-        answer == "ask" and confirm("Do you consent?", "--answer consent or --answer refuse")
-    )
-    if not consents:
-        link.refuse(session, envelope)
-        _emit(as_json, {"event": "refused", "request": request_id}, "Refused.")
-        return None
-    use_id = link.consent(session, envelope)
-    consented = {"event": "consented", "request": request_id, "use": use_id.hex()}
-    _emit(as_json, consented, "Consented.")
-    return use_id
-
-
-def _try_disclose(link: WalletLink, session: OpenedSession, use_id: bytes, as_json: bool) -> bool:
-    """Disclose once the use is recorded; tell whether there is nothing left to wait for."""
-    sealed = link.disclose(use_id) if link.is_recorded(use_id) else None
-    if sealed is None:
-        return now_ms() >= session.expires_ms
-    link.put_disclosure(session, sealed)
-    _emit(as_json, {"event": "disclosed", "use": use_id.hex()}, "Recorded and proved; disclosed.")
-    return True
-
-
-def _answer(
-    link: WalletLink,
-    session: OpenedSession,
-    envelope: RequestEnvelope,
-    answer: str,
-    as_json: bool,
-    timeout_s: float,
-) -> None:
-    use_id = _consent(link, session, envelope, answer, as_json)
-    if use_id is None:
-        return
-    link.put_disclosure(session, _await_disclosure(link, use_id, timeout_s))
-    _emit(
-        as_json,
-        {"event": "disclosed", "use": use_id.hex()},
-        "The use is recorded and proved; the fields were disclosed.",
-    )
-
-
-def _await_disclosure(link: WalletLink, use_id: bytes, timeout_s: float) -> bytes:
-    """Wait until a use is recorded and return its fields, sealed.
-
-    Raises:
-        CommandError: it is not recorded in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while (sealed := link.disclose(use_id)) is None:
-        if time.monotonic() > deadline:
-            raise CommandError(
-                "the use is not recorded; nothing was disclosed",
-                code="not_recorded",
-                exit_code=ExitCode.NOT_ESTABLISHED,
-            )
-        time.sleep(0.1)
-    return sealed
-
-
-def _emit(as_json: bool, event: dict[str, Any], text: str | None) -> None:
-    """Tell of an event: a line of JSON for machines, a sentence for people."""
-    if as_json:
-        sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
-    elif text is not None:
-        say(text)

@@ -7,7 +7,7 @@ the node which license it asks about, and that it is the holder's: `docs/SECURIT
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -83,9 +83,17 @@ class WalletLink:
             raise
         return None if sealed is None else self.wallet.open_request(sealed)
 
-    def consent(self, session: OpenedSession, envelope: RequestEnvelope) -> bytes:
-        """Consent, send the consent to the window, sealed to its organisation; return what names the use."""
-        signed = self.wallet.consent(envelope, now_ms=now_ms())
+    def consent(
+        self,
+        session: OpenedSession,
+        envelope: RequestEnvelope,
+        handles: Sequence[bytes] | None = None,
+    ) -> bytes:
+        """Consent, send the consent to the window, sealed to its organisation; return what names the use.
+
+        `handles` are the licenses, one for each item of the request; they may be left out where there is no choice.
+        """
+        signed = self.wallet.consent(envelope, now_ms=now_ms(), handles=handles)
         self._answer(session, envelope, signed.encode())
         return signed.consent.use_id(self.wallet.suite)
 

@@ -15,7 +15,7 @@ import pytest
 
 from cli.main import run
 from cli.output import CommandError
-from cli.wallet import _await_disclosure
+from cli.wallet_answers import await_disclosure
 from cli.wallet_link import WalletLink
 from ledger.bundle import ValidatorChange
 from ledger.policy import Policy
@@ -141,7 +141,7 @@ def test_the_use_that_is_waited_for_is_asked_for_by_its_id(
     for _ in range(2 * PAGE):
         use(library, link)
     awaited = use(library, link)
-    assert _await_disclosure(link, awaited, timeout_s=0)
+    assert await_disclosure(link, awaited, timeout_s=0)
     assert library.questions() == [f"/v1/evidence/uses/{awaited.hex()}"]
 
 
@@ -152,9 +152,9 @@ def test_a_use_that_is_not_recorded_is_waited_for_in_vain(
     signed = link.wallet.consent(envelope, now_ms=library.story.time_ms)
     use_id = signed.consent.use_id(link.wallet.suite)
     with pytest.raises(CommandError, check=lambda error: error.code == "not_recorded"):
-        _await_disclosure(link, use_id, timeout_s=0)
+        await_disclosure(link, use_id, timeout_s=0)
     with pytest.raises(WalletError, check=lambda error: error.code == "wallet.not_consented"):
-        _await_disclosure(link, bytes(32), timeout_s=0)
+        await_disclosure(link, bytes(32), timeout_s=0)
 
 
 def test_a_policy_is_renewed_by_what_the_node_shows(library: Library, link: WalletLink) -> None:
