@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import subprocess
 import time
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
+from cli.authorities import issue, read_authority
 from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
@@ -46,12 +46,7 @@ from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keys import SoftwareSigner
 from ledger.policy import MAX_POLICY_BYTES
 from node.answers import EngineView, Json
-from node.certificates import (
-    NODE_LIFETIME_DAYS,
-    IssuedCertificate,
-    expires_ms,
-    issue_node_certificate,
-)
+from node.certificates import NODE_LIFETIME_DAYS, expires_ms
 from node.client import NodeClient
 from node.config import (
     ApiConfig,
@@ -78,7 +73,7 @@ NodeHome = Annotated[
 AuthorityOption = Annotated[
     Path,
     typer.Option(
-        help="Key of the jurisdiction's CA (PEM); its certificate lies beside it as .crt.",
+        help="Key of the jurisdiction's CA (PEM, ECDSA P-256); its certificate lies beside it as .crt.",
         dir_okay=False,
     ),
 ]
@@ -139,7 +134,7 @@ def init(
         api=ApiConfig(listen_host="127.0.0.1", listen_port=api_port or second),
         consensus=ConsensusConfig(engine=engine),
     )
-    tls = _issue(authority, name, host, NODE_LIFETIME_DAYS)
+    tls = issue(read_authority(authority), name, host, NODE_LIFETIME_DAYS)
     signers = None
     if validator:
         signers = ValidatorSigners(*(SoftwareSigner.generate() for _ in range(3)))
@@ -356,7 +351,7 @@ def renew(
     """Issue a node's certificate anew, with a new key. The node uses it from its next start on."""
     place = Home(home)
     config = load_config(place.config)
-    tls = _issue(authority, config.name, config.peers.listen_host, days)
+    tls = issue(read_authority(authority), config.name, config.peers.listen_host, days)
     replace_file(place.tls_key, tls.key_pem)
     replace_file(place.tls_certificate, tls.certificate_pem)
     expires = time_text(expires_ms(tls.certificate_der))
@@ -403,21 +398,6 @@ def fsck(home: NodeHome, as_json: JsonOption = False) -> None:
         say("Move the data directory aside and start the node: it synchronises again.")
     if not report.ok:
         raise typer.Exit(ExitCode.REFUSED)
-
-
-def _issue(authority: Path, name: str, host: str, days: int) -> IssuedCertificate:
-    """Issue the certificate of a node under the CA whose key is given.
-
-    Raises:
-        CommandError: it and the file beside it are no CA.
-    """
-    issuer = IssuedCertificate(read_bytes(authority.with_suffix(".crt")), read_bytes(authority))
-    hosts = tuple(dict.fromkeys((host, "127.0.0.1", "localhost")))
-    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
-    try:
-        return issue_node_certificate(issuer, name, hosts=hosts, now=now, lifetime_days=days)
-    except ValueError as error:
-        raise CommandError(f"{authority} and its .crt are no CA: {error}") from None
 
 
 def _peer(text: str) -> PeerAddress:

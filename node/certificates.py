@@ -38,6 +38,9 @@ NODE_LIFETIME_DAYS: Final = 825
 MAX_NAME_CHARACTERS: Final = 64
 """Of a common name (RFC 5280, appendix A.1); neither TLS nor the library that reads certificates holds to it."""
 
+WRONG_KIND_OF_KEY: Final = "its key must be ECDSA P-256"
+"""Why a certificate authority cannot issue nodes' certificates, and another one must be made."""
+
 _UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
@@ -111,7 +114,10 @@ def issue_node_certificate(
     now: datetime.datetime,
     lifetime_days: int = NODE_LIFETIME_DAYS,
 ) -> IssuedCertificate:
-    """Issue the certificate of `node` under `authority`, with a new key. `hosts` are DNS names or IP addresses."""
+    """Issue the certificate of `node` under `authority`, with a new key. `hosts` are DNS names or IP addresses.
+
+    Of an authority that others made, `authority_key_problem` has been asked.
+    """
     issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
     issuer_key = load_pem_private_key(authority.key_pem, password=None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
@@ -218,6 +224,24 @@ def authority_problem(certificate: bytes) -> str | None:
     except x509.ExtensionNotFound:
         return "it has no key identifier"
     except (ValueError, UnsupportedAlgorithm, ssl.SSLError, *_UNREADABLE) as error:
+        return f"it cannot be read: {error}"
+    return None
+
+
+def authority_key_problem(authority: IssuedCertificate) -> str | None:
+    """Say why an authority cannot issue nodes' certificates, or None: its key must be ECDSA P-256, and its own."""
+    try:
+        certificate = x509.load_pem_x509_certificate(authority.certificate_pem)
+        key = load_pem_private_key(authority.key_pem, password=None)
+        if not (
+            isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
+        ):
+            return WRONG_KIND_OF_KEY
+        if certificate.public_key() != key.public_key():
+            return "the certificate is of another key"
+    except TypeError:
+        return "its key has a passphrase; it must be given without"
+    except (ValueError, UnsupportedAlgorithm, *_UNREADABLE) as error:
         return f"it cannot be read: {error}"
     return None
 

@@ -1,0 +1,52 @@
+"""A jurisdiction's certificate authority as commands are given it: its key (PEM) and, beside it, its .crt."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Final
+
+from cli.output import CommandError
+from cli.validation import read_bytes
+from node.certificates import (
+    WRONG_KIND_OF_KEY,
+    IssuedCertificate,
+    authority_key_problem,
+    issue_node_certificate,
+)
+
+_MAKE: Final = (
+    "Make another, and register it: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 "
+    "-subj /CN=NAME-ca -addext keyUsage=critical,keyCertSign,cRLSign -keyout ca.pem -out ca.crt"
+)
+
+_GIVE: Final = "Give the CA's key, PEM without passphrase; its certificate lies beside it as .crt."
+
+
+def read_authority(path: Path) -> IssuedCertificate:
+    """Read a CA whose key is in `path`.
+
+    Raises:
+        CommandError: a file cannot be read, or nodes' certificates cannot be issued with them.
+    """
+    authority = IssuedCertificate(read_bytes(path.with_suffix(".crt")), read_bytes(path))
+    problem = authority_key_problem(authority)
+    if problem is not None:
+        hint = _MAKE if problem == WRONG_KIND_OF_KEY else _GIVE
+        raise CommandError(f"{path} and its .crt are no CA for nodes: {problem}", hint=hint)
+    return authority
+
+
+def issue(authority: IssuedCertificate, name: str, host: str, days: int) -> IssuedCertificate:
+    """Issue the certificate of a node that listens on `host`.
+
+    Raises:
+        CommandError: no certificate can say that.
+    """
+    hosts = tuple(dict.fromkeys((host, "127.0.0.1", "localhost")))
+    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+    try:
+        return issue_node_certificate(authority, name, hosts=hosts, now=now, lifetime_days=days)
+    except ValueError as error:
+        raise CommandError(f"no certificate of {name} can be issued: {error}") from None

@@ -1,0 +1,121 @@
+"""What `mulu node init` and `mulu node renew` are given of others – CA, genesis, policy – and what does not fit."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+from cli.main import run
+from cli.network_setup import create_network
+from node.certificates import create_certificate_authority
+
+NOW = datetime.datetime.fromtimestamp(time.time(), tz=datetime.UTC)
+
+Told = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("network") / "home"
+    create_network(home)
+    return home
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """Run a command line and return what it says to people, which its exit code goes with."""
+
+    def tell(*words: object, expect: int = 0) -> str:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert code == expect, out + err
+        return " ".join((out + err).split())
+
+    return tell
+
+
+def init_words(directory: Path, home: Path, authority: Path, **other: Path) -> tuple[object, ...]:
+    genesis = other.get("genesis", directory / "genesis.json")
+    policy = other.get("policy", directory / "policy.txt")
+    return (
+        *("node", "init", home, "--name", "baoding", "--genesis", genesis, "--policy", policy),
+        *("--authority", authority),
+    )
+
+
+def save_authority(path: Path, key: Any, *, passphrase: bytes = b"", signer: Any = None) -> Path:
+    """Save a CA of this key, whoever has made it with which program; return its key's path."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "baoding-ca")])
+    signer = signer or key
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(signer.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+        .sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else SHA256())
+    )
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    path.with_suffix(".crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+def new_authority(path: Path) -> Path:
+    made = create_certificate_authority("baoding-ca", now=NOW)
+    path.write_bytes(made.key_pem)
+    path.with_suffix(".crt").write_bytes(made.certificate_pem)
+    return path
+
+
+def p256() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+UNFIT: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "Ed25519": (
+        lambda: {"key": ed25519.Ed25519PrivateKey.generate()},
+        "its key must be ECDSA P-256",
+    ),
+    "RSA": (lambda: {"key": rsa.generate_private_key(65537, 2048)}, "its key must be ECDSA P-256"),
+    "P-384": (
+        lambda: {"key": ec.generate_private_key(ec.SECP384R1())},
+        "its key must be ECDSA P-256",
+    ),
+    "encrypted": (lambda: {"key": p256(), "passphrase": b"a long one"}, "its key has a passphrase"),
+    "another's": (lambda: {"key": p256(), "signer": p256()}, "the certificate is of another key"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_an_authority_that_cannot_issue_is_wrong_input_and_how_another_is_made_is_told(
+    case: str, directory: Path, tmp_path: Path, told: Told
+) -> None:
+    made, why = UNFIT[case]
+    authority = save_authority(tmp_path / "ca.pem", **made())
+    for words in (
+        init_words(directory, tmp_path / "node", authority),
+        ("node", "renew", directory / "nodes" / "hebei", "--authority", authority),
+    ):
+        text = told(*words, expect=2)
+        assert why in text
+        assert ("openssl req -x509 -newkey ec" in text) is ("P-256" in why)
+    assert not (tmp_path / "node").exists()
