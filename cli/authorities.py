@@ -13,8 +13,11 @@ from node.certificates import (
     WRONG_KIND_OF_KEY,
     IssuedCertificate,
     authority_key_problem,
+    has_issued,
     issue_node_certificate,
 )
+from node.errors import InvalidCertificate
+from node.home import MAX_TLS_FILE_BYTES
 
 _MAKE: Final = (
     "Make another, and register it: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 "
@@ -50,3 +53,27 @@ def issue(authority: IssuedCertificate, name: str, host: str, days: int) -> Issu
         return issue_node_certificate(authority, name, hosts=hosts, now=now, lifetime_days=days)
     except ValueError as error:
         raise CommandError(f"no certificate of {name} can be issued: {error}") from None
+
+
+def require_same_authority(authority: IssuedCertificate, path: Path, present: Path) -> None:
+    """Check that the CA of `path` issued a node's present certificate: others may belong to another member.
+
+    Where that certificate is missing or damaged, which renewing mends, nobody can tell.
+
+    Raises:
+        CommandError: another has issued it.
+    """
+    if not present.exists():
+        return
+    try:
+        same = has_issued(authority, read_bytes(present, MAX_TLS_FILE_BYTES))
+    except InvalidCertificate:
+        return
+    if not same:
+        raise CommandError(
+            f"{path} is another CA than the one that issued {present}",
+            hint="Peers refuse a node whose CA is not on the ledger, and count it to whoever registered the CA. "
+            "Give the CA that issued it; where yours has been replaced, register the new one, and add "
+            "--another-authority.",
+            code="another_authority",
+        )

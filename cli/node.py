@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
-from cli.authorities import issue, read_authority
+from cli.authorities import issue, read_authority, require_same_authority
 from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
@@ -346,12 +346,22 @@ def renew(
     days: Annotated[
         int, typer.Option(min=1, max=NODE_LIFETIME_DAYS, help="How long it is valid.")
     ] = NODE_LIFETIME_DAYS,
+    another_authority: Annotated[
+        bool,
+        typer.Option(
+            "--another-authority",
+            help="The CA may be another one than before: yours has been replaced, and is registered.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Issue a node's certificate anew, with a new key. The node uses it from its next start on."""
     place = Home(home)
     config = load_config(place.config)
-    tls = issue(read_authority(authority), config.name, config.peers.listen_host, days)
+    issuer = read_authority(authority)
+    if not another_authority:
+        require_same_authority(issuer, authority, place.tls_certificate)
+    tls = issue(issuer, config.name, config.peers.listen_host, days)
     replace_file(place.tls_key, tls.key_pem)
     replace_file(place.tls_certificate, tls.certificate_pem)
     expires = time_text(expires_ms(tls.certificate_der))

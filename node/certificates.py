@@ -246,6 +246,27 @@ def authority_key_problem(authority: IssuedCertificate) -> str | None:
     return None
 
 
+def has_issued(authority: IssuedCertificate, certificate_pem: bytes) -> bool:
+    """Tell whether an authority's key has signed a certificate, whatever subject either names.
+
+    Raises:
+        InvalidCertificate: the certificate cannot be read.
+    """
+    key = x509.load_pem_x509_certificate(authority.certificate_pem).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        algorithm = certificate.signature_hash_algorithm
+        if algorithm is None:  # Ed25519
+            return False
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(algorithm))
+    except InvalidSignature:
+        return False
+    except (ValueError, UnsupportedAlgorithm, *_UNREADABLE):
+        raise InvalidCertificate("the certificate cannot be read") from None
+    return True
+
+
 def pem_bundle(authorities: Iterable[TrustedAuthority]) -> str:
     """Return the authorities' certificates as one PEM text, for a TLS context."""
     return "".join(

@@ -119,3 +119,33 @@ def test_an_authority_that_cannot_issue_is_wrong_input_and_how_another_is_made_i
         assert why in text
         assert ("openssl req -x509 -newkey ec" in text) is ("P-256" in why)
     assert not (tmp_path / "node").exists()
+
+
+def test_a_certificate_is_renewed_by_another_authority_only_where_an_option_says_so(
+    directory: Path, told: Told
+) -> None:
+    home = directory / "nodes" / "beijing"
+    certificate = home / "keys" / "tls.crt"
+    before = certificate.read_bytes()
+    own, foreign = (directory / "authorities" / f"{name}.pem" for name in ("beijing", "hebei"))
+    refused = told("node", "renew", home, "--authority", foreign, expect=2)
+    assert f"{foreign} is another CA than the one that issued {certificate}" in refused
+    assert "--another-authority" in refused
+    assert certificate.read_bytes() == before
+    told("node", "renew", home, "--authority", own)
+    assert certificate.read_bytes() != before
+    told("node", "renew", home, "--authority", foreign, "--another-authority")
+    told("node", "renew", home, "--authority", own, "--another-authority")
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_certificate_that_is_missing_or_damaged_is_renewed(
+    content: bytes | None, directory: Path, told: Told
+) -> None:
+    certificate = directory / "nodes" / "tianjin" / "keys" / "tls.crt"
+    certificate.unlink()
+    if content is not None:
+        certificate.write_bytes(content)
+    authority = directory / "authorities" / "tianjin.pem"
+    told("node", "renew", directory / "nodes" / "tianjin", "--authority", authority)
+    assert certificate.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
