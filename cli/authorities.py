@@ -7,14 +7,16 @@ import time
 from pathlib import Path
 from typing import Final
 
-from cli.output import CommandError
+from cli.output import CommandError, error_console, printable
 from cli.validation import read_bytes
+from ledger.genesis import Genesis
 from node.certificates import (
     WRONG_KIND_OF_KEY,
     IssuedCertificate,
     authority_key_problem,
     has_issued,
     issue_node_certificate,
+    same_key,
 )
 from node.errors import InvalidCertificate
 from node.home import MAX_TLS_FILE_BYTES
@@ -77,3 +79,23 @@ def require_same_authority(authority: IssuedCertificate, path: Path, present: Pa
             "--another-authority.",
             code="another_authority",
         )
+
+
+def warn_unless_named(authority: IssuedCertificate, genesis: Genesis) -> bool:
+    """Return whether genesis names a CA, by its key; where it does not, say on standard error what that may mean.
+
+    It is no error: a jurisdiction that joins later has its CA registered on the ledger, which is not asked here.
+    """
+    if any(
+        same_key(authority.certificate_der, one.certificate)
+        for one in genesis.certificate_authorities
+    ):
+        return True
+    error_console().print(
+        printable(
+            "warning: genesis does not name this CA: until it is on the ledger, the other nodes refuse this one. "
+            "A governor registers it: docs/OPERATING.md, Join."
+        ),
+        markup=False,
+    )
+    return False

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
-from cli.authorities import issue, read_authority, require_same_authority
+from cli.authorities import issue, read_authority, require_same_authority, warn_unless_named
 from cli.connection import connect, mulu_home, passphrase
 from cli.engine_setup import create_joining_engine_home, require_engine, warn_without_engine
 from cli.engine_setup import engine_peer as read_engine_peer
@@ -41,10 +41,11 @@ from cli.output import (
 )
 from cli.processes import log_tail, running_process, spawn_node, terminate
 from cli.validation import read_bytes
+from ledger.errors import DecodeError
 from ledger.files import replace_file
 from ledger.genesis import MAX_GENESIS_BYTES, Genesis
 from ledger.keys import SoftwareSigner
-from ledger.policy import MAX_POLICY_BYTES
+from ledger.policy import MAX_POLICY_BYTES, Policy
 from node.answers import EngineView, Json
 from node.certificates import NODE_LIFETIME_DAYS, expires_ms
 from node.client import NodeClient
@@ -121,6 +122,7 @@ def init(
     A query node may start at once. A validator's three public keys go to `ledger.validator.propose`.
     """
     chain = Genesis.from_json(read_bytes(genesis, MAX_GENESIS_BYTES))
+    policy_text = _policy_of(chain, policy)
     first, second, third = free_ports(3)
     engine_peers = [read_engine_peer(text) for text in engine_peer or ()]
     config = NodeConfig(
@@ -134,7 +136,8 @@ def init(
         api=ApiConfig(listen_host="127.0.0.1", listen_port=api_port or second),
         consensus=ConsensusConfig(engine=engine),
     )
-    tls = issue(read_authority(authority), name, host, NODE_LIFETIME_DAYS)
+    issuer = read_authority(authority)
+    tls = issue(issuer, name, host, NODE_LIFETIME_DAYS)
     signers = None
     if validator:
         signers = ValidatorSigners(*(SoftwareSigner.generate() for _ in range(3)))
@@ -142,17 +145,18 @@ def init(
         home,
         config,
         chain,
-        read_bytes(policy, MAX_POLICY_BYTES).decode(),
+        policy_text,
         tls,
         signers,
         passphrase=passphrase(),
     )
-    record = {
+    record: Json = {
         "home": str(home),
         "chain_id": chain.chain_id,
         "role": config.role,
         "peers": f"{host}:{config.peers.listen_port}",
         "api": f"http://127.0.0.1:{config.api.listen_port}",
+        "authority_in_genesis": warn_unless_named(issuer, chain),
     }
     if engine == "cometbft":
         record["engine"] = str(
@@ -408,6 +412,27 @@ def fsck(home: NodeHome, as_json: JsonOption = False) -> None:
         say("Move the data directory aside and start the node: it synchronises again.")
     if not report.ok:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _policy_of(genesis: Genesis, path: Path) -> str:
+    """Return the text of the policy of a network.
+
+    Raises:
+        CommandError: the file cannot be read, or is of another network.
+    """
+    data = read_bytes(path, MAX_POLICY_BYTES)
+    try:
+        logs = {log.key.name for log in Policy.parse(genesis.suite, data).logs}
+    except DecodeError as error:
+        raise CommandError(f"{path} is not a policy file: {error}") from None
+    if genesis.chain_id not in logs:
+        raise CommandError(
+            f"{path} is the policy of {', '.join(sorted(logs)) or 'no chain'}, "
+            f"but genesis is that of {genesis.chain_id}",
+            hint="Get both of two members of one network, by two ways, and compare.",
+            code="other_network",
+        )
+    return data.decode()
 
 
 def _peer(text: str) -> PeerAddress:

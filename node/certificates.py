@@ -246,6 +246,15 @@ def authority_key_problem(authority: IssuedCertificate) -> str | None:
     return None
 
 
+def same_key(first: bytes, second: bytes) -> bool:
+    """Tell whether two certificates (DER) are of one key; one that cannot be read has none."""
+    try:
+        keys = [x509.load_der_x509_certificate(one).public_key() for one in (first, second)]
+    except (ValueError, UnsupportedAlgorithm, *_UNREADABLE):
+        return False
+    return keys[0] == keys[1]
+
+
 def has_issued(authority: IssuedCertificate, certificate_pem: bytes) -> bool:
     """Tell whether an authority's key has signed a certificate, whatever subject either names.
 

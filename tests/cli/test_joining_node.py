@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,3 +150,39 @@ def test_a_certificate_that_is_missing_or_damaged_is_renewed(
     authority = directory / "authorities" / "tianjin.pem"
     told("node", "renew", directory / "nodes" / "tianjin", "--authority", authority)
     assert certificate.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
+
+
+def test_a_genesis_and_a_policy_of_different_chains_are_refused(
+    directory: Path, tmp_path: Path, told: Told
+) -> None:
+    create_network(tmp_path / "other", name="other")
+    words = init_words(
+        directory,
+        tmp_path / "node",
+        directory / "authorities" / "hebei.pem",
+        policy=tmp_path / "other" / "policy.txt",
+    )
+    text = told(*words, expect=2)
+    assert f"{tmp_path / 'other' / 'policy.txt'} is the policy of other-" in text
+    assert "but genesis is that of sample-" in text
+    assert not (tmp_path / "node").exists()
+
+
+def test_what_is_no_policy_is_refused(directory: Path, tmp_path: Path, told: Told) -> None:
+    (tmp_path / "policy.txt").write_bytes(b"\xff")
+    authority = directory / "authorities" / "hebei.pem"
+    words = init_words(directory, tmp_path / "node", authority, policy=tmp_path / "policy.txt")
+    assert f"{tmp_path / 'policy.txt'} is not a policy file" in told(*words, expect=2)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_who_joins_is_told_where_genesis_does_not_name_the_authority(
+    named: bool, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = directory / "authorities" / "hebei.pem"
+    authority = own if named else new_authority(tmp_path / "ca.pem")
+    words = init_words(directory, tmp_path / "node", authority)
+    assert run([*(str(word) for word in words), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["authority_in_genesis"] is named
+    assert ("the other nodes refuse this one" in " ".join(err.split())) is not named
