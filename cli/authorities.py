@@ -14,6 +14,7 @@ from node.certificates import (
     WRONG_KIND_OF_KEY,
     IssuedCertificate,
     authority_key_problem,
+    authority_problem,
     has_issued,
     issue_node_certificate,
     same_key,
@@ -99,3 +100,19 @@ def warn_unless_named(authority: IssuedCertificate, genesis: Genesis) -> bool:
         markup=False,
     )
     return False
+
+
+def check_registration(certificate: bytes, where: str) -> None:
+    """Check a certificate that shall be registered: the ledger takes any bytes, and keeps them.
+
+    Raises:
+        CommandError: nodes would leave it out.
+    """
+    problem = authority_problem(certificate)
+    if certificate.startswith(b"-----BEGIN"):
+        problem = "it is PEM"
+    if problem is not None:
+        raise CommandError(
+            f"{where}: the certificate is not a CA's that nodes can use: {problem}",
+            hint="Give the CA's own certificate, DER in hex: openssl x509 -in ca.crt -outform DER | xxd -p -c0",
+        )

@@ -147,8 +147,10 @@ def read_operations(file: Path) -> list[Operation]:
     """Read operations as JSON and validate each body with its model.
 
     Raises:
-        CommandError: not JSON, an unknown kind, or a body that its model refuses.
+        CommandError: not JSON, an unknown kind, a body that its model refuses, or a CA that no node can use.
     """
+    from cli.authorities import check_registration
+    from ledger.membership_operations import RegisterCertificateAuthority
     from ledger.operations import body_value
     from node.operation_table import OPERATIONS
 
@@ -166,6 +168,8 @@ def read_operations(file: Path) -> list[Operation]:
             )
         where = f"{file}, operation {position}"
         body = build_from(table[kind].body, item.get("body"), where=where)
+        if isinstance(body, RegisterCertificateAuthority):
+            check_registration(body.certificate, where)
         operations.append(Operation(kind, body_value(body)))
     return operations
 

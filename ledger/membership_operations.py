@@ -105,6 +105,8 @@ class RevokeKey(Body):
 
 
 class RegisterCertificateAuthority(Body):
+    """`certificate` is the CA's own, DER, signed with its key. The ledger takes any bytes; nodes leave others out."""
+
     name: Slug
     certificate: Certificate
 
