@@ -125,11 +125,24 @@ def send(
     connection = connect(node, key, profile)
     with connection.client:
         result = connection.submit(operations, timeout_s=timeout)
-    record = {"transaction": result.id, "height": result.height, "index": result.index}
+    proposals = [
+        f"{result.id}-{position}"
+        for position, one in enumerate(operations)
+        if one.kind == "ledger.validator.propose"
+    ]
     if as_json:
-        show_json(record)
-    else:
-        say(f"Committed: transaction {result.id} in block {result.height}.")
+        show_json(
+            {
+                "transaction": result.id,
+                "height": result.height,
+                "index": result.index,
+                "proposals": proposals,
+            }
+        )
+        return
+    say(f"Committed: transaction {result.id} in block {result.height}.")
+    for proposal in proposals:
+        say(f"Proposal for others to approve by ledger.validator.approve: {proposal}")
 
 
 def check_id(text: str) -> str:

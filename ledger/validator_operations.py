@@ -44,6 +44,8 @@ class ProposeValidator(Body):
 
 
 class ApproveValidator(Body):
+    """`proposal` is `<transaction>-<index>`: the proposing transaction's id, and the operation's index in it."""
+
     proposal: Annotated[str, Field(pattern=r"^[0-9a-f]{64}-[0-9]{1,3}$")]
 
 

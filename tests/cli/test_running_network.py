@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from cli.demo import content
 from cli.main import run
 from cli.processes import running_process
 from cli.sample import by_short_name
+from ledger.keys import SoftwareSigner
 from licenses.wallet import Wallet
 from node.auth import make_token
 from node.client import NodeClient
@@ -45,6 +47,25 @@ def test_a_key_is_enrolled_used_and_revoked(shell: Shell, tmp_path: Path) -> Non
     shell("org", "revoke", made["public_key"], profile="tongzhou-registrar")
     refused = shell("org", "show", DEPARTMENT, "--node", node, "--key", str(key), expect=1)
     assert refused["error"]["code"] == "key_not_enrolled"
+
+
+def test_who_proposes_a_validator_is_told_what_others_approve(shell: Shell, tmp_path: Path) -> None:
+    keys = {
+        name: str(SoftwareSigner.generate().public_key)
+        for name in ("consensus_key", "log_key", "witness_key")
+    }
+    proposal = {"action": "replace", "name": "beijing", **keys}
+    file = tmp_path / "operations.json"
+    file.write_text(json.dumps([{"kind": "ledger.validator.propose", "body": proposal}]))
+    sent = shell("tx", "send", str(file), profile="beijing-governor")
+    assert sent["proposals"] == [f"{sent['transaction']}-0"]
+    approval = {"proposal": sent["proposals"][0]}
+    file.write_text(json.dumps([{"kind": "ledger.validator.approve", "body": approval}]))
+    # Two of four are no quorum: the set stays, for the other tests.
+    assert shell("tx", "send", str(file), profile="tianjin-governor")["proposals"] == []
+    file.write_text(json.dumps([{"kind": "ledger.validator.propose", "body": proposal}]))
+    told = shell.text("tx", "send", str(file), "beijing-governor")
+    assert re.search(r"by ledger.validator.approve:\s[0-9a-f]{64}-0", told)
 
 
 def test_a_license_is_issued_for_the_organisation_whose_key_signs(
