@@ -18,6 +18,7 @@ from cli.options import (
 )
 from cli.output import CommandError, say, show_json, show_page, show_record
 from cli.validation import build
+from ledger.membership import ROLES
 from ledger.membership_operations import (
     AmendOrganisation,
     RegisterOrganisation,
@@ -25,6 +26,7 @@ from ledger.membership_operations import (
     enrol_key_body,
 )
 from ledger.operations import Body
+from ledger.uscc import uscc_problem
 from node.answers import SubmissionResult
 
 app = typer.Typer(help="Organisations, their keys and roles.", no_args_is_help=True)
@@ -138,7 +140,8 @@ def enrol(
         ),
     ],
     role: Annotated[
-        list[str], typer.Option("--role", help="A role, e.g. editor; may be repeated.")
+        list[str],
+        typer.Option("--role", help=f"One of {', '.join(sorted(ROLES))}; may be repeated."),
     ],
     node: NodeOption = None,
     key: KeyOption = None,
@@ -146,12 +149,11 @@ def enrol(
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a key with its roles; a registrar of the organisation or of its authority does this."""
+    _check_enrolment(uscc, role)
     signer = open_key(new_key)
     connection = connect(node, key, profile)
-    try:
-        body = enrol_key_body(signer, connection.client.network().chain_id, uscc, sorted(set(role)))
-    except ValueError as error:
-        raise CommandError(f"this enrolment is not possible: {error}") from None
+    chain_id = connection.client.network().chain_id
+    body = enrol_key_body(signer, chain_id, uscc, sorted(set(role)))
     _submit(connection, "ledger.key.enrol", body, as_json)
 
 
@@ -170,6 +172,23 @@ def revoke(
     """Revoke a key: your own, or as registrar one of your organisation or below."""
     body = build(RevokeKey, key=public_key, compromised_since_ms=compromised_since_ms)
     _submit(connect(node, key, profile), "ledger.key.revoke", body, as_json)
+
+
+def _check_enrolment(uscc: str, roles: list[str]) -> None:
+    """Check what is typed before any key is asked for, and any node.
+
+    Raises:
+        CommandError: no USCC, or an unknown role.
+    """
+    problem = uscc_problem(uscc)
+    if problem is not None:
+        raise CommandError(f"uscc: {problem}")
+    unknown = sorted(set(roles) - ROLES)
+    if unknown:
+        raise CommandError(
+            f"unknown role {', '.join(repr(one) for one in unknown)}",
+            hint=f"Roles: {', '.join(sorted(ROLES))}.",
+        )
 
 
 def _submit(connection: Connection, kind: str, body: Body, as_json: bool) -> None:
