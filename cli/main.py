@@ -176,6 +176,9 @@ def _usage_error(error: typer.TyperException, as_json: bool) -> ExitCode:
         say(context.get_help() if context is not None else text)
         return ExitCode.BAD_INPUT
     hint = f"See {context.command_path} --help" if context is not None else ""
+    if context is not None and text.startswith("Got unexpected extra argument"):
+        options = [option for one in context.command.params for option in one.opts]
+        hint = f"Name nodes by --only NAME. {hint}" if "--only" in options else hint
     show_error(text, hint=hint, code="usage", as_json=as_json)
     return ExitCode.BAD_INPUT
 

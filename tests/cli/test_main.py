@@ -74,6 +74,8 @@ WRONG = {
     "an unknown command": (["nonsense"], "No such command"),
     "an unknown option": (["keys", "show", "--nonsense", "x"], "No such option"),
     "a missing argument": (["tx", "show"], "Missing argument"),
+    "a node to stop": (["network", "stop", "hebei"], "Name nodes by --only NAME."),
+    "nodes to start": (["network", "start", "hebei", "beijing"], "Name nodes by --only NAME."),
     "no node": (["org", "list"], "no node is named"),
     "an address that is none": (["org", "list", "--node", "beijing"], "not an address"),
     "an address without a host": (["org", "list", "--node", "http://"], "not an address"),
