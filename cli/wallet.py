@@ -36,6 +36,7 @@ from cli.wallet_answers import (
     handles_of,
     try_disclose,
 )
+from cli.wallet_licenses import remove
 from cli.wallet_link import (
     DEFAULT_WALLET,
     WalletLink,
@@ -60,6 +61,8 @@ Answer = Literal["ask", "consent", "refuse"]
 
 
 app.command("policy", epilog="Example: mulu wallet policy --renew")(policy)
+
+app.command("remove", epilog="Example: mulu wallet remove 5e…")(remove)
 
 
 @app.command(epilog="Example: mulu wallet init --node http://127.0.0.1:8080 --policy policy.txt")

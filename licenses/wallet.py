@@ -139,6 +139,22 @@ class Wallet:
         """Take in a license from its issuer's package."""
         return self._change(lambda held: holding.add_license(self.suite, held, package))
 
+    def remove(self, handle: bytes) -> None:
+        """Remove a license with its key; receipts stay.
+
+        Raises:
+            WalletError: `wallet.no_license`.
+        """
+
+        def change(held: Holding) -> tuple[Holding, None]:
+            gone = held.license(handle)
+            if gone is None:
+                raise WalletError("wallet.no_license", f"no license {handle.hex()}")
+            left = tuple(each for each in held.licenses if each is not gone)
+            return replace(held, licenses=left), None
+
+        self._change(change)
+
     def licenses(self) -> tuple[HeldLicense, ...]:
         """Return the licenses, in the order in which they were added."""
         return self.read().licenses

@@ -1,0 +1,44 @@
+"""What a holder is told of the licenses in a wallet: taken in, asked for, removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli import wallet_answers
+from cli.main import run
+from licenses.wallet import Wallet
+from tests.ledger.sample_chain import CHAIN_ID
+from tests.licenses.story import Story, ready_story
+from tests.licenses.wallet_story import put_license
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Story:
+    told = ready_story()
+    monkeypatch.setattr(wallet_answers, "now_ms", lambda: told.time_ms)
+    return told
+
+
+@pytest.fixture
+def wallet(story: Story, tmp_path: Path) -> Wallet:
+    return Wallet.create(
+        tmp_path / "wallet",
+        "",
+        chain_id=CHAIN_ID,
+        policy=story.chain.policy().encode(),
+        now_ms=story.time_ms,
+    )
+
+
+def test_a_license_is_removed_and_its_receipts_stay(story: Story, wallet: Wallet) -> None:
+    first, second = put_license(story, wallet), put_license(story, wallet)
+    wallet.consent(story.request(), now_ms=story.time_ms, handles=(first,))
+    home = ("--wallet", str(wallet.home))
+    assert run(["wallet", "remove", first.hex(), *home]) == 2, "nobody answers"
+    assert len(wallet.licenses()) == 2
+    assert run(["wallet", "remove", first.hex(), *home, "--yes"]) == 0
+    assert [one.credential.handle for one in wallet.licenses()] == [second]
+    assert [one.licenses for one in wallet.receipts()] == [(first,)]
+    assert run(["wallet", "remove", first.hex(), *home, "--yes"]) == 2
