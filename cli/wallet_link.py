@@ -240,6 +240,16 @@ def describe_request(wallet: Wallet, envelope: RequestEnvelope) -> dict[str, Any
         "case_number": envelope.details.case_number,
         "purpose": envelope.details.purpose,
         "asks_for": [f"{item.license_type}: {', '.join(item.fields)}" for item in request.items],
+        "would_send": [
+            {
+                "license": held.credential.handle.hex(),
+                "type": item.license_type,
+                "fields": {name: held.credential.fields.get(name) for name in item.fields},
+            }
+            for item in request.items
+            for held in wallet.licenses()
+            if held.key is not None and held.credential.license_type == item.license_type
+        ],
     }
 
 

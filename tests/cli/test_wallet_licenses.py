@@ -8,9 +8,10 @@ import pytest
 
 from cli import wallet_answers
 from cli.main import run
+from cli.wallet_link import describe_request
 from licenses.wallet import Wallet
 from tests.ledger.sample_chain import CHAIN_ID
-from tests.licenses.story import Story, ready_story
+from tests.licenses.story import TYPE, Story, ready_story
 from tests.licenses.wallet_story import put_license
 
 
@@ -42,3 +43,14 @@ def test_a_license_is_removed_and_its_receipts_stay(story: Story, wallet: Wallet
     assert [one.credential.handle for one in wallet.licenses()] == [second]
     assert [one.licenses for one in wallet.receipts()] == [(first,)]
     assert run(["wallet", "remove", first.hex(), *home, "--yes"]) == 2
+
+
+def test_a_holder_sees_the_values_that_would_be_sent(story: Story, wallet: Wallet) -> None:
+    handle = put_license(story, wallet)
+    envelope = story.request()
+    (sent,) = describe_request(wallet, envelope)["would_send"]
+    (held,) = wallet.licenses()
+    (item,) = envelope.signed.request.items
+    assert (sent["license"], sent["type"]) == (handle.hex(), TYPE)
+    assert sent["fields"] == {name: held.credential.fields[name] for name in item.fields}
+    assert all(sent["fields"].values())
