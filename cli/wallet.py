@@ -27,6 +27,7 @@ from cli.proofs import load_policy
 from cli.questions import confirm
 from cli.validation import now_ms, read_bytes, use_id_of
 from cli.wallet_answers import (
+    UNBOUND,
     LicensesOption,
     answer_and_disclose,
     answer_request,
@@ -129,7 +130,10 @@ def add(
     held = open_wallet(wallet).add(package)
     handle = held.credential.handle.hex()
     if as_json:
-        show_json({"handle": handle, "type": held.credential.license_type})
+        bound = held.key is not None
+        show_json({"handle": handle, "type": held.credential.license_type, "bound": bound})
+    elif held.key is None:
+        say(f"License {handle} is {UNBOUND}.")
     else:
         say(f"License {handle} is in the wallet.")
 

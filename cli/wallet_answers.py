@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import click
 import typer
@@ -19,6 +19,8 @@ from ledger.suite import SHA256_ED25519
 from licenses.use import RequestEnvelope
 from licenses.wallet import Wallet
 from node.answers import OpenedSession
+
+UNBOUND: Final = "held, but not bound to a key of this wallet: it cannot be used with consent"
 
 LicensesOption = Annotated[
     list[str] | None,
@@ -49,18 +51,43 @@ def choose_licenses(
         WalletError: the request is not good, or has been answered.
     """
     return tuple(
-        _choose(item.license_type, [one.credential.handle for one in item.licenses], licenses, asks)
+        _choose(
+            item.license_type,
+            [one.credential.handle for one in item.licenses],
+            licenses,
+            asks,
+            unbound=_unbound_of(wallet, item.license_type),
+        )
         for item in wallet.review(envelope, now_ms())
     )
 
 
+def _unbound_of(wallet: Wallet, license_type: str) -> list[bytes]:
+    return [
+        held.credential.handle
+        for held in wallet.licenses()
+        if held.key is None and held.credential.license_type == license_type
+    ]
+
+
 def _choose(
-    license_type: str, held: Sequence[bytes], licenses: Sequence[bytes], asks: bool
+    license_type: str,
+    held: Sequence[bytes],
+    licenses: Sequence[bytes],
+    asks: bool,
+    *,
+    unbound: Sequence[bytes],
 ) -> bytes:
     wanted = [one for one in held if one in licenses]
     found = wanted or held
     if len(found) == 1:
         return found[0]
+    if not found and unbound:
+        raise CommandError(
+            f"license {unbound[0].hex()} of type {license_type} is {UNBOUND}",
+            hint="Have the issuer bind one to a key that mulu wallet offer makes.",
+            code="wallet.no_license",
+        )
     if not found:
         raise CommandError(
             f"no license of type {license_type} is bound to a key of this wallet",

@@ -228,7 +228,7 @@ def add_license(suite: Suite, holding: Holding, package: str) -> tuple[Holding, 
     if not credential.opens_handle(suite):
         raise WalletError("wallet.incomplete", "the credential does not open its own handle")
     known = holding.license(credential.handle)
-    if known is not None and known.key is not None:
+    if known is not None and (known.key is not None or credential.holder is None):
         raise WalletError("wallet.held", "this license is in the wallet already")
     if len(holding.licenses) >= MAX_HELD:
         raise WalletError("wallet.full", "the wallet is full")

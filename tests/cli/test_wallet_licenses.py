@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cli import wallet_answers
 from cli.main import run
+from cli.output import CommandError
+from cli.wallet_answers import choose_licenses
 from cli.wallet_link import describe_request
 from licenses.wallet import Wallet
 from tests.ledger.sample_chain import CHAIN_ID
@@ -54,3 +57,18 @@ def test_a_holder_sees_the_values_that_would_be_sent(story: Story, wallet: Walle
     assert (sent["license"], sent["type"]) == (handle.hex(), TYPE)
     assert sent["fields"] == {name: held.credential.fields[name] for name in item.fields}
     assert all(sent["fields"].values())
+
+
+def test_a_license_that_is_not_bound_is_told_of(
+    story: Story, wallet: Wallet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "permit.json"
+    file.write_text(story.prepare(None).package())
+    add = ["wallet", "add", str(file), "--wallet", str(wallet.home)]
+    assert run([*add, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bound"] is False
+    assert run(add) == 2
+    assert "in the wallet already" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(CommandError, match="held, but not bound") as caught:
+        choose_licenses(wallet, story.request(), (), asks=False)
+    assert caught.value.code == "wallet.no_license"
