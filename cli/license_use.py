@@ -294,7 +294,9 @@ def receive(
             "this case has no session to receive through", hint="Give --sealed FILE."
         )
     anchor = require_policy(connection.policy)
-    sealing = open_sealing_key(sealing_key or connection.sealing_key)
+    sealing_file = sealing_key or connection.sealing_key
+    sealing = open_sealing_key(sealing_file)
+    check_sealing_key(opened, sealing, sealing_file)
     with connection.client as client:
         if sealed is not None:
             disclosed = open_fields(client, opened, sealing, anchor, read_bytes(sealed))
@@ -383,6 +385,20 @@ def uses(
         )
     else:
         say(f"Not checked whether it is complete: {why_not}.")
+
+
+def check_sealing_key(case: Case, sealing: SealingKey, file: Path | None) -> None:
+    """Check that a key is the one to which the request of a case has the fields sealed.
+
+    Raises:
+        CommandError: it is another.
+    """
+    request = case.envelope.signed.request
+    if sealing.public_key != request.sealing_key:
+        raise CommandError(
+            f"{file} is not the sealing key that the request named",
+            hint=f"Give that of {request.organisation}: --sealing-key FILE, or a --profile that has it.",
+        )
 
 
 def open_sealing_key(path: Path | None) -> SealingKey:

@@ -50,6 +50,7 @@ from cli.wallet_link import (
 from cli.wallet_policy import policy
 from cli.wallet_receipts import Exported, export_receipts, list_receipts
 from cli.window import consent_text, read_request
+from ledger.errors import DecodeError
 from ledger.files import replace_file
 from ledger.suite import SHA256_ED25519
 from ledger.uscc import uscc_problem
@@ -127,7 +128,13 @@ def add(
         raise CommandError(
             f"{file} is not a license", hint="Give the file that the issuer's system wrote."
         ) from None
-    held = open_wallet(wallet).add(package)
+    try:
+        held = open_wallet(wallet).add(package)
+    except DecodeError as error:
+        raise CommandError(
+            f"{file} is not a license: {error}",
+            hint="Give the file that the issuer's system wrote.",
+        ) from None
     handle = held.credential.handle.hex()
     if as_json:
         bound = held.key is not None

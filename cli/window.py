@@ -133,8 +133,17 @@ class Case:
                 None if consent is None else SignedConsent.decode(bytes.fromhex(consent)),
                 None if approval is None else SignedApproval.decode(bytes.fromhex(approval)),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
-            raise CommandError(f"{path} is not a case file: {error}") from None
+        except KeyError as error:
+            raise _no_case(path, f"it has no entry {error}") from None
+        except (ValueError, TypeError, AttributeError, DecodeError) as error:
+            raise _no_case(path, str(error)) from None
+
+
+def _no_case(path: Path, why: str) -> CommandError:
+    return CommandError(
+        f"{path} is not a case file: {why}",
+        hint="Give the file that `mulu license request` wrote with --case.",
+    )
 
 
 def _text(value: object) -> str:

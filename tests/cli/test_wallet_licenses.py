@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from cli import wallet_answers
+from cli.license_use import check_sealing_key
 from cli.main import run
 from cli.output import CommandError
 from cli.wallet_answers import choose_licenses
 from cli.wallet_link import describe_request
+from cli.window import Case
+from ledger.keys import SealingKey
 from licenses.wallet import Wallet
 from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import TYPE, Story, ready_story
@@ -72,3 +75,25 @@ def test_a_license_that_is_not_bound_is_told_of(
     with pytest.raises(CommandError, match="held, but not bound") as caught:
         choose_licenses(wallet, story.request(), (), asks=False)
     assert caught.value.code == "wallet.no_license"
+
+
+def test_a_file_that_is_no_license_is_named(
+    wallet: Wallet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "matter.json"
+    file.write_text("{}")
+    assert run(["wallet", "add", str(file), "--wallet", str(wallet.home)]) == 2
+    assert "matter.json is not a license" in "".join(capsys.readouterr().err.replace("\n", " "))
+
+
+def test_a_sealing_key_that_is_not_the_request_s_is_named(story: Story) -> None:
+    case = Case(story.request(), "", "", None)
+    with pytest.raises(CommandError, match=r"other\.key is not the sealing key"):
+        check_sealing_key(case, SealingKey.generate(), Path("other.key"))
+
+
+def test_a_case_file_without_an_entry_is_told_of_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "case.json"
+    path.write_text("{}")
+    with pytest.raises(CommandError, match="not a case file: it has no entry 'consent'"):
+        Case.load(path)
