@@ -201,13 +201,20 @@ def test_the_address_of_a_client_is_told_by_trusted_proxies_only(cluster: Cluste
 
 
 def restart_with(cluster: Cluster, **api: object) -> None:
-    """Start a node again with other settings of its API."""
+    """Start a node again with other settings of its API, and wait until it listens."""
     path = home_of(cluster, SECURED) / "config.toml"
     config = load_config(path)
     changed = config.model_copy(update={"api": config.api.model_copy(update=api)})
     cluster.stop(SECURED)
     path.write_text(format_config(changed))
     cluster.start(SECURED)
+
+    def listens() -> bool:
+        with suppress(OSError), socket.create_connection(address_of(cluster, SECURED)):
+            return True
+        return False
+
+    eventually(listens)
 
 
 @pytest.mark.parametrize(
