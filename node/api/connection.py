@@ -183,9 +183,8 @@ class HttpConnection(HttpToolsProtocol):
         self._watch_writing()
 
     def resume_writing(self) -> None:
-        if (
-            not self.transport.is_closing()
-        ):  # else nothing else ends it: what is left may never leave
+        # Nothing else ends a connection that closes: what is left may never leave.
+        if not self.transport.is_closing():
             self._unwatch_writing()
         super().resume_writing()
 

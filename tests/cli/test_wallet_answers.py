@@ -13,9 +13,8 @@ from cli.output import CommandError
 from cli.wallet_answers import choose_licenses
 from licenses.use import Item, RequestEnvelope
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import OTHER_TYPE, TYPE, Story, ready_story
-from tests.licenses.wallet_story import put_license
+from tests.licenses.wallet_story import new_wallet, put_license
 
 
 @pytest.fixture
@@ -27,13 +26,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Story:
 
 @pytest.fixture
 def wallet(story: Story, tmp_path: Path) -> Wallet:
-    return Wallet.create(
-        tmp_path / "wallet",
-        "",
-        chain_id=CHAIN_ID,
-        policy=story.chain.policy().encode(),
-        now_ms=story.time_ms,
-    )
+    return new_wallet(story, tmp_path / "wallet")
 
 
 def refusal(wallet: Wallet, envelope: RequestEnvelope, *given: bytes, asks: bool = False) -> str:

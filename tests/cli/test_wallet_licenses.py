@@ -16,9 +16,8 @@ from cli.wallet_link import describe_request
 from cli.window import Case
 from ledger.keys import SealingKey
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.story import TYPE, Story, ready_story
-from tests.licenses.wallet_story import put_license
+from tests.licenses.wallet_story import new_wallet, put_license
 
 
 @pytest.fixture
@@ -30,13 +29,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Story:
 
 @pytest.fixture
 def wallet(story: Story, tmp_path: Path) -> Wallet:
-    return Wallet.create(
-        tmp_path / "wallet",
-        "",
-        chain_id=CHAIN_ID,
-        policy=story.chain.policy().encode(),
-        now_ms=story.time_ms,
-    )
+    return new_wallet(story, tmp_path / "wallet")
 
 
 def test_a_license_is_removed_and_its_receipts_stay(story: Story, wallet: Wallet) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from licenses.wallet import Wallet
-from tests.ledger.sample_chain import CHAIN_ID
 from tests.licenses.recording_story import World
 from tests.licenses.story import Holder, Story, ready_story
-from tests.licenses.wallet_story import put_license
+from tests.licenses.wallet_story import new_wallet, put_license
 
 
 @pytest.fixture
@@ -45,10 +44,7 @@ def world(prepared: tuple[Story, Holder]) -> Iterator[World]:
 
 @pytest.fixture
 def wallet(story: Story, tmp_path: Path) -> Wallet:
-    policy = story.chain.policy().encode()
-    return Wallet.create(
-        tmp_path / "wallet", "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms
-    )
+    return new_wallet(story, tmp_path / "wallet")
 
 
 @pytest.fixture

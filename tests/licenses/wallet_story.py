@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ from tests.ledger.sample_chain import CHAIN_ID, FOUNDERS, Member, signer
 from tests.licenses.story import DEPARTMENT, INSTRUMENT, ISSUER, TYPE, Story, key_of
 
 STRANGERS = (Member("a"), Member("b"), Member("c"), FOUNDERS[0])
+
+
+def new_wallet(story: Story, home: Path) -> Wallet:
+    """Set up a wallet in `home`, without passphrase, that believes the story's validators."""
+    policy = story.chain.policy().encode()
+    return Wallet.create(home, "", chain_id=CHAIN_ID, policy=policy, now_ms=story.time_ms)
 
 
 def put_license(story: Story, wallet: Wallet, license_type: str = TYPE) -> bytes:
